@@ -1,1 +1,3 @@
-//! knib
+//! Backups for KVM virtual machines, as code.
+
+pub mod model;
