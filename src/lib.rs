@@ -1,3 +1,4 @@
 //! Backups for KVM virtual machines, as code.
 
+pub mod host;
 pub mod model;

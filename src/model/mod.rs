@@ -6,7 +6,11 @@
 pub mod bytes;
 pub mod calendar;
 pub mod digest;
+pub mod event;
+pub mod fault;
 pub mod finding;
 pub mod id;
+pub mod machine;
 pub mod policy;
+pub mod receipt;
 pub mod seconds;

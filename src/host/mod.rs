@@ -1,0 +1,224 @@
+//! The seam to everything outside: libvirt, qemu-img and files, about thirty primitive calls.
+//!
+//! Calls are primitive, not steps: what a step does with them is the engine's, so that the simulated
+//! host of the tests exercises the very same logic. No call waits for a block job, none decides,
+//! and none knows the state file. Nouns in, nouns out: XML, flags and handles stay behind it.
+
+mod error;
+mod task;
+
+use std::time::Duration;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+
+pub use crate::host::error::HostError;
+pub use crate::host::error::Result;
+pub use crate::host::task::Stop;
+pub use crate::host::task::StopLevel;
+pub use crate::host::task::Task;
+use crate::model::bytes::Bytes;
+use crate::model::digest::Digest;
+use crate::model::id::HostId;
+use crate::model::id::Target;
+use crate::model::id::VmId;
+use crate::model::machine::Format;
+use crate::model::machine::Job;
+use crate::model::machine::Layer;
+use crate::model::machine::Machine;
+use crate::model::machine::Note;
+
+/// Who this hypervisor is and what it can do.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Identity {
+    /// libvirt's host uuid.
+    pub id: HostId,
+    /// Its name.
+    pub hostname: String,
+    /// libvirt's version, `9.0.0`.
+    pub libvirt: String,
+    /// QEMU's version.
+    pub qemu: String,
+}
+
+/// An overlay that is to be made on top of a disk.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct NewOverlay {
+    /// Which disk.
+    pub target: Target,
+    /// The new file; nothing is there before.
+    pub path: Utf8PathBuf,
+}
+
+/// A file with its format, never guessed.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Image {
+    /// Absolute.
+    pub path: Utf8PathBuf,
+    /// As definition or header say.
+    pub format: Format,
+}
+
+/// The content that frozen layers hold, written into one new qcow2 file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Convert {
+    /// What is copied, top first, never empty. Without `backing` the whole chain below the first
+    /// is flattened and the rest of the list is not looked at.
+    pub layers: Vec<Image>,
+    /// The file that the new one continues: its name as it is to be written into the header,
+    /// relative to `to`, and its format. Always qcow2.
+    pub backing: Option<Utf8PathBuf>,
+    /// The new file. A file that is there is overwritten.
+    pub to: Utf8PathBuf,
+    /// `qcow2`, or `raw` for a full copy.
+    pub format: Format,
+}
+
+/// A definition's disk that is to name another file.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Head {
+    /// Which disk.
+    pub target: Target,
+    /// What it shall be.
+    pub image: Image,
+}
+
+/// How a stored definition becomes a new VM.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Renewal {
+    /// The new uuid.
+    pub id: VmId,
+    /// The new name.
+    pub name: String,
+    /// The disks it has; every other writable hard disk of the definition is dropped.
+    pub heads: Vec<Head>,
+    /// Its UEFI variables, where the definition has some.
+    pub nvram: Option<Utf8PathBuf>,
+}
+
+/// Which of a VM's two definitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Definition {
+    /// What runs; of a VM that is off, the persistent one.
+    Live,
+    /// What the next start takes.
+    Persistent,
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name, without the directory.
+    pub name: String,
+    /// A directory itself, symbolic links not followed.
+    pub is_dir: bool,
+    /// Length in bytes.
+    pub size: Bytes,
+}
+
+/// Room on a file system.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Space {
+    /// Free for us.
+    pub free: Bytes,
+    /// In all.
+    pub total: Bytes,
+    /// `ext4`, `nfs`.
+    pub kind: String,
+    /// Tells file systems apart on this host.
+    pub device: u64,
+}
+
+/// What knib needs from outside.
+#[expect(
+    async_fn_in_trait,
+    reason = "one thread runs all futures; none needs to be sent"
+)]
+pub trait Host: 'static {
+    // machines
+
+    /// Who this is.
+    async fn identity(&self) -> Result<Identity>;
+    /// Every VM, running or not, without its layers.
+    async fn machines(&self) -> Result<Vec<Machine>>;
+    /// One VM, without its layers.
+    async fn machine(&self, vm: &VmId) -> Result<Machine>;
+    /// A definition, byte for byte as libvirt gives it, with what it holds back from strangers.
+    async fn definition(&self, vm: &VmId, which: Definition) -> Result<String>;
+    /// One atomic disk-only snapshot without metadata, of a VM that is on or off. Every hard disk
+    /// is named: in `overlays`, or in `others`, which stay as they are. With `freeze` the guest's
+    /// file systems are frozen around it and the agent has that long to answer.
+    async fn snapshot(
+        &self,
+        vm: &VmId,
+        overlays: &[NewOverlay],
+        others: &[Target],
+        freeze: Option<Duration>,
+    ) -> Result<()>;
+    /// Whether the agent says that file systems are frozen.
+    async fn is_frozen(&self, vm: &VmId) -> Result<bool>;
+    /// Thaws them.
+    async fn thaw(&self, vm: &VmId) -> Result<()>;
+    /// Writes knib's note into the persistent definition, and into the live one of a VM that is on;
+    /// None takes it away.
+    async fn note(&self, vm: &VmId, note: Option<&Note>) -> Result<()>;
+    /// Lets the persistent definition name other files, in one redefinition; whatever it says of
+    /// the files below them goes.
+    async fn point(&self, vm: &VmId, heads: &[Head]) -> Result<()>;
+    /// Starts to commit `top` into `base`, the files below it down to and without `base` included;
+    /// nothing is deleted.
+    async fn commit(
+        &self,
+        vm: &VmId,
+        target: &Target,
+        top: &Utf8Path,
+        base: &Utf8Path,
+    ) -> Result<()>;
+    /// The block job of a disk.
+    async fn job(&self, vm: &VmId, target: &Target) -> Result<Option<Job>>;
+    /// Ends a job: with `pivot` onto the base of a ready commit, else where it stands.
+    async fn end_job(&self, vm: &VmId, target: &Target, pivot: bool) -> Result<()>;
+    /// Defines a new VM from a stored definition, with fresh MAC addresses and without knib's note.
+    async fn define(&self, definition: &str, renewal: &Renewal) -> Result<()>;
+    /// Takes the definition of a VM that is off away, and its nvram file; disks stay.
+    async fn undefine(&self, vm: &VmId) -> Result<()>;
+
+    // images
+
+    /// An image and everything below it, top first. Looks without taking a lock, so it is for
+    /// deciding, never for copying.
+    async fn layers(&self, image: &Image) -> Result<Vec<Layer>>;
+    /// `Busy` when a process has the image open for writing, here or on another host.
+    async fn idle(&self, image: &Image) -> Result<()>;
+    /// Writes a new file. QEMU's lock refuses a layer that is still written.
+    async fn convert(&self, convert: &Convert, task: &Task<'_>) -> Result<()>;
+    /// Commits `top` into `base` while no VM has them open; `top` keeps its content.
+    async fn commit_offline(&self, top: &Image, base: &Image, task: &Task<'_>) -> Result<()>;
+    /// Writes another backing file into a header, both being known to show the same.
+    async fn rebase(&self, image: &Image, backing: &Image) -> Result<()>;
+    /// Cuts an image that no VM has open down to a size.
+    async fn shrink(&self, image: &Image, size: Bytes) -> Result<()>;
+
+    // files
+
+    /// Digest and length of a file.
+    async fn digest(&self, path: &Utf8Path, task: &Task<'_>) -> Result<(Digest, Bytes)>;
+    /// What a directory holds, by name.
+    async fn list(&self, dir: &Utf8Path) -> Result<Vec<Entry>>;
+    /// A small file, whole.
+    async fn read(&self, path: &Utf8Path) -> Result<Vec<u8>>;
+    /// A small file, whole: written beside, synced, renamed into place.
+    async fn write(&self, path: &Utf8Path, content: &[u8]) -> Result<()>;
+    /// Waits until a file, or a directory's entries, are on stable storage.
+    async fn sync(&self, path: &Utf8Path) -> Result<()>;
+    /// Makes a directory that may be there already; its parent is there.
+    async fn make_dir(&self, dir: &Utf8Path) -> Result<()>;
+    /// Renames a file, or a directory onto nothing, and syncs the directories. `Conflict` where
+    /// something is.
+    async fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()>;
+    /// Removes a file, or a directory with all it holds, symbolic links not followed. What is not
+    /// there is removed.
+    async fn remove(&self, path: &Utf8Path) -> Result<()>;
+    /// Room on the file system of a directory.
+    async fn space(&self, dir: &Utf8Path) -> Result<Space>;
+}

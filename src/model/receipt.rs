@@ -1,0 +1,60 @@
+//! What a step learned when it was done: the data that flows from step to step and into the record.
+
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::model::bytes::Bytes;
+use crate::model::digest::Digest;
+
+/// What a step learned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Receipt {
+    /// Nothing but that it is done.
+    Done,
+    /// The overlays were made.
+    Frozen {
+        /// The instant that the backup shows.
+        at: Timestamp,
+        /// How settled the guest was.
+        consistency: Consistency,
+        /// A freeze ran out of time: the guest may freeze later and must be thawed.
+        thaw_owed: bool,
+    },
+    /// A file was written to the storage.
+    Copied {
+        /// Length in bytes.
+        size: Bytes,
+        /// Of these bytes.
+        digest: Digest,
+        /// What a guest would see.
+        virtual_size: Bytes,
+    },
+    /// Files that describe the VM were written.
+    Captured {
+        /// Their names in the backup's directory.
+        files: Vec<String>,
+    },
+    /// A VM was defined.
+    Defined {
+        /// Its disks, nvram and the like, as they were named.
+        files: Vec<Utf8PathBuf>,
+    },
+}
+
+/// How settled the guest was at a backup's instant, from weak to strong.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Consistency {
+    /// As after a power cut.
+    Crash,
+    /// File systems were frozen.
+    Filesystem,
+    /// Nothing was running, or programs in the guest took part.
+    Application,
+}
