@@ -1,4 +1,5 @@
 //! Backups for KVM virtual machines, as code.
 
+pub mod action;
 pub mod host;
 pub mod model;

@@ -87,7 +87,8 @@ impl Step {
             | Self::Fetch { .. }
             | Self::Place { .. }
             | Self::Rename { .. }
-            | Self::Define { .. } => {}
+            | Self::Define { .. }
+            | Self::Undefine { .. } => {}
         }
     }
 }

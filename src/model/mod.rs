@@ -15,6 +15,7 @@ pub mod foresee;
 pub mod id;
 pub mod layout;
 pub mod lease;
+pub mod lineage;
 pub mod machine;
 pub mod op;
 pub mod plan;
