@@ -37,7 +37,11 @@ impl<H: Host> Engine<H> {
     ///
     /// # Errors
     /// The journal cannot be written: what was begun stays open.
-    pub async fn apply(self: &Rc<Self>, plan: &Plan, parallelism: usize) -> Result<Report, EngineError> {
+    pub async fn apply(
+        self: &Rc<Self>,
+        plan: &Plan,
+        parallelism: usize,
+    ) -> Result<Report, EngineError> {
         let mut report = Report::default();
         let mut waiting: Vec<&Action> = Vec::new();
         for action in &plan.actions {
@@ -55,15 +59,23 @@ impl<H: Host> Engine<H> {
             let mut still = Vec::new();
             for action in waiting {
                 let vm = action.vm.as_ref().map(|vm| vm.uuid.clone());
-                let waits = action.depends_on.iter().any(|id| !report.ended.contains_key(id));
+                let waits = action
+                    .depends_on
+                    .iter()
+                    .any(|id| !report.ended.contains_key(id));
                 let works = vm.as_ref().is_some_and(|vm| running.contains(vm));
-                let full = action.verb.group() != Group::Config && started.len() >= parallelism.max(1);
+                let full =
+                    action.verb.group() != Group::Config && started.len() >= parallelism.max(1);
                 if report.stopped {
                     let text = "the run was asked to stop".to_owned();
-                    report.ended.insert(action.id.clone(), (Outcome::Skipped, Some(text)));
+                    report
+                        .ended
+                        .insert(action.id.clone(), (Outcome::Skipped, Some(text)));
                 } else if let Some(failed) = first_not_done(action, &report) {
                     let text = format!("it needs {failed}, which was not done");
-                    report.ended.insert(action.id.clone(), (Outcome::Skipped, Some(text)));
+                    report
+                        .ended
+                        .insert(action.id.clone(), (Outcome::Skipped, Some(text)));
                 } else if waits || works || full {
                     still.push(action);
                 } else {
@@ -84,7 +96,9 @@ impl<H: Host> Engine<H> {
                 // Only actions whose dependencies are not part of the plan can be left.
                 for action in waiting.drain(..) {
                     let text = "it needs an action that this plan does not hold".to_owned();
-                    report.ended.insert(action.id.clone(), (Outcome::Skipped, Some(text)));
+                    report
+                        .ended
+                        .insert(action.id.clone(), (Outcome::Skipped, Some(text)));
                 }
                 break;
             };
@@ -114,11 +128,17 @@ impl<H: Host> Engine<H> {
                 if let Some(hint) = &error.hint {
                     report.hints.insert(id.clone(), hint.clone());
                 }
-                (Outcome::Failed, Some(format!("{}; the next apply carries it on", error.text)))
+                (
+                    Outcome::Failed,
+                    Some(format!("{}; the next apply carries it on", error.text)),
+                )
             }
             Ended::Stopped => {
                 report.stopped = true;
-                (Outcome::Skipped, Some("stopped; the next apply carries it on".to_owned()))
+                (
+                    Outcome::Skipped,
+                    Some("stopped; the next apply carries it on".to_owned()),
+                )
             }
             Ended::Refused(refusal) => {
                 if let Some(hint) = &refusal.hint {
@@ -146,7 +166,10 @@ fn blocked(action: &Action) -> Option<(Outcome, Option<String>)> {
 
 fn first_not_done<'a>(action: &'a Action, report: &Report) -> Option<&'a ActionId> {
     let not_done = |id: &&ActionId| {
-        report.ended.get(id).is_some_and(|(outcome, _)| *outcome != Outcome::Done)
+        report
+            .ended
+            .get(id)
+            .is_some_and(|(outcome, _)| *outcome != Outcome::Done)
     };
     action.depends_on.iter().find(not_done)
 }

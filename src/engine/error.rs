@@ -21,22 +21,36 @@ impl From<HostError> for StepError {
     fn from(error: HostError) -> Self {
         let hint = match error.fault {
             Fault::NoSpace => Some("make room; the slot is tried again"),
-            Fault::Denied => Some("knib must be able to read disks and write storages: run it as root"),
+            Fault::Denied => {
+                Some("knib must be able to read disks and write storages: run it as root")
+            }
             Fault::Timeout => Some("settings: knib.timeout bounds the copy"),
             _ => None,
         };
-        Self { fault: error.fault, text: error.to_string(), hint: hint.map(str::to_owned) }
+        Self {
+            fault: error.fault,
+            text: error.to_string(),
+            hint: hint.map(str::to_owned),
+        }
     }
 }
 
 impl From<StateError> for StepError {
     fn from(error: StateError) -> Self {
-        Self { fault: Fault::Io, text: error.to_string(), hint: None }
+        Self {
+            fault: Fault::Io,
+            text: error.to_string(),
+            hint: None,
+        }
     }
 }
 
 impl From<Refusal> for StepError {
     fn from(refusal: Refusal) -> Self {
-        Self { fault: Fault::Conflict, text: refusal.text, hint: refusal.hint }
+        Self {
+            fault: Fault::Conflict,
+            text: refusal.text,
+            hint: refusal.hint,
+        }
     }
 }

@@ -59,28 +59,49 @@ pub async fn observe<H: Host>(
     let applied = state.map(State::applied).transpose()?.unwrap_or_default();
     let mut guests = BTreeMap::new();
     for (id, (vm, record)) in state.map(State::records).transpose()?.unwrap_or_default() {
-        guests.insert(id, Guest { record, ..Guest::new(vm) });
+        guests.insert(
+            id,
+            Guest {
+                record,
+                ..Guest::new(vm)
+            },
+        );
     }
     for machine in with_layers(host, host.machines().await?, &mut findings).await {
-        let vm = VmRef { name: machine.name.clone(), uuid: machine.id.clone() };
-        let guest = guests.entry(machine.id.clone()).or_insert_with(|| Guest::new(vm.clone()));
+        let vm = VmRef {
+            name: machine.name.clone(),
+            uuid: machine.id.clone(),
+        };
+        let guest = guests
+            .entry(machine.id.clone())
+            .or_insert_with(|| Guest::new(vm.clone()));
         guest.vm = vm;
         guest.machine = Some(machine);
     }
     for open in state.map(State::opens).transpose()?.unwrap_or_default() {
         if let Some(vm) = open.op.vm() {
-            let guest = guests.entry(vm.uuid.clone()).or_insert_with(|| Guest::new(vm.clone()));
+            let guest = guests
+                .entry(vm.uuid.clone())
+                .or_insert_with(|| Guest::new(vm.clone()));
             guest.open.push(open);
         }
     }
     let mut places = storages.clone();
     for (name, known) in &applied.storages {
-        places.entry(name.clone()).or_insert_with(|| known.path.clone());
+        places
+            .entry(name.clone())
+            .or_insert_with(|| known.path.clone());
     }
     let mut seen = BTreeMap::new();
     for (name, path) in places {
         let known = applied.storages.get(&name).map(|known| known.id.clone());
-        seen.insert(name, StorageSeen { known, ..storage(host, path, &mut findings).await });
+        seen.insert(
+            name,
+            StorageSeen {
+                known,
+                ..storage(host, path, &mut findings).await
+            },
+        );
     }
     Ok(World {
         format: world::FORMAT,
@@ -99,9 +120,15 @@ pub async fn observe<H: Host>(
 ///
 /// # Errors
 /// libvirt cannot be reached or the state file not be read.
-pub async fn guest<H: Host>(host: &Rc<H>, state: &State, vm: &VmRef) -> Result<Option<Guest>, EngineError> {
+pub async fn guest<H: Host>(
+    host: &Rc<H>,
+    state: &State,
+    vm: &VmRef,
+) -> Result<Option<Guest>, EngineError> {
     let machine = match host.machine(&vm.uuid).await {
-        Ok(machine) => with_layers(host, vec![machine], &mut Vec::new()).await.pop(),
+        Ok(machine) => with_layers(host, vec![machine], &mut Vec::new())
+            .await
+            .pop(),
         Err(error) if error.fault == Fault::Gone => None,
         Err(error) => return Err(error.into()),
     };
@@ -111,7 +138,12 @@ pub async fn guest<H: Host>(host: &Rc<H>, state: &State, vm: &VmRef) -> Result<O
     }
     let record = record.map(|(_, record)| record).unwrap_or_default();
     let open: Vec<Open> = state.opens_of(&vm.uuid)?;
-    Ok(Some(Guest { vm: vm.clone(), machine, record, open }))
+    Ok(Some(Guest {
+        vm: vm.clone(),
+        machine,
+        record,
+        open,
+    }))
 }
 
 /// Reads the image chains of all hard disks that are files.
@@ -124,7 +156,9 @@ async fn with_layers<H: Host>(
     let mut reads = JoinSet::new();
     for (m, machine) in machines.iter().enumerate() {
         for (d, disk) in machine.disks.iter().enumerate() {
-            let Some(image) = readable(disk) else { continue };
+            let Some(image) = readable(disk) else {
+                continue;
+            };
             let (host, lanes) = (Rc::clone(host), Rc::clone(&lanes));
             reads.spawn_local(async move {
                 let _lane = lanes.acquire().await;
@@ -154,35 +188,53 @@ fn unread(machine: &Machine, disk: &Disk, error: &HostError) -> Finding {
     Finding::new(
         Severity::Warning,
         "unreadable_disk",
-        format!("{}: the image of {} could not be read: {}", machine.name, disk.target, error.cause),
+        format!(
+            "{}: the image of {} could not be read: {}",
+            machine.name, disk.target, error.cause
+        ),
     )
     .vm(machine.name.clone())
 }
 
 /// Where a storage is said to be.
-async fn storage<H: Host>(host: &Rc<H>, path: Utf8PathBuf, findings: &mut Vec<Finding>) -> StorageSeen {
+async fn storage<H: Host>(
+    host: &Rc<H>,
+    path: Utf8PathBuf,
+    findings: &mut Vec<Finding>,
+) -> StorageSeen {
     let space = host.space(&path).await.ok();
     let entries = match host.list(&path).await {
         Ok(entries) => entries,
         Err(error) => {
             let found = StorageFound::Unreachable(error.cause);
-            return StorageSeen { path, known: None, found, space: None, vms: BTreeMap::new() };
+            return StorageSeen {
+                path,
+                known: None,
+                found,
+                space: None,
+                vms: BTreeMap::new(),
+            };
         }
     };
     let found = match host.read(&layout::marker(&path)).await {
         Ok(text) => match serde_json::from_slice::<Marker>(&text) {
             Ok(marker) if marker.format <= NEWEST_STORAGE => StorageFound::Marked(marker.id),
-            Ok(marker) => StorageFound::Strange(format!("layout {} is newer than this knib", marker.format)),
+            Ok(marker) => {
+                StorageFound::Strange(format!("layout {} is newer than this knib", marker.format))
+            }
             Err(error) => StorageFound::Strange(error.to_string()),
         },
-        Err(error) if error.fault == Fault::Gone => {
-            StorageFound::Unmarked { empty: entries.iter().all(|entry| entry.name == "lost+found") }
-        }
+        Err(error) if error.fault == Fault::Gone => StorageFound::Unmarked {
+            empty: entries.iter().all(|entry| entry.name == "lost+found"),
+        },
         Err(error) => StorageFound::Unreachable(error.cause),
     };
     let mut vms = BTreeMap::new();
     if matches!(found, StorageFound::Marked(_)) {
-        for entry in entries.iter().filter(|entry| entry.is_dir && is_uuid(&entry.name)) {
+        for entry in entries
+            .iter()
+            .filter(|entry| entry.is_dir && is_uuid(&entry.name))
+        {
             let vm = VmId::new(entry.name.clone());
             let dir = layout::vm_dir(&path, &vm);
             match vm_dir(host, &path, &dir, &vm).await {
@@ -197,7 +249,13 @@ async fn storage<H: Host>(host: &Rc<H>, path: Utf8PathBuf, findings: &mut Vec<Fi
             }
         }
     }
-    StorageSeen { path, known: None, found, space, vms }
+    StorageSeen {
+        path,
+        known: None,
+        found,
+        space,
+        vms,
+    }
 }
 
 async fn vm_dir<H: Host>(
@@ -212,11 +270,22 @@ async fn vm_dir<H: Host>(
         Err(error) => return Err(error),
     };
     let entries = host.list(dir).await?;
-    let dirs = || entries.iter().filter(|entry| entry.is_dir).map(|entry| entry.name.as_str());
-    let backups: BTreeSet<_> =
-        dirs().filter(|name| BackupId::is_one(name)).map(BackupId::new).collect();
+    let dirs = || {
+        entries
+            .iter()
+            .filter(|entry| entry.is_dir)
+            .map(|entry| entry.name.as_str())
+    };
+    let backups: BTreeSet<_> = dirs()
+        .filter(|name| BackupId::is_one(name))
+        .map(BackupId::new)
+        .collect();
     let stages = dirs().filter_map(layout::staged).collect();
-    Ok(VmFound { owner, backups, stages })
+    Ok(VmFound {
+        owner,
+        backups,
+        stages,
+    })
 }
 
 fn is_uuid(name: &str) -> bool {
@@ -225,10 +294,21 @@ fn is_uuid(name: &str) -> bool {
 }
 
 /// Room beside every disk that may get a delta, and on `/`.
-async fn primaries<H: Host>(host: &Rc<H>, guests: &BTreeMap<VmId, Guest>) -> BTreeMap<Utf8PathBuf, Space> {
-    let disks = guests.values().filter_map(|guest| guest.machine.as_ref()).flat_map(|machine| &machine.disks);
-    let heads = disks.filter(|disk| disk.holds_data()).filter_map(Disk::head);
-    let mut dirs: BTreeSet<_> = heads.filter_map(Utf8Path::parent).map(Utf8Path::to_owned).collect();
+async fn primaries<H: Host>(
+    host: &Rc<H>,
+    guests: &BTreeMap<VmId, Guest>,
+) -> BTreeMap<Utf8PathBuf, Space> {
+    let disks = guests
+        .values()
+        .filter_map(|guest| guest.machine.as_ref())
+        .flat_map(|machine| &machine.disks);
+    let heads = disks
+        .filter(|disk| disk.holds_data())
+        .filter_map(Disk::head);
+    let mut dirs: BTreeSet<_> = heads
+        .filter_map(Utf8Path::parent)
+        .map(Utf8Path::to_owned)
+        .collect();
     dirs.insert(Utf8PathBuf::from("/"));
     let mut found = BTreeMap::new();
     for dir in dirs {

@@ -74,18 +74,29 @@ impl<H: Host> Engine<H> {
             let text = "the world has changed since the plan was made; plan again".to_owned();
             return Ok(Ended::Stale(text));
         }
-        let leases = guest.map(|guest| action::leases(&action.op, &guest.record)).unwrap_or_default();
-        let begun =
-            self.state.begin(&self.run, &action.id, &action.op, &program, &leases, self.now());
+        let leases = guest
+            .map(|guest| action::leases(&action.op, &guest.record))
+            .unwrap_or_default();
+        let begun = self.state.begin(
+            &self.run,
+            &action.id,
+            &action.op,
+            &program,
+            &leases,
+            self.now(),
+        );
         match begun {
             Ok(()) => {}
             Err(StateError::Held(holder)) => return Ok(Ended::Busy(holder)),
-            Err(StateError::Applied) => {
+            Err(StateError::Applied(_)) => {
                 return Ok(Ended::Stale("this plan was applied before".to_owned()));
             }
             Err(error) => return Err(error.into()),
         }
-        self.say(&Event::Began { action: action.id.clone(), resumed: false });
+        self.say(&Event::Began {
+            action: action.id.clone(),
+            resumed: false,
+        });
         let open = Progress::new(action.id.clone(), action.op.clone(), program);
         self.carry_on(open).await
     }
@@ -101,14 +112,19 @@ impl<H: Host> Engine<H> {
             Err(StateError::Held(holder)) => return Ok(Ended::Busy(holder)),
             Err(error) => return Err(error.into()),
         }
-        self.say(&Event::Began { action: action.clone(), resumed: true });
+        self.say(&Event::Began {
+            action: action.clone(),
+            resumed: true,
+        });
         self.carry_on(Progress::from(open)).await
     }
 
     /// From wherever the marks say it is, to the end or back to the beginning.
     async fn carry_on(self: &Rc<Self>, mut at: Progress) -> Result<Ended, EngineError> {
         while at.direction == Direction::Forward {
-            let Some(stage) = at.next_stage() else { return self.close(&at, None) };
+            let Some(stage) = at.next_stage() else {
+                return self.close(&at, None);
+            };
             if self.stop.level() >= StopLevel::AfterStep {
                 return Ok(Ended::Stopped);
             }
@@ -122,7 +138,10 @@ impl<H: Host> Engine<H> {
                 Some(error) => {
                     self.state.turn_back(&at.action, &error)?;
                     let text = error.to_string();
-                    self.say(&Event::TurnedBack { action: at.action.clone(), error: text });
+                    self.say(&Event::TurnedBack {
+                        action: at.action.clone(),
+                        error: text,
+                    });
                     at.direction = Direction::Back;
                     at.error = Some(error);
                 }
@@ -135,7 +154,10 @@ impl<H: Host> Engine<H> {
             }
             Some(error) if error.fault == Fault::Stopped => Ok(Ended::Stopped),
             Some(undo) => {
-                let error = at.error.as_ref().map_or_else(|| undo.clone(), |cause| both(cause, &undo));
+                let error = at
+                    .error
+                    .as_ref()
+                    .map_or_else(|| undo.clone(), |cause| both(cause, &undo));
                 self.state.leave_open(&at.action, &error)?;
                 Ok(Ended::LeftOpen(error))
             }
@@ -160,9 +182,13 @@ impl<H: Host> Engine<H> {
             let scene = at.scene(since);
             let step = at.program.stages[stage][n].clone();
             let engine = Rc::clone(self);
-            siblings.spawn_local(async move { (n, perform::perform(&engine, &scene, &step).await) });
+            siblings
+                .spawn_local(async move { (n, perform::perform(&engine, &scene, &step).await) });
         }
-        self.say(&Event::Intended { action: at.action.clone(), stage });
+        self.say(&Event::Intended {
+            action: at.action.clone(),
+            stage,
+        });
         let mut failed = None;
         while let Some(joined) = siblings.join_next().await {
             let (n, result) = match joined {
@@ -174,11 +200,20 @@ impl<H: Host> Engine<H> {
             };
             match result {
                 Ok(receipt) => {
-                    self.say(&Event::Performed { action: at.action.clone(), stage, step: n });
-                    self.state.done(&at.action, stage, n, &receipt, self.now())?;
+                    self.say(&Event::Performed {
+                        action: at.action.clone(),
+                        stage,
+                        step: n,
+                    });
+                    self.state
+                        .done(&at.action, stage, n, &receipt, self.now())?;
                     at.marks[stage][n] = Some(Mark::Done);
                     at.receipts[stage][n] = Some(receipt);
-                    self.say(&Event::Marked { action: at.action.clone(), stage, step: n });
+                    self.say(&Event::Marked {
+                        action: at.action.clone(),
+                        stage,
+                        step: n,
+                    });
                 }
                 Err(error) => {
                     failed.get_or_insert(error);
@@ -201,11 +236,19 @@ impl<H: Host> Engine<H> {
                     if let Err(error) = perform::perform(self, &scene, &inverse).await {
                         return Ok(Some(error));
                     }
-                    self.say(&Event::Performed { action: at.action.clone(), stage, step: n });
+                    self.say(&Event::Performed {
+                        action: at.action.clone(),
+                        stage,
+                        step: n,
+                    });
                 }
                 self.state.undone(&at.action, stage, n, self.now())?;
                 at.marks[stage][n] = Some(Mark::Undone);
-                self.say(&Event::Marked { action: at.action.clone(), stage, step: n });
+                self.say(&Event::Marked {
+                    action: at.action.clone(),
+                    stage,
+                    step: n,
+                });
             }
         }
         Ok(None)
@@ -215,7 +258,10 @@ impl<H: Host> Engine<H> {
         let changes = action::changes(&at.op, &at.program, &at.receipts, at.direction);
         let done = at.direction == Direction::Forward;
         self.state.close(&at.action, done, &changes, self.now())?;
-        self.say(&Event::Closed { action: at.action.clone(), done });
+        self.say(&Event::Closed {
+            action: at.action.clone(),
+            done,
+        });
         Ok(match error {
             Some(error) => Ended::TakenBack(error),
             None if done => Ended::Done,
@@ -242,9 +288,21 @@ impl Progress {
         Self {
             action,
             op: Rc::new(op),
-            marks: program.stages.iter().map(|stage| vec![None; shape(stage)]).collect(),
-            receipts: program.stages.iter().map(|stage| vec![None; shape(stage)]).collect(),
-            intended: program.stages.iter().map(|stage| vec![None; shape(stage)]).collect(),
+            marks: program
+                .stages
+                .iter()
+                .map(|stage| vec![None; shape(stage)])
+                .collect(),
+            receipts: program
+                .stages
+                .iter()
+                .map(|stage| vec![None; shape(stage)])
+                .collect(),
+            intended: program
+                .stages
+                .iter()
+                .map(|stage| vec![None; shape(stage)])
+                .collect(),
             program: Rc::new(program),
             direction: Direction::Forward,
             error: None,
@@ -253,7 +311,9 @@ impl Progress {
 
     /// The first stage with a step that is not done.
     fn next_stage(&self) -> Option<usize> {
-        self.marks.iter().position(|stage| stage.iter().any(|mark| *mark != Some(Mark::Done)))
+        self.marks
+            .iter()
+            .position(|stage| stage.iter().any(|mark| *mark != Some(Mark::Done)))
     }
 
     fn scene(&self, since: jiff::Timestamp) -> Scene {

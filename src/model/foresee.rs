@@ -16,7 +16,7 @@ use crate::model::receipt::Receipt;
 use crate::model::step::Step;
 
 impl Step {
-    /// Changes a VM as the step will.
+    /// Changes a VM as the step will; one that it has changed already stays as it is.
     pub fn foresee(&self, machine: &mut Machine) {
         match self {
             Self::Note { note, .. } => machine.note.clone_from(note),
@@ -26,6 +26,9 @@ impl Step {
                     let Some(disk) = machine.disk_mut(target) else {
                         continue;
                     };
+                    if disk.head() == Some(&at.path) {
+                        continue;
+                    }
                     let source = Source::File {
                         path: at.path.clone(),
                         format: Format::Qcow2,

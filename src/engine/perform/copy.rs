@@ -26,7 +26,11 @@ pub(super) async fn perform<H: Host>(
     limit: Seconds,
 ) -> Performed {
     let report = engine.reporter(scene, "copy", target);
-    let task = Task { report: &report, stop: &engine.stop, limit: Some(limit.duration()) };
+    let task = Task {
+        report: &report,
+        stop: &engine.stop,
+        limit: Some(limit.duration()),
+    };
     let convert = Convert {
         layers: layers.to_vec(),
         backing: parent.map(Utf8Path::to_owned),
@@ -36,13 +40,25 @@ pub(super) async fn perform<H: Host>(
     engine.host.remove(to).await?;
     engine.host.convert(&convert, &task).await?;
     let quiet = |_: Bytes, _: Bytes| {};
-    let task = Task { report: &quiet, stop: &engine.stop, limit: None };
+    let task = Task {
+        report: &quiet,
+        stop: &engine.stop,
+        limit: None,
+    };
     // The digest reads what is still in the page cache while the disk takes the same bytes in.
     let (synced, digested) = tokio::join!(engine.host.sync(to), engine.host.digest(to, &task));
     synced?;
     let (digest, size) = digested?;
     let image = Image::new(to.to_owned(), Format::Qcow2);
-    let virtual_size =
-        engine.host.layers(&image).await?.first().map_or(Bytes(0), |layer| layer.virtual_size);
-    Ok(Receipt::Copied { size, digest, virtual_size })
+    let virtual_size = engine
+        .host
+        .layers(&image)
+        .await?
+        .first()
+        .map_or(Bytes(0), |layer| layer.virtual_size);
+    Ok(Receipt::Copied {
+        size,
+        digest,
+        virtual_size,
+    })
 }

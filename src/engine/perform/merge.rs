@@ -49,13 +49,15 @@ impl Merge<'_> {
         loop {
             let machine = engine.host.machine(self.vm).await?;
             claimed(&machine, self.claim)?;
-            let disk = machine.disk(self.target).ok_or_else(|| self.lost(&machine))?;
-            let tried = if machine.power.is_on() {
+            let disk = machine
+                .disk(self.target)
+                .ok_or_else(|| self.lost(&machine))?;
+            let looked = if machine.power.is_on() {
                 self.look_at_running(engine, scene, &machine, disk).await
             } else {
                 self.look_at_stopped(engine, scene, disk).await
             };
-            match tried {
+            match looked {
                 Ok(Looked::Merged) => return Ok(Receipt::Done),
                 Ok(Looked::Changed) => wait = SHORTEST_WAIT,
                 Ok(Looked::Working) => {}
@@ -96,11 +98,17 @@ impl Merge<'_> {
         };
         if disk.live.get(at + 1) != Some(&self.base.path) {
             return Err(conflict(
-                format!("{}: {} no longer lies directly on {}", machine.name, self.top.path, self.base.path),
+                format!(
+                    "{}: {} no longer lies directly on {}",
+                    machine.name, self.top.path, self.base.path
+                ),
                 "plan again",
             ));
         }
-        engine.host.commit(self.vm, self.target, &self.top.path, &self.base.path).await?;
+        engine
+            .host
+            .commit(self.vm, self.target, &self.top.path, &self.base.path)
+            .await?;
         Ok(Looked::Changed)
     }
 
@@ -111,35 +119,68 @@ impl Merge<'_> {
         disk: &Disk,
     ) -> Result<Looked, StepError> {
         let Some(Source::File { path, format }) = &disk.source else {
-            return Err(conflict(format!("{} has no file any more", self.target), "plan again"));
+            return Err(conflict(
+                format!("{} has no file any more", self.target),
+                "plan again",
+            ));
         };
         let head = Image::new(path.clone(), format.clone());
         let layers = engine.host.layers(&head).await?;
         let Some(at) = layers.iter().position(|layer| layer.path == self.top.path) else {
             return self.absent(engine, disk).await;
         };
-        let below = layers.get(at + 1).filter(|below| below.path == self.base.path);
+        let below = layers
+            .get(at + 1)
+            .filter(|below| below.path == self.base.path);
         let Some(below) = below else {
             return Err(conflict(
-                format!("{} no longer lies directly on {}", self.top.path, self.base.path),
+                format!(
+                    "{} no longer lies directly on {}",
+                    self.top.path, self.base.path
+                ),
                 "plan again",
             ));
         };
         let report = engine.reporter(scene, "merge", self.target);
-        let task = Task { report: &report, stop: &engine.stop, limit: None };
-        engine.host.commit_offline(self.top, self.base, &task).await?;
+        let task = Task {
+            report: &report,
+            stop: &engine.stop,
+            limit: None,
+        };
+        engine
+            .host
+            .commit_offline(self.top, self.base, &task)
+            .await?;
         if layers[at].virtual_size < below.virtual_size {
             // A commit never shrinks: without this the guest would get old bytes back.
-            engine.host.shrink(self.base, layers[at].virtual_size).await?;
+            engine
+                .host
+                .shrink(self.base, layers[at].virtual_size)
+                .await?;
         }
         let head = if at == 0 {
             self.base.clone()
         } else {
             let above = &layers[at - 1];
-            engine.host.rebase(&Image::new(above.path.clone(), above.format.clone()), self.base).await?;
+            engine
+                .host
+                .rebase(
+                    &Image::new(above.path.clone(), above.format.clone()),
+                    self.base,
+                )
+                .await?;
             head
         };
-        engine.host.point(self.vm, &[Head { target: self.target.clone(), image: head }]).await?;
+        engine
+            .host
+            .point(
+                self.vm,
+                &[Head {
+                    target: self.target.clone(),
+                    image: head,
+                }],
+            )
+            .await?;
         Ok(Looked::Changed)
     }
 
@@ -147,10 +188,22 @@ impl Merge<'_> {
     async fn absent<H: Host>(&self, engine: &Engine<H>, disk: &Disk) -> Result<Looked, StepError> {
         if disk.inactive.as_ref().and_then(Source::file) == Some(&self.top.path) {
             let Some(Source::File { path, format }) = &disk.source else {
-                return Err(conflict(format!("{} has no file any more", self.target), "plan again"));
+                return Err(conflict(
+                    format!("{} has no file any more", self.target),
+                    "plan again",
+                ));
             };
             let image = Image::new(path.clone(), format.clone());
-            engine.host.point(self.vm, &[Head { target: self.target.clone(), image }]).await?;
+            engine
+                .host
+                .point(
+                    self.vm,
+                    &[Head {
+                        target: self.target.clone(),
+                        image,
+                    }],
+                )
+                .await?;
             return Ok(Looked::Changed);
         }
         engine.host.remove(&self.top.path).await?;
@@ -159,7 +212,10 @@ impl Merge<'_> {
 
     fn lost(&self, machine: &Machine) -> StepError {
         conflict(
-            format!("{} has no disk {} any more; its delta is kept: {}", machine.name, self.target, self.top.path),
+            format!(
+                "{} has no disk {} any more; its delta is kept: {}",
+                machine.name, self.target, self.top.path
+            ),
             "attach it again with the delta as its source, then apply",
         )
     }
@@ -176,5 +232,10 @@ enum Looked {
 }
 
 fn stopped() -> StepError {
-    HostError::new(Fault::Stopped, "wait for the merge", "asked to stop; QEMU goes on with it").into()
+    HostError::new(
+        Fault::Stopped,
+        "wait for the merge",
+        "asked to stop; QEMU goes on with it",
+    )
+    .into()
 }

@@ -46,34 +46,69 @@ type Performed = Result<Receipt, StepError>;
 pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &Step) -> Performed {
     match step {
         Step::Mark { storage, marker } => stage::mark(engine, storage, marker).await,
-        Step::Note { vm, claim, claims, note } => {
-            note::perform(engine, vm, *claim, *claims, note.as_ref()).await
-        }
-        Step::Stage { storage, id, vm, dir } => stage::stage(engine, storage, id, vm, dir).await,
-        Step::Overlay { vm, claim, disks, others, quiesce } => {
-            overlay::perform(engine, scene, vm, *claim, disks, others, *quiesce).await
-        }
-        Step::Copy { target, layers, parent, to, limit } => {
-            copy::perform(engine, scene, target, layers, parent.as_deref(), to, *limit).await
-        }
+        Step::Note {
+            vm,
+            claim,
+            claims,
+            note,
+        } => note::perform(engine, vm, *claim, *claims, note.as_ref()).await,
+        Step::Stage {
+            storage,
+            id,
+            vm,
+            dir,
+        } => stage::stage(engine, storage, id, vm, dir).await,
+        Step::Overlay {
+            vm,
+            claim,
+            disks,
+            others,
+            quiesce,
+        } => overlay::perform(engine, scene, vm, *claim, disks, others, *quiesce).await,
+        Step::Copy {
+            target,
+            layers,
+            parent,
+            to,
+            limit,
+        } => copy::perform(engine, scene, target, layers, parent.as_deref(), to, *limit).await,
         Step::Capture { vm, dir } => seal::capture(engine, vm, dir).await,
         Step::Thaw { vm } => thaw::perform(engine, scene, vm).await,
         Step::Seal { dir } => seal::seal(engine, scene, dir).await,
         Step::Publish { from, to } | Step::Rename { from, to } => {
             place::rename(engine, from, to).await
         }
-        Step::Merge { vm, claim, target, top, base } => {
-            let merge = merge::Merge { vm, claim: *claim, target, top, base };
+        Step::Merge {
+            vm,
+            claim,
+            target,
+            top,
+            base,
+        } => {
+            let merge = merge::Merge {
+                vm,
+                claim: *claim,
+                target,
+                top,
+                base,
+            };
             merge.perform(engine, scene).await
         }
         Step::Discard { path } => place::discard(engine, path).await,
         Step::Place { from, to } => place::place(engine, from, to).await,
-        Step::Fetch { target, chain, digests, to } => {
-            restore::fetch(engine, scene, target, chain, digests, to).await
-        }
-        Step::Define { definition, vm, name, disks, nvram } => {
-            restore::define(engine, definition, vm, name, disks, nvram.as_ref()).await
-        }
+        Step::Fetch {
+            target,
+            chain,
+            digests,
+            to,
+        } => restore::fetch(engine, scene, target, chain, digests, to).await,
+        Step::Define {
+            definition,
+            vm,
+            name,
+            disks,
+            nvram,
+        } => restore::define(engine, definition, vm, name, disks, nvram.as_ref()).await,
         Step::Undefine { vm } => restore::undefine(engine, vm).await,
     }
 }
@@ -98,7 +133,10 @@ impl<H: Host> Engine<H> {
     }
 
     fn tell(&self, scene: &Scene, text: impl Into<String>) {
-        self.say(&Event::Said { action: scene.action.clone(), text: text.into() });
+        self.say(&Event::Said {
+            action: scene.action.clone(),
+            text: text.into(),
+        });
     }
 }
 
@@ -111,11 +149,19 @@ fn claimed(machine: &Machine, claim: u64) -> Result<(), StepError> {
     }
     let name = &machine.name;
     Err(conflict(
-        format!("the definition of {name} is not the one this action claimed (change {claim}, found {found}): it was defined again meanwhile"),
-        format!("define the newest XML again (virsh edit {name} keeps it), then apply; nothing was touched"),
+        format!(
+            "the definition of {name} is not the one this action claimed (change {claim}, found {found}): it was defined again meanwhile"
+        ),
+        format!(
+            "define the newest XML again (virsh edit {name} keeps it), then apply; nothing was touched"
+        ),
     ))
 }
 
 fn conflict(text: impl Into<String>, hint: impl Into<String>) -> StepError {
-    StepError { fault: Fault::Conflict, text: text.into(), hint: Some(hint.into()) }
+    StepError {
+        fault: Fault::Conflict,
+        text: text.into(),
+        hint: Some(hint.into()),
+    }
 }

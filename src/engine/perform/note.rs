@@ -24,7 +24,10 @@ pub(super) async fn perform<H: Host>(
         let found = machine.note.as_ref().map_or(0, |note| note.serial);
         if found > claim {
             return Err(conflict(
-                format!("{} was changed by another knib (change {found}, expected less than {claim})", machine.name),
+                format!(
+                    "{} was changed by another knib (change {found}, expected less than {claim})",
+                    machine.name
+                ),
                 "plan again; if two state files are in use here, decide for one",
             ));
         }

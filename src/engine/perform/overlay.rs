@@ -55,11 +55,18 @@ pub(super) async fn perform<H: Host>(
     }
     let overlays: Vec<_> = disks
         .iter()
-        .map(|(target, at)| NewOverlay { target: target.clone(), path: at.path.clone() })
+        .map(|(target, at)| NewOverlay {
+            target: target.clone(),
+            path: at.path.clone(),
+        })
         .collect();
     let freeze = (asked && machine.agent == Agent::Connected).then_some(FREEZE);
     let mut thaw_owed = false;
-    let mut consistency = if machine.power.is_on() { Consistency::Crash } else { Consistency::Application };
+    let mut consistency = if machine.power.is_on() {
+        Consistency::Crash
+    } else {
+        Consistency::Application
+    };
     let mut instant = engine.now();
     let mut made = engine.host.snapshot(vm, &overlays, others, freeze).await;
     if freeze.is_some() {
@@ -68,7 +75,13 @@ pub(super) async fn perform<H: Host>(
             Err(error) if error.fault == Fault::Agent => {
                 thaw_owed = true;
                 if quiesce == Quiesce::Preferred {
-                    engine.tell(scene, format!("the guest could not be frozen, going on without: {}", error.cause));
+                    engine.tell(
+                        scene,
+                        format!(
+                            "the guest could not be frozen, going on without: {}",
+                            error.cause
+                        ),
+                    );
                     instant = engine.now();
                     made = engine.host.snapshot(vm, &overlays, others, None).await;
                 }
@@ -78,12 +91,19 @@ pub(super) async fn perform<H: Host>(
     }
     let after = engine.host.machine(vm).await?;
     match (seen(&after, disks), made) {
-        (Ok(Seen::Over), Ok(())) => Ok(Receipt::Frozen { at: instant, consistency, thaw_owed }),
+        (Ok(Seen::Over), Ok(())) => Ok(Receipt::Frozen {
+            at: instant,
+            consistency,
+            thaw_owed,
+        }),
         (Ok(Seen::Over), Err(_)) => Ok(found_again(scene, asked)),
         (_, Err(error)) => Err(refused(error, &machine)),
         (Err(error), Ok(())) => Err(error),
         (Ok(Seen::Under), Ok(())) => Err(conflict(
-            format!("libvirt reported a snapshot of {} that its definitions do not show", machine.name),
+            format!(
+                "libvirt reported a snapshot of {} that its definitions do not show",
+                machine.name
+            ),
             "look at virsh domblklist and virsh domblklist --inactive; nothing was copied",
         )),
     }
@@ -101,18 +121,25 @@ enum Seen {
 fn seen(machine: &Machine, disks: &BTreeMap<Target, OverlayAt>) -> Result<Seen, StepError> {
     let on = |disk: &Disk, path: &camino::Utf8Path| {
         let both = [&disk.source, &disk.inactive];
-        both.iter().all(|source| source.as_ref().and_then(Source::file) == Some(path))
+        both.iter()
+            .all(|source| source.as_ref().and_then(Source::file) == Some(path))
     };
     let mut over = 0;
     for (target, at) in disks {
         let disk = machine.disk(target).ok_or_else(|| {
-            conflict(format!("{} has no disk {target} any more", machine.name), "plan again")
+            conflict(
+                format!("{} has no disk {target} any more", machine.name),
+                "plan again",
+            )
         })?;
         if on(disk, &at.path) {
             over += 1;
         } else if !on(disk, &at.base.path) {
             return Err(conflict(
-                format!("{target} of {} is on neither {} nor {}", machine.name, at.base.path, at.path),
+                format!(
+                    "{target} of {} is on neither {} nor {}",
+                    machine.name, at.base.path, at.path
+                ),
                 "plan again",
             ));
         }
@@ -123,7 +150,10 @@ fn seen(machine: &Machine, disks: &BTreeMap<Target, OverlayAt>) -> Result<Seen, 
         Ok(Seen::Over)
     } else {
         Err(conflict(
-            format!("only some disks of {} are on their new overlays", machine.name),
+            format!(
+                "only some disks of {} are on their new overlays",
+                machine.name
+            ),
             "look at virsh domblklist; nothing was copied",
         ))
     }
@@ -131,7 +161,11 @@ fn seen(machine: &Machine, disks: &BTreeMap<Target, OverlayAt>) -> Result<Seen, 
 
 /// What an interrupted call cannot tell any more gets the humbler answer.
 fn found_again(scene: &Scene, asked: bool) -> Receipt {
-    Receipt::Frozen { at: instant_of(scene), consistency: Consistency::Crash, thaw_owed: asked }
+    Receipt::Frozen {
+        at: instant_of(scene),
+        consistency: Consistency::Crash,
+        thaw_owed: asked,
+    }
 }
 
 fn instant_of(scene: &Scene) -> Timestamp {
@@ -140,7 +174,11 @@ fn instant_of(scene: &Scene) -> Timestamp {
 
 /// A file where an overlay is to be: removed when nothing was ever written to it.
 async fn clear_the_way<H: Host>(engine: &Engine<H>, at: &OverlayAt) -> Result<(), StepError> {
-    let there = match engine.host.is_blank(&Image::new(at.path.clone(), Format::Qcow2)).await {
+    let there = match engine
+        .host
+        .is_blank(&Image::new(at.path.clone(), Format::Qcow2))
+        .await
+    {
         Ok(true) => true,
         Err(error) if error.fault == Fault::Gone => return Ok(()),
         Ok(false) | Err(_) => false,
@@ -156,11 +194,18 @@ async fn clear_the_way<H: Host>(engine: &Engine<H>, at: &OverlayAt) -> Result<()
 }
 
 /// A stopped VM's image must not be written by anybody, here or on another host.
-async fn in_nobodys_hands<H: Host>(engine: &Engine<H>, machine: &Machine, image: &Image) -> Result<(), StepError> {
+async fn in_nobodys_hands<H: Host>(
+    engine: &Engine<H>,
+    machine: &Machine,
+    image: &Image,
+) -> Result<(), StepError> {
     match engine.host.idle(image).await {
         Ok(()) => Ok(()),
         Err(error) if error.fault == Fault::Busy => Err(conflict(
-            format!("{} is off here, but something has {} open", machine.name, image.path),
+            format!(
+                "{} is off here, but something has {} open",
+                machine.name, image.path
+            ),
             "it may run on another host: back it up there",
         )),
         Err(error) => Err(error.into()),
@@ -169,9 +214,15 @@ async fn in_nobodys_hands<H: Host>(engine: &Engine<H>, machine: &Machine, image:
 
 fn refused(error: HostError, machine: &Machine) -> StepError {
     let hint = match error.fault {
-        Fault::Agent => Some(format!("virsh qemu-agent-command {} '{{\"execute\":\"guest-ping\"}}'", machine.name)),
+        Fault::Agent => Some(format!(
+            "virsh qemu-agent-command {} '{{\"execute\":\"guest-ping\"}}'",
+            machine.name
+        )),
         _ => None,
     };
     let error = StepError::from(error);
-    StepError { hint: error.hint.clone().or(hint), ..error }
+    StepError {
+        hint: error.hint.clone().or(hint),
+        ..error
+    }
 }

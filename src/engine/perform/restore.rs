@@ -34,7 +34,10 @@ pub(super) async fn fetch<H: Host>(
     to: &Image,
 ) -> Performed {
     let Some(first) = chain.first() else {
-        return Err(conflict(format!("nothing to restore {target} from"), "plan again"));
+        return Err(conflict(
+            format!("nothing to restore {target} from"),
+            "plan again",
+        ));
     };
     let convert = Convert {
         layers: vec![Image::new(first.clone(), Format::Qcow2)],
@@ -43,25 +46,41 @@ pub(super) async fn fetch<H: Host>(
         format: to.format.clone(),
     };
     let report = engine.reporter(scene, "restore", target);
-    let task = Task { report: &report, stop: &engine.stop, limit: None };
+    let task = Task {
+        report: &report,
+        stop: &engine.stop,
+        limit: None,
+    };
     engine.host.remove(&to.path).await?;
-    let (converted, checked) =
-        tokio::join!(engine.host.convert(&convert, &task), check(engine, chain, digests));
+    let (converted, checked) = tokio::join!(
+        engine.host.convert(&convert, &task),
+        check(engine, chain, digests)
+    );
     checked?;
     converted?;
     engine.host.sync(&to.path).await?;
     Ok(Receipt::Done)
 }
 
-async fn check<H: Host>(engine: &Engine<H>, chain: &[Utf8PathBuf], digests: &[Digest]) -> Result<(), StepError> {
+async fn check<H: Host>(
+    engine: &Engine<H>,
+    chain: &[Utf8PathBuf],
+    digests: &[Digest],
+) -> Result<(), StepError> {
     let quiet = |_: Bytes, _: Bytes| {};
-    let task = Task { report: &quiet, stop: &engine.stop, limit: None };
+    let task = Task {
+        report: &quiet,
+        stop: &engine.stop,
+        limit: None,
+    };
     for (path, wanted) in chain.iter().zip(digests) {
         let (found, _) = engine.host.digest(path, &task).await?;
         if found != *wanted {
             return Err(StepError {
                 fault: Fault::Io,
-                text: format!("{path} is damaged: its digest is {found}, it was written as {wanted}"),
+                text: format!(
+                    "{path} is damaged: its digest is {found}, it was written as {wanted}"
+                ),
                 hint: Some("restore another backup: knib backup list".to_owned()),
             });
         }
@@ -81,13 +100,25 @@ pub(super) async fn define<H: Host>(
         return Ok(Receipt::Done);
     }
     let text = engine.host.read(definition).await?;
-    let text = String::from_utf8(text)
-        .map_err(|_| conflict(format!("{definition} is not text"), "restore another backup"))?;
+    let text = String::from_utf8(text).map_err(|_| {
+        conflict(
+            format!("{definition} is not text"),
+            "restore another backup",
+        )
+    })?;
     let heads = disks
         .iter()
-        .map(|(target, image)| Head { target: target.clone(), image: image.clone() })
+        .map(|(target, image)| Head {
+            target: target.clone(),
+            image: image.clone(),
+        })
         .collect();
-    let renewal = Renewal { id: vm.clone(), name: name.to_owned(), heads, nvram: nvram.cloned() };
+    let renewal = Renewal {
+        id: vm.clone(),
+        name: name.to_owned(),
+        heads,
+        nvram: nvram.cloned(),
+    };
     match engine.host.define(&text, &renewal).await {
         Ok(()) => Ok(Receipt::Done),
         Err(_) if is_defined(engine, vm).await? => Ok(Receipt::Done),

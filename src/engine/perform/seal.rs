@@ -17,8 +17,10 @@ use crate::model::receipt::Receipt;
 /// The definitions as they are just after the snapshot, so that they name every captured disk.
 pub(super) async fn capture<H: Host>(engine: &Engine<H>, vm: &VmId, dir: &Utf8Path) -> Performed {
     let mut files = Vec::new();
-    let definitions =
-        [(layout::DOMAIN, Definition::Live), (layout::DOMAIN_INACTIVE, Definition::Persistent)];
+    let definitions = [
+        (layout::DOMAIN, Definition::Live),
+        (layout::DOMAIN_INACTIVE, Definition::Persistent),
+    ];
     for (name, which) in definitions {
         let text = engine.host.definition(vm, which).await?;
         engine.host.write(&dir.join(name), text.as_bytes()).await?;
@@ -29,7 +31,10 @@ pub(super) async fn capture<H: Host>(engine: &Engine<H>, vm: &VmId, dir: &Utf8Pa
         // It appears at a VM's first start.
         match engine.host.read(nvram).await {
             Ok(content) => {
-                engine.host.write(&dir.join(layout::NVRAM), &content).await?;
+                engine
+                    .host
+                    .write(&dir.join(layout::NVRAM), &content)
+                    .await?;
                 files.push(layout::NVRAM.to_owned());
             }
             Err(error) if error.fault == crate::model::fault::Fault::Gone => {}
@@ -41,13 +46,32 @@ pub(super) async fn capture<H: Host>(engine: &Engine<H>, vm: &VmId, dir: &Utf8Pa
 
 pub(super) async fn seal<H: Host>(engine: &Engine<H>, scene: &Scene, dir: &Utf8Path) -> Performed {
     let Some(vm) = scene.op.vm() else {
-        return Err(conflict("an action without a VM has nothing to seal", "report this as a bug"));
+        return Err(conflict(
+            "an action without a VM has nothing to seal",
+            "report this as a bug",
+        ));
     };
-    let record = engine.state.record(&vm.uuid)?.map(|(_, record)| record).unwrap_or_default();
-    let backup = action::sealed(&scene.op, &scene.program, &scene.receipts, &record, &engine.maker)?;
+    let record = engine
+        .state
+        .record(&vm.uuid)?
+        .map(|(_, record)| record)
+        .unwrap_or_default();
+    let backup = action::sealed(
+        &scene.op,
+        &scene.program,
+        &scene.receipts,
+        &record,
+        &engine.maker,
+    )?;
     let readme = action::readme(&backup);
-    engine.host.write(&dir.join(layout::README), readme.as_bytes()).await?;
-    engine.host.write(&dir.join(layout::RECORD), json(&backup)?.as_bytes()).await?;
+    engine
+        .host
+        .write(&dir.join(layout::README), readme.as_bytes())
+        .await?;
+    engine
+        .host
+        .write(&dir.join(layout::RECORD), json(&backup)?.as_bytes())
+        .await?;
     engine.host.sync(dir).await?;
     Ok(Receipt::Sealed(Box::new(backup)))
 }

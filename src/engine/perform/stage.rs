@@ -16,7 +16,11 @@ use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
 
 /// An empty directory becomes a storage.
-pub(super) async fn mark<H: Host>(engine: &Engine<H>, storage: &Utf8Path, marker: &Marker) -> Performed {
+pub(super) async fn mark<H: Host>(
+    engine: &Engine<H>,
+    storage: &Utf8Path,
+    marker: &Marker,
+) -> Performed {
     match read_marker(engine, storage).await? {
         Some(found) if found == *marker => return Ok(Receipt::Done),
         Some(found) => {
@@ -35,7 +39,10 @@ pub(super) async fn mark<H: Host>(engine: &Engine<H>, storage: &Utf8Path, marker
         ));
     }
     let text = json(marker)?;
-    engine.host.write(&layout::marker(storage), text.as_bytes()).await?;
+    engine
+        .host
+        .write(&layout::marker(storage), text.as_bytes())
+        .await?;
     Ok(Receipt::Done)
 }
 
@@ -61,7 +68,11 @@ pub(super) async fn stage<H: Host>(
             let owner: Owner = parse(&path, &text)?;
             if owner.state_id != engine.maker.state {
                 return Err(conflict(
-                    format!("the backups below {} belong to {}", layout::vm_dir(storage, vm), owner.hostname),
+                    format!(
+                        "the backups below {} belong to {}",
+                        layout::vm_dir(storage, vm),
+                        owner.hostname
+                    ),
                     "knib vm adopt takes them over",
                 ));
             }
@@ -81,7 +92,10 @@ pub(super) async fn stage<H: Host>(
     Ok(Receipt::Done)
 }
 
-async fn read_marker<H: Host>(engine: &Engine<H>, storage: &Utf8Path) -> Result<Option<Marker>, StepError> {
+async fn read_marker<H: Host>(
+    engine: &Engine<H>,
+    storage: &Utf8Path,
+) -> Result<Option<Marker>, StepError> {
     let path = layout::marker(storage);
     match engine.host.read(&path).await {
         Ok(text) => parse(&path, &text).map(Some),
@@ -91,13 +105,20 @@ async fn read_marker<H: Host>(engine: &Engine<H>, storage: &Utf8Path) -> Result<
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Utf8Path, text: &[u8]) -> Result<T, StepError> {
-    serde_json::from_slice(text)
-        .map_err(|error| conflict(format!("{path} cannot be read: {error}"), "knib wrote it whole; restore it from a copy"))
+    serde_json::from_slice(text).map_err(|error| {
+        conflict(
+            format!("{path} cannot be read: {error}"),
+            "knib wrote it whole; restore it from a copy",
+        )
+    })
 }
 
 /// Ours to write and a person's to read.
 pub(super) fn json<T: serde::Serialize>(value: &T) -> Result<String, StepError> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| StepError { fault: Fault::Io, text: error.to_string(), hint: None })?;
+    let text = serde_json::to_string_pretty(value).map_err(|error| StepError {
+        fault: Fault::Io,
+        text: error.to_string(),
+        hint: None,
+    })?;
     Ok(text + "\n")
 }

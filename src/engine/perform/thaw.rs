@@ -18,12 +18,23 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, vm: &VmId) -> Performed {
     let mut receipts = scene.receipts.iter().flatten().flatten();
-    if !receipts.any(|receipt| matches!(receipt, Receipt::Frozen { thaw_owed: true, .. })) {
+    if !receipts.any(|receipt| {
+        matches!(
+            receipt,
+            Receipt::Frozen {
+                thaw_owed: true,
+                ..
+            }
+        )
+    }) {
         return Ok(Receipt::Done);
     }
     let watched = tokio::time::timeout(LONGEST, until_thawed(engine, vm)).await;
     if watched.is_err() {
-        engine.tell(scene, "the guest agent does not answer since the freeze; see virsh domfsthaw");
+        engine.tell(
+            scene,
+            "the guest agent does not answer since the freeze; see virsh domfsthaw",
+        );
     }
     Ok(Receipt::Done)
 }
