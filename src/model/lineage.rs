@@ -28,7 +28,12 @@ impl Record {
         let mut found = Vec::new();
         let mut next = vec![backup.clone()];
         while let Some(id) = next.pop() {
-            for parent in self.backups.get(&id).into_iter().flat_map(Backup::parents) {
+            for parent in self
+                .backups
+                .get(&id)
+                .into_iter()
+                .flat_map(|backup| backup.parents())
+            {
                 if !found.contains(parent) {
                     found.push(parent.clone());
                     next.push(parent.clone());

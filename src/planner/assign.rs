@@ -23,8 +23,7 @@ use crate::policy::select;
 pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy) -> Vec<String> {
     let mut unprotected = Vec::new();
     let mut selected = std::collections::BTreeSet::new();
-    let guests: Vec<_> = draft.now.guests.values().cloned().collect();
-    for guest in guests {
+    for guest in draft.now.guests.values() {
         let choice = match &guest.machine {
             Some(machine) => choose(policy, machine),
             None => Choice::Nobody,

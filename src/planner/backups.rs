@@ -60,8 +60,10 @@ pub(super) struct Asked<'a> {
 pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy) -> Vec<Upcoming> {
     let mut upcoming = Vec::new();
     let mut planned: BTreeMap<String, Bytes> = BTreeMap::new();
-    let guests: Vec<Guest> = draft.ahead.guests.values().cloned().collect();
-    for guest in guests {
+    for id in draft.now.guests.keys() {
+        let Some(guest) = draft.ahead.guests.get(id).cloned() else {
+            continue;
+        };
         if guest.machine.is_none() || !draft.admits(Group::Backup, Some(&guest.vm.name)) {
             continue;
         }
