@@ -1,1 +1,5 @@
-//! t
+//! The one integration-test binary: a list of modules, so that everything links once.
+
+mod live;
+mod modules;
+mod support;
