@@ -3,3 +3,4 @@
 mod live;
 mod modules;
 mod support;
+mod tidy;
