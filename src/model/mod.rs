@@ -5,8 +5,10 @@
 
 pub mod bytes;
 pub mod calendar;
+mod cron_field;
 pub mod digest;
 pub mod finding;
 pub mod id;
+pub mod misread;
 pub mod policy;
 pub mod seconds;
