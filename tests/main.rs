@@ -2,5 +2,7 @@
 
 mod live;
 mod modules;
+mod planner;
+mod policy;
 mod support;
 mod tidy;

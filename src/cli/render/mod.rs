@@ -1,0 +1,3 @@
+//! Values to text. Nothing here asks anything or prints.
+
+pub mod findings;

@@ -1,0 +1,5 @@
+//! The policy layer.
+
+mod calendar;
+mod examples;
+mod schema;
