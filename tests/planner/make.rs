@@ -178,6 +178,7 @@ pub(super) fn layer(path: &str, allocated: u64) -> Layer {
         internal_snapshots: 0,
         encrypted: false,
         compression: None,
+        data_file: false,
     }
 }
 
