@@ -24,7 +24,7 @@ need_root() {
 refresh_packages() {
   [ -z "${refreshed:-}" ] || return 0
   refreshed=yes
-  if command -v apt-get >/dev/null; then apt-get update -q >&2; fi
+  if command -v apt-get >/dev/null; then apt-get update -qq >&2; fi
 }
 
 # add_packages NAME..: installs these, if any.
@@ -33,7 +33,7 @@ add_packages() {
   say "installing: $*"
   refresh_packages
   if command -v apt-get >/dev/null; then
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "$@" >&2
   else
     dnf install -y -q --setopt=install_weak_deps=False "$@" >&2
   fi
