@@ -25,7 +25,9 @@ need_root() {
 refresh_packages() {
   [ -z "${refreshed:-}" ] || return 0
   refreshed=yes
-  if command -v apt-get >/dev/null; then apt-get update -qq >&2; fi
+  if command -v apt-get >/dev/null; then
+    apt-get update -qq >&2 || say "some package lists could not be updated; going on with the old ones"
+  fi
 }
 
 # add_packages NAME..: installs these, if any.
@@ -100,11 +102,13 @@ install_rust() {
     case "$answer" in y | Y | yes) ;; *) die "no Rust toolchain" ;; esac
   fi
   if command -v rustup >/dev/null; then
-    rustup toolchain install stable --profile minimal --component clippy --component rustfmt >&2
+    rustup toolchain install stable --profile minimal --component clippy --component rustfmt >&2 ||
+      die "rustup could not install a newer Rust toolchain"
   else
     command -v curl >/dev/null || add_packages curl ca-certificates
     curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
-      sh -s -- -y --no-modify-path --profile minimal --component clippy --component rustfmt >&2
+      sh -s -- -y --no-modify-path --profile minimal --component clippy --component rustfmt >&2 ||
+      die "rustup could not install a Rust toolchain: install one by hand (Cargo.toml names the oldest that will do)"
     PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
   fi
   export RUSTUP_TOOLCHAIN=stable
