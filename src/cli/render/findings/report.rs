@@ -99,6 +99,7 @@ fn clean_source(bytes: &[u8]) -> String {
         for c in chunk.valid().chars() {
             match c {
                 '\n' | '\t' => text.push(c),
+                '\r' => text.push(' '),
                 c if c.is_control() => text.extend(std::iter::repeat_n('?', c.len_utf8())),
                 c => text.push(c),
             }
