@@ -137,14 +137,14 @@ fn what_is_not_yaml_is_shown() {
     1 problem in policy.yaml. Nothing was read from the host.
     ");
     // Only one of the two parsers minds.
-    insta::assert_snapshot!(report(&one("version: 1\nx:\n  -\ty\n")), @r"
+    insta::assert_snapshot!(report(&one("version: 1 # à, é\nx:\n  -\ty\n")), @r"
     not_yaml
       × the file is not YAML
-       ╭─[policy.yaml:3:4]
+       ╭─[policy.yaml:3:5]
      2 │ x:
      3 │   - y
-       ·    ┬
-       ·    ╰── found character that cannot start any token
+       ·     ┬
+       ·     ╰── found character that cannot start any token
        ╰────
     1 problem in policy.yaml. Nothing was read from the host.
     ");

@@ -44,7 +44,7 @@ impl Report {
             .into_iter()
             .map(|label| {
                 Self::part(
-                    clean(&label.text),
+                    "the other place".into(),
                     miette::Severity::Advice,
                     &[label],
                     sources,
