@@ -232,7 +232,7 @@ fn merge_keys_are_refused() {
 
 #[test]
 fn what_is_missing_is_named() {
-    let text = "storage: { nas1: {} }\nofferings: { gold: {} }\npolicies:\n  web: {}\n  db:\n    select: { names: [x] }\n    schedules: { nightly: {} }\n";
+    let text = "storage: { nas1: {} }\nofferings: { gold: {} }\npolicies:\n  web: {}\n  db:\n    select: { names: [x] }\n    storage: nas1\n    schedules: { nightly: {} }\n";
     insta::assert_snapshot!(report(&one(text)), @r#"
     missing_key
       × the policy file has no `version`
@@ -304,26 +304,20 @@ fn what_is_missing_is_named() {
        ╰────
       help: write one here or in the template that it extends
     missing_key
-      × policy `db` has no `storage`
-       ╭─[policy.yaml:5:3]
-     4 │   web: {}
-     5 │   db:
-       ·   ─┬
-       ·    ╰── `storage` is missing
-     6 │     select: { names: [x] }
-       ╰────
-      help: write one here or in the template that it extends
-    missing_key
       × schedule `nightly` of policy `db` has no `cron`
-       ╭─[policy.yaml:7:18]
-     6 │     select: { names: [x] }
-     7 │     schedules: { nightly: {} }
+       ╭─[policy.yaml:8:18]
+     7 │     storage: nas1
+     8 │     schedules: { nightly: {} }
        ·                  ───┬───
        ·                     ╰── `cron` is missing
        ╰────
       help: for example `cron: "0 2 * * *"`, 02:00 every day
-    9 problems in policy.yaml. Nothing was read from the host.
+    8 problems in policy.yaml. Nothing was read from the host.
     "#);
+}
+
+#[test]
+fn a_policy_says_policies() {
     insta::assert_snapshot!(report(&one("version: 1\n")), @r"
     missing_key
       × the policy has no `policies`

@@ -65,7 +65,8 @@ fn an_unknown_name_is_shown_with_the_one_that_was_meant() {
 fn many_names_are_counted() {
     let many = (0..30)
         .map(|n| format!("  o{n}: {{}}\n"))
-        .collect::<String>();
+        .collect::<Vec<_>>()
+        .concat();
     let text = with_top("").replace("  gold: {}\n", &many);
     assert!(report(&one(text)).contains("help: there are 30, see `offerings`"));
 }
@@ -150,7 +151,7 @@ fn how_to_validate_needs_an_offering_that_does() {
         ╭─[policy.yaml:13:24]
      12 │     schedules: { n: { cron: "0 4 * * *" } }
      13 │     validate: { steps: [executeCommand, executeCommand] }
-        ·                        ────────────────┬────────────────
+        ·                        ────────────────┬───────────────
         ·                                        ╰── asked for here
         ╰────
       help: write `command`, the path of a program in the guest

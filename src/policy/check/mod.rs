@@ -121,7 +121,6 @@ impl Check<'_, '_> {
         };
         let entries = map.clone().into_iter();
         entries
-            .filter(|(_, entry)| !matches!(entry.node.value, Value::Nothing))
             .filter_map(|(name, entry)| {
                 let raw = self.raw(&entry.node)?;
                 Some((name, entry, raw))
@@ -129,9 +128,12 @@ impl Check<'_, '_> {
             .collect()
     }
 
-    /// A node as a raw type. The schema was made from the type, so this does not fail; if it did,
-    /// that must not pass for a sound policy.
+    /// A node as a raw type; none when it was wrong as a whole. The schema was made from the type,
+    /// so reading it does not fail; if it did, that must not pass for a sound policy.
     fn raw<T: DeserializeOwned>(&mut self, node: &Node) -> Option<T> {
+        if matches!(node.value, Value::Nothing) {
+            return None;
+        }
         serde_json::from_value(node.to_json())
             .map_err(|error| {
                 let finding =
