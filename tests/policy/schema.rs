@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::LazyLock;
 
 use jsonschema::Validator;
 use knib::policy;
@@ -114,9 +115,8 @@ fn everything() -> Value {
     })
 }
 
-fn validator() -> Validator {
-    jsonschema::validator_for(&policy::schema()).expect("a schema")
-}
+static VALIDATOR: LazyLock<Validator> =
+    LazyLock::new(|| jsonschema::validator_for(&policy::schema()).expect("a schema"));
 
 fn codes(policy: &Value) -> Vec<String> {
     // JSON is YAML.
@@ -126,7 +126,7 @@ fn codes(policy: &Value) -> Vec<String> {
 #[test]
 fn the_policy_with_every_key_has_every_key() {
     assert_eq!(codes(&everything()), [""; 0]);
-    assert!(validator().is_valid(&everything()));
+    assert!(VALIDATOR.is_valid(&everything()));
     let mut known = BTreeSet::new();
     each(&policy::schema(), &mut |value| {
         known.extend(
@@ -169,7 +169,6 @@ fn paths(value: &Value, above: &str, wanted: fn(&Value) -> bool) -> Vec<String> 
 
 #[test]
 fn schema_and_parser_refuse_an_unknown_key_everywhere() {
-    let validator = validator();
     let maps = paths(&everything(), "", Value::is_object);
     assert!(maps.len() > 20, "{maps:?}");
     for path in maps {
@@ -180,7 +179,7 @@ fn schema_and_parser_refuse_an_unknown_key_everywhere() {
             .as_object_mut()
             .expect("a map");
         map.insert("zzUnknown".into(), json!(1));
-        assert!(!validator.is_valid(&policy), "{path}: the schema takes it");
+        assert!(!VALIDATOR.is_valid(&policy), "{path}: the schema takes it");
         let codes = codes(&policy);
         // In a map of names it is a name, and a bad one; a tag may have any name, but text as its value.
         let refused = ["unknown_key", "bad_name", "wrong_kind"]
@@ -246,7 +245,7 @@ fn values() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 160, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// What an editor underlines is an error, and what the two can both see they both see.
     #[test]
@@ -265,7 +264,7 @@ proptest! {
             }
             _ => *policy.pointer_mut(path).expect("a path") = value,
         }
-        let valid = validator().is_valid(&policy);
+        let valid = VALIDATOR.is_valid(&policy);
         let codes = codes(&policy);
         prop_assert!(valid || !codes.is_empty(), "{} only the schema minds: {}", path, policy);
         let common = codes.iter().any(|code| COMMON.contains(&code.as_str()));
