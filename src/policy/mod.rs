@@ -30,6 +30,7 @@ mod retired;
 mod schema;
 mod shape;
 mod suggest;
+mod syntax;
 mod wanted;
 mod words;
 mod yaml;
