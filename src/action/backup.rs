@@ -50,6 +50,13 @@ pub(super) fn leases(op: &BackupOp, record: &Record) -> Vec<Lease> {
 pub(super) fn program(op: &BackupOp, guest: &Guest) -> Result<Program, Refusal> {
     let machine = vm::touchable(guest)?;
     let record = &guest.record;
+    if op.disks.is_empty() {
+        return Err(Refusal::new(
+            "no_disks",
+            format!("{} has no disk to back up", op.vm.name),
+            "exclude the VM, or fewer of its disks",
+        ));
+    }
     same_disks(op, machine)?;
     agent_answers(op, machine)?;
     let claim = vm::claim(machine, record);

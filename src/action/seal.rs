@@ -49,7 +49,7 @@ pub(super) fn sealed(
                 },
             ) => frozen = Some((*at, *consistency)),
             (Step::Capture { .. }, Receipt::Captured { files: written }) => {
-                files.clone_from(written)
+                files.clone_from(written);
             }
             (
                 Step::Copy { target, parent, .. },

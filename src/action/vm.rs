@@ -94,6 +94,16 @@ pub(super) fn steady(machine: &Machine, disk: &Disk) -> Result<Image, Refusal> {
                     format!("qemu-img info -U --backing-chain {path}"),
                 ));
             }
+            if disk.layers.iter().any(|layer| layer.encrypted) {
+                return Err(unsupported(name, disk, "an encrypted image"));
+            }
+            if disk.layers.iter().any(|layer| layer.data_file) {
+                return Err(unsupported(
+                    name,
+                    disk,
+                    "an image with a data file of its own",
+                ));
+            }
             Ok(Image::new(path.clone(), format.clone()))
         }
         Some(Source::File { path, format }) => {

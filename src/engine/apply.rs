@@ -104,29 +104,31 @@ impl<H: Host> Engine<H> {
             };
             match joined {
                 Ok((id, vm, ended)) => {
-                    vm.into_iter().for_each(|vm| {
+                    if let Some(vm) = vm {
                         running.remove(&vm);
-                    });
-                    self.record(&mut report, id, ended?);
+                    }
+                    report.record(id, ended?);
                 }
                 Err(panic) => tracing::error!(%panic, "an action ended by a bug in knib"),
             }
         }
         Ok(report)
     }
+}
 
-    fn record(&self, report: &mut Report, id: ActionId, ended: Ended) {
+impl Report {
+    fn record(&mut self, id: ActionId, ended: Ended) {
         let outcome = match ended {
             Ended::Done => (Outcome::Done, None),
             Ended::TakenBack(error) => {
                 if let Some(hint) = &error.hint {
-                    report.hints.insert(id.clone(), hint.clone());
+                    self.hints.insert(id.clone(), hint.clone());
                 }
                 (Outcome::Failed, Some(error.text))
             }
             Ended::LeftOpen(error) => {
                 if let Some(hint) = &error.hint {
-                    report.hints.insert(id.clone(), hint.clone());
+                    self.hints.insert(id.clone(), hint.clone());
                 }
                 (
                     Outcome::Failed,
@@ -134,7 +136,7 @@ impl<H: Host> Engine<H> {
                 )
             }
             Ended::Stopped => {
-                report.stopped = true;
+                self.stopped = true;
                 (
                     Outcome::Skipped,
                     Some("stopped; the next apply carries it on".to_owned()),
@@ -142,14 +144,14 @@ impl<H: Host> Engine<H> {
             }
             Ended::Refused(refusal) => {
                 if let Some(hint) = &refusal.hint {
-                    report.hints.insert(id.clone(), hint.clone());
+                    self.hints.insert(id.clone(), hint.clone());
                 }
                 (Outcome::Blocked, Some(refusal.text))
             }
             Ended::Stale(text) => (Outcome::Skipped, Some(text)),
             Ended::Busy(holder) => (Outcome::Busy, Some(holder.to_string())),
         };
-        report.ended.insert(id, outcome);
+        self.ended.insert(id, outcome);
     }
 }
 

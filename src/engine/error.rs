@@ -19,7 +19,7 @@ pub enum EngineError {
 
 impl From<HostError> for StepError {
     fn from(error: HostError) -> Self {
-        let hint = match error.fault {
+        let of_fault = match error.fault {
             Fault::NoSpace => Some("make room; the slot is tried again"),
             Fault::Denied => {
                 Some("knib must be able to read disks and write storages: run it as root")
@@ -30,7 +30,7 @@ impl From<HostError> for StepError {
         Self {
             fault: error.fault,
             text: error.to_string(),
-            hint: hint.map(str::to_owned),
+            hint: error.hint.or_else(|| of_fault.map(str::to_owned)),
         }
     }
 }

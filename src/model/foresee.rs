@@ -50,6 +50,7 @@ impl Step {
                         internal_snapshots: 0,
                         encrypted: false,
                         compression: None,
+                        data_file: false,
                     };
                     disk.layers.insert(0, overlay);
                 }

@@ -222,8 +222,10 @@ pub struct Schedule {
     pub paused: bool,
 }
 
-/// Whether the guest's file systems are frozen while the overlays are made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Whether the guest's file systems are frozen while the overlays are made; from weak to strong.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Quiesce {
     /// Not asked.

@@ -299,9 +299,9 @@ impl Step {
                 from: to.clone(),
                 to: from.clone(),
             }],
-            Self::Note { claims: false, .. } => Vec::new(),
             Self::Define { vm, .. } => vec![Self::Undefine { vm: vm.clone() }],
-            Self::Mark { .. }
+            Self::Note { claims: false, .. }
+            | Self::Mark { .. }
             | Self::Capture { .. }
             | Self::Thaw { .. }
             | Self::Seal { .. }

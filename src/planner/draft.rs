@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use crate::action;
+use crate::model::backup::Maker;
 use crate::model::change::Change;
 use crate::model::digest::Digest;
 use crate::model::finding::Finding;
 use crate::model::id::ActionId;
 use crate::model::id::BackupId;
+use crate::model::id::StateId;
 use crate::model::id::VmId;
 use crate::model::lease::Lease;
 use crate::model::op::Group;
@@ -29,6 +31,7 @@ use crate::model::program::Refusal;
 use crate::model::reason::Block;
 use crate::model::reason::Reason;
 use crate::model::receipt::Receipt;
+use crate::model::step::Step;
 use crate::model::world::Guest;
 use crate::model::world::Open;
 use crate::model::world::World;
@@ -269,32 +272,29 @@ impl<'a> Draft<'a> {
         }
         self.seal(op, program, &mut receipts);
         let changes: Vec<Change> = action::changes(op, program, &receipts, way);
-        changes.iter().for_each(|change| self.ahead.learn(change));
+        for change in &changes {
+            self.ahead.learn(change);
+        }
     }
 
     /// Gives a foreseen backup its record, as sealing it will.
     fn seal(&self, op: &Op, program: &Program, receipts: &mut [Vec<Option<Receipt>>]) {
-        use crate::model::backup::Maker;
-        use crate::model::step::Step;
         let Some(guest) = op.vm().and_then(|vm| self.ahead.guests.get(&vm.uuid)) else {
             return;
         };
         let maker = Maker {
             host: self.now.host.id.clone(),
             hostname: self.now.host.hostname.clone(),
-            state: self
-                .now
-                .state
-                .clone()
-                .unwrap_or_else(|| crate::model::id::StateId::new("")),
+            state: self.now.state.clone().unwrap_or_else(|| StateId::new("")),
             knib: self.options.version.clone(),
         };
         for (stage, n, step) in program.steps() {
             let sealed = matches!(receipts[stage][n], Some(Receipt::Sealed(_)));
-            if matches!(step, Step::Seal { .. }) && !sealed {
-                if let Ok(backup) = action::sealed(op, program, receipts, &guest.record, &maker) {
-                    receipts[stage][n] = Some(Receipt::Sealed(Box::new(backup)));
-                }
+            if matches!(step, Step::Seal { .. })
+                && !sealed
+                && let Ok(backup) = action::sealed(op, program, receipts, &guest.record, &maker)
+            {
+                receipts[stage][n] = Some(Receipt::Sealed(Box::new(backup)));
             }
         }
     }

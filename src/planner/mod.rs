@@ -5,6 +5,7 @@
 
 mod assign;
 mod backups;
+mod calls;
 mod chain;
 mod config;
 mod draft;

@@ -25,7 +25,7 @@ use crate::model::reason::Reason;
 use crate::model::world::World;
 use crate::planner::Options;
 use crate::planner::backups;
-use crate::planner::backups::Asked;
+use crate::planner::calls::Asked;
 use crate::planner::draft::Draft;
 use crate::planner::draft::Key;
 use crate::planner::draft::Wish;
@@ -87,7 +87,7 @@ pub fn backup(
             spec.schedules
                 .values()
                 .map(|schedule| schedule.quiesce)
-                .max_by_key(rank)
+                .max()
         });
         let wish = Asked {
             address: format!("backup.{}/asked", guest.vm.name),
@@ -100,17 +100,9 @@ pub fn backup(
             slots: Vec::new(),
             blocks: Vec::new(),
         };
-        backups::add(&mut draft, policy, guest, wish, &mut BTreeMap::new());
+        backups::add(&mut draft, policy, &asked.vm, wish, &mut BTreeMap::new());
     }
     draft.finish(None, Vec::new(), Vec::new())
-}
-
-fn rank(quiesce: &Quiesce) -> u8 {
-    match quiesce {
-        Quiesce::None => 0,
-        Quiesce::Preferred => 1,
-        Quiesce::Required => 2,
-    }
 }
 
 /// A new, stopped VM from a backup. `world` holds the guest the backup is of, and whatever is defined.

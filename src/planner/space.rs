@@ -13,6 +13,7 @@ use crate::model::plan::Estimate;
 use crate::model::policy::MinFree;
 use crate::model::policy::Policy;
 use crate::model::reason::Block;
+use crate::model::world::Record;
 use crate::model::world::World;
 use crate::planner::chain::Shape;
 use crate::planner::draft::Draft;
@@ -24,32 +25,30 @@ const RATE: u64 = 200 << 20;
 const LEAST_GROWTH: Bytes = Bytes(16 << 20);
 
 /// What a backup will write: what its layers take on their file system.
-pub(super) fn estimate(
-    machine: &Machine,
-    shape: &Shape,
-    depth: impl Fn(&Disk) -> Option<usize>,
-) -> Estimate {
-    let of = |disk: &Disk, plan: &DiskPlan| -> Bytes {
-        let taken = match plan {
-            DiskPlan::Full { .. } => disk.layers.len(),
-            DiskPlan::Incremental => depth(disk).map_or(0, |at| at + 1),
+pub(super) fn estimate(machine: &Machine, record: &Record, shape: &Shape) -> Estimate {
+    let depth = |disk: &Disk| {
+        let delta = record.delta_left(shape.parent.as_ref()?, &disk.target)?;
+        delta.depth_in(disk)
+    };
+    let of = |disk: &Disk| {
+        let taken = match shape.disks.get(&disk.target) {
+            Some(DiskPlan::Full { .. }) => disk.layers.len(),
+            Some(DiskPlan::Incremental) => depth(disk).map_or(0, |at| at + 1),
+            None => 0,
         };
-        let virtual_size = disk
+        let allocated: Bytes = disk
             .layers
-            .first()
-            .map_or(Bytes(0), |layer| layer.virtual_size);
-        disk.layers
             .iter()
             .take(taken)
             .map(|layer| layer.allocated)
-            .sum::<Bytes>()
-            .min(virtual_size)
+            .sum();
+        allocated.min(
+            disk.layers
+                .first()
+                .map_or(Bytes(0), |layer| layer.virtual_size),
+        )
     };
-    let disks = machine
-        .disks
-        .iter()
-        .filter_map(|disk| Some((disk, shape.disks.get(&disk.target)?)));
-    let bytes = disks.map(|(disk, plan)| of(disk, plan)).sum();
+    let bytes = machine.disks.iter().map(of).sum();
     Estimate {
         bytes,
         frees: Bytes(0),

@@ -31,24 +31,16 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy) {
         };
         let known = draft.now.applied.storages.get(name);
         match (&seen.found, known) {
-            (StorageFound::Marked(id), Some(known)) if *id == known.id => {
-                if seen.path != known.path {
-                    let field = Field {
-                        key: "path".to_owned(),
-                        before: Some(known.path.to_string()),
-                        after: Some(seen.path.to_string()),
-                    };
-                    add(
-                        draft,
-                        name,
-                        seen,
-                        id.clone(),
-                        true,
-                        Reason::Changed {
-                            fields: vec![field],
-                        },
-                    );
-                }
+            (StorageFound::Marked(id), Some(known))
+                if *id == known.id && seen.path != known.path =>
+            {
+                let path = Field {
+                    key: "path".to_owned(),
+                    before: Some(known.path.to_string()),
+                    after: Some(seen.path.to_string()),
+                };
+                let reason = Reason::Changed { fields: vec![path] };
+                add(draft, name, seen, id.clone(), true, reason);
             }
             (StorageFound::Marked(id), None) => {
                 add(draft, name, seen, id.clone(), true, Reason::New);

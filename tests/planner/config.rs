@@ -39,7 +39,8 @@ fn a_storage_that_lost_its_marker_blocks_only_what_needs_it() {
     assign assign.db-01
     backup backup.db-01/first chain 1 at 1, vda full: first_of_chain !storage_missing
     ");
-    world.storages.get_mut("nas").expect("nas").found = StorageFound::Marked(StorageId::new("another"));
+    world.storages.get_mut("nas").expect("nas").found =
+        StorageFound::Marked(StorageId::new("another"));
     let swapped = make::lines(&make::plan(&policy, &world));
     assert!(swapped.ends_with("!storage_swapped"), "{swapped}");
 }
@@ -83,9 +84,19 @@ fn a_tie_is_an_error_with_both_places() {
     let mut world = make::world("2026-11-22T12:00:00Z");
     make::add(&mut world, make::vm("db-01", &["vda"]));
     let plan = make::plan(&policy, &world);
-    let tie = plan.findings.iter().find(|finding| finding.code == "tie").expect("a tie");
+    let tie = plan
+        .findings
+        .iter()
+        .find(|finding| finding.code == "tie")
+        .expect("a tie");
     assert_eq!(tie.severity, Severity::Error);
-    assert_eq!(tie.labels.iter().map(|label| label.origin.line).collect::<Vec<_>>(), [6, 11]);
+    assert_eq!(
+        tie.labels
+            .iter()
+            .map(|label| label.origin.line)
+            .collect::<Vec<_>>(),
+        [6, 11]
+    );
     assert!(!make::lines(&plan).contains("assign"));
 }
 
@@ -100,9 +111,16 @@ fn the_higher_priority_wins_and_the_other_is_named() {
     make::add(&mut world, make::vm("db-01", &["vda"]));
     make::add(&mut world, make::vm("web-02", &["vda"]));
     let plan = make::plan(&policy, &world);
-    let assign = plan.actions.iter().find(|action| action.address == "assign.db-01").expect("an assignment");
+    let assign = plan
+        .actions
+        .iter()
+        .find(|action| action.address == "assign.db-01")
+        .expect("an assignment");
     let reason = serde_json::to_value(&assign.reason).expect("a reason");
-    assert_eq!(reason, serde_json::json!({ "code": "selected", "by": "names *-01", "also": ["one"], "before": null }));
+    assert_eq!(
+        reason,
+        serde_json::json!({ "code": "selected", "by": "names *-01", "also": ["one"], "before": null })
+    );
     assert_eq!(plan.unprotected, ["web-02"]);
 }
 

@@ -50,7 +50,11 @@ fn a_deadline_that_is_over_is_missed_and_said() {
     let (world, policy) = later(policy, "2026-11-23T08:00:01Z");
     let plan = make::plan(&policy, &world);
     assert!(plan.actions.is_empty());
-    assert!(plan.findings.iter().any(|finding| finding.code == "missed"), "{:#?}", plan.findings);
+    assert!(
+        plan.findings.iter().any(|finding| finding.code == "missed"),
+        "{:#?}",
+        plan.findings
+    );
 }
 
 #[test]
@@ -72,14 +76,27 @@ fn a_slot_that_failed_waits_longer_each_time() {
     let failed = |at: &str, n: u32| Failed {
         backup: BackupId::allot(make::at(at), &knib::model::id::VmId::new("x"), n),
         at: make::at(at),
-        slots: vec![Slot { schedule: "nightly".to_owned(), at: make::at("2026-11-23T02:00:00Z") }],
-        error: StepError { fault: Fault::NoSpace, text: "full".to_owned(), hint: None },
+        slots: vec![Slot {
+            schedule: "nightly".to_owned(),
+            at: make::at("2026-11-23T02:00:00Z"),
+        }],
+        error: StepError {
+            fault: Fault::NoSpace,
+            text: "full".to_owned(),
+            hint: None,
+        },
     };
     let guest = world.guests.values_mut().next().expect("a guest");
-    guest.record.failures.push(failed("2026-11-23T02:16:00Z", 0));
+    guest
+        .record
+        .failures
+        .push(failed("2026-11-23T02:16:00Z", 0));
     assert_snapshot!(make::lines(&make::plan(&policy, &world)), @"backup backup.db-01/nightly@2026-11-23T02:00Z chain 1 at 2, vda incremental held until 2026-11-23T02:21:00Z");
     let guest = world.guests.values_mut().next().expect("a guest");
-    guest.record.failures.push(failed("2026-11-23T02:18:00Z", 1));
+    guest
+        .record
+        .failures
+        .push(failed("2026-11-23T02:18:00Z", 1));
     assert_snapshot!(make::lines(&make::plan(&policy, &world)), @"backup backup.db-01/nightly@2026-11-23T02:00Z chain 1 at 2, vda incremental held until 2026-11-23T02:33:00Z");
 }
 
@@ -95,8 +112,16 @@ fn jitter_is_the_same_every_time_and_differs_by_vm() {
     let due: std::collections::BTreeSet<_> = plan.upcoming.iter().map(|next| next.due_at).collect();
     assert_eq!(due.len(), 3);
     let slot = make::at("2026-11-23T02:00:00Z");
-    assert!(plan.upcoming.iter().all(|next| next.slot == slot && next.due_at >= slot));
-    assert!(plan.upcoming.iter().all(|next| next.due_at < make::at("2026-11-23T04:00:00Z")));
+    assert!(
+        plan.upcoming
+            .iter()
+            .all(|next| next.slot == slot && next.due_at >= slot)
+    );
+    assert!(
+        plan.upcoming
+            .iter()
+            .all(|next| next.due_at < make::at("2026-11-23T04:00:00Z"))
+    );
 }
 
 #[test]

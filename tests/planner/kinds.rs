@@ -1,9 +1,9 @@
 //! Full or incremental, disk by disk, and where in its chain a backup stands.
 
 use insta::assert_snapshot;
+use knib::model::id::Target;
 use knib::model::machine::Format;
 use knib::model::machine::Source;
-use knib::model::id::Target;
 use knib::model::world::Guest;
 use knib::model::world::World;
 
@@ -67,8 +67,15 @@ fn a_chain_that_is_longer_than_it_may_be_now_is_not_continued() {
 fn only_a_disk_that_moved_is_copied_whole() {
     let mut guest = make::vm("db-01", &["vda", "vdb"]);
     make::backed_up(&mut guest, "2026-11-22T02:00:00Z", 1);
-    let disk = guest.machine.as_mut().and_then(|machine| machine.disk_mut(&Target::new("vda"))).expect("vda");
-    let source = Source::File { path: "/ssd/db-01.qcow2".into(), format: Format::Qcow2 };
+    let disk = guest
+        .machine
+        .as_mut()
+        .and_then(|machine| machine.disk_mut(&Target::new("vda")))
+        .expect("vda");
+    let source = Source::File {
+        path: "/ssd/db-01.qcow2".into(),
+        format: Format::Qcow2,
+    };
     disk.layers = vec![make::layer("/ssd/db-01.qcow2", 1 << 30)];
     disk.live = vec!["/ssd/db-01.qcow2".into()];
     disk.source = Some(source.clone());
@@ -93,12 +100,21 @@ fn layers_on_top_of_the_delta_belong_to_the_increment() {
     make::cover(&mut guest, "vda", "/images/db-01.s2", 1 << 20);
     let (world, policy) = due(guest);
     let plan = make::plan(&policy, &world);
-    let program = plan.actions[0].program.as_ref().expect("nothing in its way");
-    let steps: Vec<_> = program.steps().map(|(_, _, step)| step.synopsis()).collect();
-    let told: Vec<_> = steps.iter().filter(|step| step.starts_with("copy vda") || step.starts_with("merge")).collect();
+    let program = plan.actions[0]
+        .program
+        .as_ref()
+        .expect("nothing in its way");
+    let steps: Vec<_> = program
+        .steps()
+        .map(|(_, _, step)| step.synopsis())
+        .collect();
+    let told: Vec<_> = steps
+        .iter()
+        .filter(|step| step.starts_with("copy vda") || step.starts_with("merge"))
+        .collect();
     insta::with_settings!({ filters => vec![(r"\d{8}-\d{6}-[0-9a-f]{8}", "[id]")] }, {
         assert_snapshot!(told.iter().map(|text| format!("{text}\n")).collect::<String>(), @r"
-        copy vda: db-01.s2, db-01.s1, db-01-vda.qcow2.knib-[id] to /nas/b1deb36a-0000-4000-8000-000000000000/.[id].partial/vda.qcow2
+        copy vda: db-01.s2, db-01.s1, db-01-vda.qcow2.knib-[id] to /nas/668bb2b8-0000-4000-8000-000000000000/.[id].partial/vda.qcow2
         merge vda: db-01-vda.qcow2.knib-[id] into db-01-vda.qcow2
         ");
     });
@@ -108,7 +124,12 @@ fn layers_on_top_of_the_delta_belong_to_the_increment() {
 fn snapshots_of_somebody_else_forbid_a_delta() {
     let mut guest = make::vm("db-01", &["vda"]);
     make::backed_up(&mut guest, "2026-11-22T02:00:00Z", 1);
-    guest.machine.as_mut().expect("a VM").snapshots.push("before-upgrade".to_owned());
+    guest
+        .machine
+        .as_mut()
+        .expect("a VM")
+        .snapshots
+        .push("before-upgrade".to_owned());
     assert_snapshot!(planned(guest), @"backup backup.db-01/nightly@2026-11-23T02:00Z isolated, vda full: foreign_snapshots");
 }
 
@@ -140,11 +161,23 @@ fn what_stands_in_the_way_is_named() {
         let mut guest = guest.clone();
         change(&mut guest);
         let line = planned(guest);
-        line.split_once('!').map(|(_, code)| code.to_owned()).unwrap_or(line)
+        line.split_once('!')
+            .map(|(_, code)| code.to_owned())
+            .unwrap_or(line)
     };
     let machine = |guest: &mut Guest| guest.machine.clone().expect("a VM");
-    let saved = |guest: &mut Guest| guest.machine = Some(knib::model::machine::Machine { managed_save: true, ..machine(guest) });
-    let transient = |guest: &mut Guest| guest.machine = Some(knib::model::machine::Machine { persistent: false, ..machine(guest) });
+    let saved = |guest: &mut Guest| {
+        guest.machine = Some(knib::model::machine::Machine {
+            managed_save: true,
+            ..machine(guest)
+        })
+    };
+    let transient = |guest: &mut Guest| {
+        guest.machine = Some(knib::model::machine::Machine {
+            persistent: false,
+            ..machine(guest)
+        })
+    };
     let device = |guest: &mut Guest| {
         let mut machine = machine(guest);
         machine.disks[0].source = Some(Source::Other("block device /dev/sdb".to_owned()));
@@ -153,7 +186,10 @@ fn what_stands_in_the_way_is_named() {
     };
     let differ = |guest: &mut Guest| {
         let mut machine = machine(guest);
-        machine.disks[0].inactive = Some(Source::File { path: "/images/old.qcow2".into(), format: Format::Qcow2 });
+        machine.disks[0].inactive = Some(Source::File {
+            path: "/images/old.qcow2".into(),
+            format: Format::Qcow2,
+        });
         guest.machine = Some(machine);
     };
     assert_eq!(blocked(&saved), "managed_save");

@@ -85,7 +85,10 @@ pub(super) fn world(now: &str) -> World {
         space: Some(space(2)),
         vms: BTreeMap::new(),
     };
-    let applied = AppliedStorage { id: StorageId::new(STORAGE), path: "/nas".into() };
+    let applied = AppliedStorage {
+        id: StorageId::new(STORAGE),
+        path: "/nas".into(),
+    };
     World {
         format: world::FORMAT,
         now: at(now),
@@ -108,7 +111,12 @@ pub(super) fn world(now: &str) -> World {
 }
 
 pub(super) fn space(device: u64) -> Space {
-    Space { free: Bytes(1 << 40), total: Bytes(2 << 40), kind: "ext4".to_owned(), device }
+    Space {
+        free: Bytes(1 << 40),
+        total: Bytes(2 << 40),
+        kind: "ext4".to_owned(),
+        device,
+    }
 }
 
 /// A running VM with qcow2 disks of 10 GiB, one of which is allocated.
@@ -128,8 +136,14 @@ pub(super) fn vm(name: &str, disks: &[&str]) -> Guest {
         disks,
         firmware: Firmware::default(),
     };
-    let vm = VmRef { name: name.to_owned(), uuid: id };
-    Guest { machine: Some(machine), ..Guest::new(vm) }
+    let vm = VmRef {
+        name: name.to_owned(),
+        uuid: id,
+    };
+    Guest {
+        machine: Some(machine),
+        ..Guest::new(vm)
+    }
 }
 
 fn hex(name: &str) -> String {
@@ -138,7 +152,10 @@ fn hex(name: &str) -> String {
 
 fn disk(vm: &str, target: &str) -> Disk {
     let path = format!("/images/{vm}-{target}.qcow2");
-    let source = Source::File { path: path.clone().into(), format: Format::Qcow2 };
+    let source = Source::File {
+        path: path.clone().into(),
+        format: Format::Qcow2,
+    };
     Disk {
         target: Target::new(target),
         device: Device::Disk,
@@ -161,6 +178,7 @@ pub(super) fn layer(path: &str, allocated: u64) -> Layer {
         internal_snapshots: 0,
         encrypted: false,
         compression: None,
+        data_file: false,
     }
 }
 
@@ -171,10 +189,15 @@ pub(super) fn add(world: &mut World, guest: Guest) {
 /// Puts another layer on a disk, as a snapshot does.
 pub(super) fn cover(guest: &mut Guest, target: &str, path: &str, allocated: u64) {
     let machine = guest.machine.as_mut().expect("a VM that is there");
-    let disk = machine.disk_mut(&Target::new(target)).expect("a disk that is there");
+    let disk = machine
+        .disk_mut(&Target::new(target))
+        .expect("a disk that is there");
     disk.layers.insert(0, layer(path, allocated));
     disk.live.insert(0, path.into());
-    let source = Source::File { path: path.into(), format: Format::Qcow2 };
+    let source = Source::File {
+        path: path.into(),
+        format: Format::Qcow2,
+    };
     disk.source = Some(source.clone());
     disk.inactive = Some(source);
 }
@@ -183,8 +206,12 @@ pub(super) fn cover(guest: &mut Guest, target: &str, path: &str, allocated: u64)
 pub(super) fn backed_up(guest: &mut Guest, created: &str, position: u32) -> BackupId {
     let id = BackupId::allot(at(created), &guest.vm.uuid, 0);
     let parent = guest.record.current.clone();
-    let targets: Vec<_> =
-        guest.machine.iter().flat_map(|machine| &machine.disks).map(|disk| disk.target.clone()).collect();
+    let targets: Vec<_> = guest
+        .machine
+        .iter()
+        .flat_map(|machine| &machine.disks)
+        .map(|disk| disk.target.clone())
+        .collect();
     let mut disks = BTreeMap::new();
     for target in targets {
         let base = format!("/images/{}-{target}.qcow2", guest.vm.name);
@@ -197,12 +224,18 @@ pub(super) fn backed_up(guest: &mut Guest, created: &str, position: u32) -> Back
         cover(guest, target.as_str(), &path, 64 << 20);
         let file = DiskFile {
             name: format!("{target}.qcow2"),
-            parent: parent.clone().map(|backup| Edge { backup, birth: Digest::of(b"birth") }),
+            parent: parent.clone().map(|backup| Edge {
+                backup,
+                birth: Digest::of(b"birth"),
+            }),
             virtual_size: Bytes(10 << 30),
             size: Bytes(1 << 30),
             birth: Digest::of(b"birth"),
             digest: Digest::of(b"birth"),
-            delta: Some(Delta { path: path.into(), base: base.into() }),
+            delta: Some(Delta {
+                path: path.into(),
+                base: base.into(),
+            }),
         };
         disks.insert(target, file);
     }
@@ -217,7 +250,10 @@ pub(super) fn backed_up(guest: &mut Guest, created: &str, position: u32) -> Back
         policy: None,
         offering: None,
         slots: Vec::new(),
-        storage: StorageRef { name: "nas".to_owned(), id: StorageId::new(STORAGE) },
+        storage: StorageRef {
+            name: "nas".to_owned(),
+            id: StorageId::new(STORAGE),
+        },
         origin: Maker {
             host: HostId::new("40570000-0000-4000-8000-000000000001"),
             hostname: "kvm1".to_owned(),
@@ -237,7 +273,10 @@ fn set_current(record: &mut Record, machine: Option<&mut Machine>, id: &BackupId
     record.serial += 1;
     record.current = Some(id.clone());
     if let Some(machine) = machine {
-        machine.note = Some(Note { serial: record.serial, current: Some(id.clone()) });
+        machine.note = Some(Note {
+            serial: record.serial,
+            current: Some(id.clone()),
+        });
     }
 }
 
@@ -259,9 +298,17 @@ pub(super) fn plan(policy: &Policy, world: &World) -> Plan {
 /// The world after everything a plan will do, some time later.
 pub(super) fn applied(policy: &Policy, world: &World, later: &str) -> World {
     let mut ahead = world.clone();
-    for action in plan(policy, world).actions.iter().filter(|action| action.is_free()) {
+    for action in plan(policy, world)
+        .actions
+        .iter()
+        .filter(|action| action.is_free())
+    {
         let program = action.program.clone().unwrap_or_default();
-        let none = program.stages.iter().map(|stage| vec![None; stage.len()]).collect::<Vec<_>>();
+        let none = program
+            .stages
+            .iter()
+            .map(|stage| vec![None; stage.len()])
+            .collect::<Vec<_>>();
         let forward = knib::model::program::Direction::Forward;
         for change in knib::action::changes(&action.op, &program, &none, forward) {
             ahead.learn(&change);
@@ -279,7 +326,9 @@ pub(super) fn lines(plan: &Plan) -> String {
 fn line(action: &Action) -> String {
     let mut text = format!("{} {}", action.verb.as_str(), action.address);
     if let Op::Backup(op) = &action.op {
-        let place = op.link.map_or("isolated".to_owned(), |link| format!("chain {} at {}", link.chain, link.position));
+        let place = op.link.map_or("isolated".to_owned(), |link| {
+            format!("chain {} at {}", link.chain, link.position)
+        });
         text += &format!(" {place}{}", if op.ends_chain { ", ends it" } else { "" });
         for (target, plan) in &op.disks {
             text += &match plan {

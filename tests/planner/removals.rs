@@ -27,7 +27,9 @@ fn a_vm_that_leaves_has_its_delta_merged_first() {
     policy_delete policy.all
     offering_delete offering.plain
     ");
-    let Op::Merge(merge) = &plan.actions[0].op else { panic!("a merge") };
+    let Op::Merge(merge) = &plan.actions[0].op else {
+        panic!("a merge")
+    };
     assert!(merge.leave);
 }
 
