@@ -21,7 +21,7 @@ const WIDEST: usize = 100;
 const WIDTH: usize = 80;
 
 /// The standard streams.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Io {
     input_is_terminal: bool,
     error_is_terminal: bool,

@@ -62,7 +62,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, io: &Io) -> Exit {
     };
     log::start(&global, io);
     let look = io.err(global.color);
-    let ended = Session::new(global, io).and_then(|session| on_one_thread(&session, command));
+    let ended = Session::new(global, io.clone()).and_then(|session| on_one_thread(&session, command));
     ended.unwrap_or_else(|failure| {
         let Failure {
             exit,
@@ -78,7 +78,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, io: &Io) -> Exit {
 }
 
 /// All futures run on this thread; what blocks goes to threads of its own.
-fn on_one_thread(session: &Session<'_>, command: Command) -> Result<Exit> {
+fn on_one_thread(session: &Session, command: Command) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

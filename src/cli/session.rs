@@ -1,28 +1,39 @@
 //! What every command starts from: the policy it works from, where state and host are, and the world.
 
 use std::collections::BTreeMap;
-use std::env;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde::Serialize;
 
 use crate::cli::args::Global;
 use crate::cli::clock;
 use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
+use crate::cli::find;
+use crate::cli::find::Guests;
 use crate::cli::io::Io;
 use crate::cli::render::Look;
 use crate::cli::render::findings;
+use crate::cli::render::lists::When;
+use crate::cli::render::text;
 use crate::cli::sources;
 use crate::cli::times;
+use crate::cli::view::Known;
 use crate::engine;
+use crate::host::Host;
 use crate::host::Local;
+use crate::model::backup::Backup;
 use crate::model::finding::Finding;
 use crate::model::finding::Severity;
+use crate::model::plan::Plan;
 use crate::model::policy::Policy;
+use crate::model::world::Applied;
+use crate::model::world::Guest;
 use crate::model::world::World;
 use crate::planner::Options;
 use crate::policy;
@@ -36,12 +47,12 @@ const CONNECT: &str = "qemu:///system";
 /// Where the state is when nothing is said.
 const STATE: &str = "/var/lib/knib/state.db";
 /// File systems on which locks are not sure.
-const NETWORK: [&str; 6] = ["nfs", "cifs", "smb2", "9p", "ceph", "fuse.sshfs"];
+const NETWORK: [&str; 5] = ["nfs", "cifs", "smb2", "9p", "ceph"];
 
 /// One command.
-pub(super) struct Session<'a> {
+pub(super) struct Session {
     pub(super) global: Global,
-    pub(super) io: &'a Io,
+    pub(super) io: Io,
     /// The instant that all of it is decided at.
     pub(super) now: Timestamp,
 }
@@ -64,8 +75,8 @@ pub(super) struct Seen {
     pub(super) world: World,
 }
 
-impl<'a> Session<'a> {
-    pub(super) fn new(global: Global, io: &'a Io) -> Result<Self> {
+impl Session {
+    pub(super) fn new(global: Global, io: Io) -> Result<Self> {
         if let Some(uri) = &global.connect {
             connect::local(uri).map_err(|why| {
                 let failure = Failure::usage(format!("--connect {uri}: {}", why.text));
@@ -101,9 +112,53 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The policy in files, for commands that want one. Errors in it end the command before anything
-    /// else is looked at.
-    pub(super) fn basis_in_files(&self) -> Result<Basis> {
+    /// The result as JSON.
+    pub(super) fn print_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<()> {
+        let text = serde_json::to_string_pretty(value).expect("views are plain data");
+        self.print(&(text + "\n"))
+    }
+
+    /// A list, as one array or as `human` draws it.
+    pub(super) fn list<T: Serialize>(
+        &self,
+        json: bool,
+        all: &[T],
+        human: impl FnOnce() -> String,
+    ) -> Result<()> {
+        if json {
+            self.print_json(all)
+        } else {
+            self.print(&human())
+        }
+    }
+
+    /// Now, and the zone that times are shown in.
+    pub(super) fn when(&self, basis: &Basis) -> When {
+        When {
+            now: self.now,
+            zone: basis.zone(),
+        }
+    }
+
+    /// The backup that was meant, said first when it was not named in full.
+    pub(super) fn choose<'a>(
+        &self,
+        guests: &'a Guests,
+        given: &str,
+        basis: &Basis,
+    ) -> Result<(&'a Guest, &'a Backup)> {
+        let zone = basis.zone();
+        let (guest, backup) = find::backup(guests, given, &zone)?;
+        if backup.id.as_str() != given {
+            let at = text::second(backup.created, &zone);
+            let name = &guest.vm.name;
+            self.note(&format!("{given} is {} of {name}, {at}", backup.id));
+        }
+        Ok((guest, backup))
+    }
+
+    /// Where the policy is, of commands that want one in files.
+    pub(super) fn places(&self) -> Result<Vec<PathBuf>> {
         let places = sources::places(&self.global.files);
         if places.is_empty() {
             return Err(Failure::new(
@@ -112,6 +167,13 @@ impl<'a> Session<'a> {
             )
             .hint("knib init writes one to start from; -f names another place"));
         }
+        Ok(places)
+    }
+
+    /// The policy in files, for commands that want one. Errors in it end the command before anything
+    /// else is looked at.
+    pub(super) fn basis_in_files(&self) -> Result<Basis> {
+        let places = self.places()?;
         let (sources, policy) = self.load(&places)?;
         Ok(self.basis(Some(policy), sources))
     }
@@ -139,7 +201,18 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn load(&self, places: &[std::path::PathBuf]) -> Result<(Sources, Policy)> {
+    /// What a saved plan was made from.
+    pub(super) fn basis_of(&self, plan: &Plan) -> Basis {
+        let policy = plan.resolved.as_deref().cloned();
+        let mut basis = self.basis(policy, Sources::default());
+        if self.global.connect.is_none() {
+            basis.uri.clone_from(&plan.host.uri);
+        }
+        basis
+    }
+
+    #[expect(clippy::unused_self, reason = "a command loads one policy")]
+    fn load(&self, places: &[PathBuf]) -> Result<(Sources, Policy)> {
         let (sources, mut findings) = sources::read(places);
         let (policy, more) = policy::load(&sources);
         findings.extend(more);
@@ -184,9 +257,25 @@ impl<'a> Session<'a> {
         let state = State::look(&basis.state)?;
         let host = Rc::new(Local::connect(&basis.uri).await?);
         let storages = basis.storages();
-        let world = engine::observe(&host, state.as_ref(), &storages, self.now).await?;
+        let mut world = engine::observe(&host, state.as_ref(), &storages, self.now).await?;
         state_is_there(&world, basis)?;
+        let near = basis.state.parent().unwrap_or(Utf8Path::new("/"));
+        if let Some(policy) = basis.policy.as_ref().filter(|one| one.state == basis.state)
+            && let Ok(space) = host.space(near).await
+            && NETWORK.contains(&space.kind.as_str())
+        {
+            let finding = lint::state_on_network(policy, &space.kind);
+            world.findings.push(finding);
+        }
         Ok(Seen { host, world })
+    }
+
+    /// What is on record; the host is not asked.
+    pub(super) fn recall(&self, basis: &Basis) -> Result<Recalled> {
+        match State::look(&basis.state)? {
+            Some(state) => recalled(&state),
+            None => Ok(Recalled::default()),
+        }
     }
 
     /// Tells findings on stderr.
@@ -195,6 +284,51 @@ impl<'a> Session<'a> {
         self.io
             .tell(&findings::human(all, sources, look.width, look.colour));
     }
+}
+
+/// What is on record.
+#[derive(Default)]
+pub(super) struct Recalled {
+    /// Without machines: nobody looked.
+    pub(super) guests: Guests,
+    applied: Applied,
+}
+
+impl Recalled {
+    pub(super) fn known(&self) -> Known<'_> {
+        Known {
+            guests: &self.guests,
+            applied: &self.applied,
+        }
+    }
+
+    /// VMs as lists have them.
+    pub(super) fn by_name(&self) -> Vec<&Guest> {
+        let mut guests: Vec<_> = self.guests.values().collect();
+        guests.sort_by(|a, b| a.vm.cmp(&b.vm));
+        guests
+    }
+}
+
+/// Reads what is on record, all of one instant.
+pub(super) fn recalled(state: &State) -> Result<Recalled> {
+    let read = state.read(|state| Ok((state.records()?, state.opens()?, state.applied()?)));
+    let (records, opens, applied) = read?;
+    let mut guests = Guests::new();
+    for (id, (vm, record)) in records {
+        let guest = Guest {
+            record,
+            ..Guest::new(vm)
+        };
+        guests.insert(id, guest);
+    }
+    for open in opens {
+        if let Some(vm) = open.op.vm().cloned() {
+            let guest = guests.entry(vm.uuid.clone());
+            guest.or_insert_with(|| Guest::new(vm)).open.push(open);
+        }
+    }
+    Ok(Recalled { guests, applied })
 }
 
 impl Basis {

@@ -61,7 +61,7 @@ pub struct LastGood {
 
 /// VMs that are here or have backups, by name. `plan` is what would be done now.
 #[must_use]
-pub fn all(world: &World, plan: &Plan) -> Vec<VmView> {
+pub fn all(world: &World, plan: Option<&Plan>) -> Vec<VmView> {
     let known = Known {
         guests: &world.guests,
         applied: &world.applied,
@@ -73,16 +73,15 @@ pub fn all(world: &World, plan: &Plan) -> Vec<VmView> {
     views
 }
 
-fn view(known: Known<'_>, guest: &Guest, plan: &Plan) -> VmView {
+fn view(known: Known<'_>, guest: &Guest, plan: Option<&Plan>) -> VmView {
     let record = &guest.record;
     let policy = record.assigned.as_ref().map(|held| held.policy.clone());
     let in_force = policy
         .as_ref()
         .and_then(|name| known.applied.policies.get(name));
     let link = current(record).and_then(|backup| backup.link);
-    let next = plan
-        .upcoming
-        .iter()
+    let upcoming = plan.into_iter().flat_map(|plan| &plan.upcoming);
+    let next = upcoming
         .filter(|next| next.vm == guest.vm.name)
         .map(|next| next.due_at)
         .min();
@@ -145,11 +144,10 @@ fn jobs(guest: &Guest) -> Vec<String> {
 }
 
 /// What the plan has blocked of this VM, what it warns of, and a guest that is stuck.
-fn problems(guest: &Guest, plan: &Plan) -> Vec<String> {
+fn problems(guest: &Guest, plan: Option<&Plan>) -> Vec<String> {
     let mut found = Vec::new();
-    let of_it = plan
-        .actions
-        .iter()
+    let actions = plan.into_iter().flat_map(|plan| &plan.actions);
+    let of_it = actions
         .filter(|action| action.vm.as_ref().is_some_and(|vm| vm.uuid == guest.vm.uuid));
     for block in of_it.flat_map(|action| &action.blocked_by) {
         match block {
@@ -158,7 +156,7 @@ fn problems(guest: &Guest, plan: &Plan) -> Vec<String> {
             Block::Busy { .. } | Block::Waits { .. } => {}
         }
     }
-    let findings = plan.findings.iter();
+    let findings = plan.into_iter().flat_map(|plan| &plan.findings);
     let of_it = findings.filter(|finding| finding.vm.as_ref() == Some(&guest.vm.name));
     found.extend(of_it.map(|finding| finding.text.clone()));
     let stuck = Power::Paused { io_error: true };
