@@ -2,3 +2,4 @@
 
 pub mod host;
 pub mod model;
+pub mod state;

@@ -1,0 +1,448 @@
+//! The file itself: making, opening, looking, copying, bringing up to date.
+
+use std::fs;
+use std::fs::File;
+use std::io;
+use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use rusqlite::Connection;
+use rusqlite::OpenFlags;
+use rusqlite::Transaction;
+use rusqlite::TransactionBehavior;
+use rusqlite::backup::Backup;
+use rusqlite::backup::StepResult;
+use rusqlite::config::DbConfig;
+use tempfile::NamedTempFile;
+
+use crate::state::ATTEMPTS;
+use crate::state::PAUSE;
+use crate::state::error::Result;
+use crate::state::error::StateError;
+use crate::state::error::Trouble;
+use crate::state::error::damaged;
+use crate::state::run;
+use crate::state::schema;
+
+/// A file that was found to be a state this program knows.
+pub(super) struct Opened {
+    pub(super) db: Connection,
+    /// Without symbolic links.
+    pub(super) path: Utf8PathBuf,
+}
+
+/// Opens for writing; makes what is not there.
+pub(super) fn open(path: &Utf8Path, steps: &[&str]) -> Result<Opened> {
+    let all = || {
+        if !path.try_exists()? {
+            make(path, steps)?;
+        }
+        let path = path.canonicalize_utf8()?;
+        check_header(&path)?;
+        let db = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // sqlite falls back to reading by itself.
+        if db.is_readonly("main")? {
+            return Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem).into());
+        }
+        let found = schema::version(&db, &path)?;
+        let known = schema::version_of(steps);
+        schema::not_newer(&path, found, known)?;
+        check_length(&db, &path)?;
+        db.pragma_update(None, "journal_mode", "DELETE")?;
+        if found < known {
+            upgrade(&db, &path, steps)?;
+        }
+        Ok(Opened { db, path })
+    };
+    all().map_err(|trouble: Trouble| trouble.of(path))
+}
+
+/// Opens for looking; none when there is no file.
+pub(super) fn look(path: &Utf8Path, steps: &[&str]) -> Result<Option<Opened>> {
+    let all = || {
+        let path = match path.canonicalize_utf8() {
+            Ok(path) => path,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut attempts = 0;
+        loop {
+            if is_left_behind(&path)?
+                && let Some(db) = recovered_copy(&path, steps)?
+            {
+                return Ok(Some(Opened { db, path }));
+            }
+            match look_at(&path, steps) {
+                // A writer has just ended, or has just died.
+                Err(trouble) if trouble.is_hot_journal() && attempts < ATTEMPTS => attempts += 1,
+                other => return other.map(|db| Some(Opened { db, path })),
+            }
+            std::thread::sleep(PAUSE);
+        }
+    };
+    all().map_err(|trouble: Trouble| trouble.of(path))
+}
+
+fn look_at(path: &Utf8Path, steps: &[&str]) -> Result<Connection, Trouble> {
+    if check_header(path)? == JournalMode::Wal {
+        return Err(Trouble::Told(StateError::NotOurs {
+            path: path.to_owned(),
+            why: format!(
+                "somebody changed it to WAL mode, in which reading writes; \
+                 `sqlite3 {path} 'PRAGMA journal_mode=delete'` changes it back"
+            ),
+        }));
+    }
+    let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    schema::version(&db, path)?;
+    check_length(&db, path)?;
+    for_looking(db, path, steps)
+}
+
+/// An older file is brought up to date in memory, so that there is one way to read.
+fn for_looking(db: Connection, path: &Utf8Path, steps: &[&str]) -> Result<Connection, Trouble> {
+    let found = schema::version(&db, path)?;
+    let known = schema::version_of(steps);
+    schema::not_newer(path, found, known)?;
+    let db = if found < known {
+        let mut memory = settled(Connection::open_in_memory()?)?;
+        pour(&db, &mut memory)?;
+        schema::upgrade(&memory, found, steps)?;
+        memory
+    } else {
+        db
+    };
+    db.pragma_update(None, "query_only", true)?;
+    Ok(db)
+}
+
+fn journal_of(path: &Utf8Path) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{path}-journal"))
+}
+
+/// Whether there is a journal that nobody writes to: of a process that died, or that does not get on.
+/// sqlite would open it to find out, and as root it changes the owner of what it opens.
+fn is_left_behind(path: &Utf8Path) -> Result<bool, Trouble> {
+    const LONG_ENOUGH: u32 = 20;
+    let journal = journal_of(path);
+    let first = fingerprint(&journal)?;
+    if first.is_none() {
+        return Ok(false);
+    }
+    for _ in 0..LONG_ENOUGH {
+        std::thread::sleep(PAUSE);
+        if fingerprint(&journal)? != first {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The file makes sense only together with its journal. Rolls back a copy of both, and leaves them as
+/// they are for the next who may write. None when the journal went or changed meanwhile: then the
+/// file may have changed as well.
+fn recovered_copy(path: &Utf8Path, steps: &[&str]) -> Result<Option<Connection>, Trouble> {
+    let journal = journal_of(path);
+    let dir = tempfile::tempdir()?;
+    let copy = dir.path().join("state.db");
+    let Some(before) = fingerprint(&journal)? else {
+        return Ok(None);
+    };
+    fs::copy(path, &copy)?;
+    match fs::copy(&journal, dir.path().join("state.db-journal")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    if fingerprint(&journal)? != Some(before) {
+        return Ok(None);
+    }
+    let db = connect(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let db = for_looking(db, path, steps)?;
+    // The copy stays readable without its name, and nothing is left behind whatever happens.
+    dir.close()?;
+    Ok(Some(db))
+}
+
+/// Tells one journal from the next.
+fn fingerprint(path: &Utf8Path) -> io::Result<Option<(u64, u64, i64, i64)>> {
+    match path.metadata() {
+        Ok(meta) => Ok(Some((
+            meta.ino(),
+            meta.len(),
+            meta.mtime(),
+            meta.mtime_nsec(),
+        ))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum JournalMode {
+    Rollback,
+    Wal,
+}
+
+/// Looks at a file before sqlite does, which would take an empty one for a new database and, to read
+/// one in WAL mode, would write.
+fn check_header(path: &Utf8Path) -> Result<JournalMode, Trouble> {
+    let not_ours = |why: &str| {
+        Trouble::Told(StateError::NotOurs {
+            path: path.to_owned(),
+            why: why.to_owned(),
+        })
+    };
+    if !path.metadata()?.is_file() {
+        return Err(not_ours("it is not a file"));
+    }
+    let mut header = Vec::new();
+    File::open(path)?.take(100).read_to_end(&mut header)?;
+    if header.is_empty() {
+        return Err(damaged(path.to_owned(), "it is empty".to_owned()).into());
+    }
+    if !header.starts_with(b"SQLite format 3\0") {
+        return Err(not_ours("it is not a sqlite database"));
+    }
+    Ok(match header.get(18) {
+        Some(2) => JournalMode::Wal,
+        _ => JournalMode::Rollback,
+    })
+}
+
+/// A file whose end is missing is not taken for one whose end is empty, as sqlite would.
+fn check_length(db: &Connection, path: &Utf8Path) -> Result<(), Trouble> {
+    // While this is read nobody else writes.
+    let _instant = Transaction::new_unchecked(db, TransactionBehavior::Deferred)?;
+    let pages: u64 = db.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    let size: u64 = db.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let (whole, length) = (pages * size, path.metadata()?.len());
+    if length < whole {
+        let why = format!("it has {length} bytes of {whole}");
+        return Err(damaged(path.to_owned(), why).into());
+    }
+    Ok(())
+}
+
+fn connect(path: impl AsRef<Path>, mode: OpenFlags) -> Result<Connection, Trouble> {
+    settled(Connection::open_with_flags(
+        path,
+        mode | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?)
+}
+
+/// A connection with our settings.
+fn settled(mut db: Connection) -> Result<Connection, Trouble> {
+    db.busy_handler(Some(wait))?;
+    db.pragma_update(None, "synchronous", "EXTRA")?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    db.pragma_update(None, "trusted_schema", false)?;
+    db.pragma_update(None, "cell_size_check", true)?;
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    Ok(db)
+}
+
+/// sqlite asks whether to try again. Its own timeout would sleep longer and longer.
+fn wait(attempts: i32) -> bool {
+    std::thread::sleep(PAUSE);
+    attempts < ATTEMPTS
+}
+
+/// Makes a new file beside the locks of runs, where leftovers are swept, and gives it its name when
+/// it is whole. Somebody else may do so first.
+fn make(path: &Utf8Path, steps: &[&str]) -> Result<(), Trouble> {
+    let (dir, name) = split(path)?;
+    private_dir(&dir)?;
+    let path = dir.canonicalize_utf8()?.join(name);
+    let new = new_beside(&path)?;
+    let db = settled(Connection::open(new.path())?)?;
+    let transaction = Transaction::new_unchecked(&db, TransactionBehavior::Immediate)?;
+    schema::upgrade(&transaction, 0, steps)?;
+    transaction.execute("INSERT INTO meta (key, value) VALUES ('id', ?1)", [uuid()?])?;
+    transaction.commit()?;
+    db.close().map_err(|(_, error)| error)?;
+    match new.persist_noclobber(&path) {
+        Ok(_) => Ok(sync_parent(&path)?),
+        Err(_) if path.try_exists()? => Ok(()),
+        Err(refused) => Err(refused.error.into()),
+    }
+}
+
+/// Brings an older file up to date, after a copy.
+fn upgrade(db: &Connection, path: &Utf8Path, steps: &[&str]) -> Result<(), Trouble> {
+    // Nobody writes from here on, and another connection still reads what is there.
+    let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+    let found = schema::version(&transaction, path)?;
+    schema::not_newer(path, found, schema::version_of(steps))?;
+    if found < schema::version_of(steps) {
+        let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let copy = Utf8PathBuf::from(format!("{path}.v{found}"));
+        let new = new_beside(path)?;
+        pour(&reader, &mut Connection::open(new.path())?)?;
+        new.persist(&copy).map_err(|refused| refused.error)?;
+        sync_parent(&copy)?;
+        schema::upgrade(&transaction, found, steps)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Writes everything to a new file.
+pub(super) fn copy(db: &Connection, to: &Utf8Path) -> Result<(), Trouble> {
+    let (dir, _) = split(to)?;
+    let new = NamedTempFile::new_in(dir)?;
+    pour(db, &mut Connection::open(new.path())?)?;
+    new.persist_noclobber(to).map_err(|refused| refused.error)?;
+    Ok(sync_parent(to)?)
+}
+
+fn pour(from: &Connection, to: &mut Connection) -> Result<(), Trouble> {
+    match Backup::new(from, to)?.step(-1)? {
+        StepResult::Done => Ok(()),
+        _ => Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+            None,
+        )
+        .into()),
+    }
+}
+
+fn new_beside(path: &Utf8Path) -> io::Result<NamedTempFile> {
+    let dir = run::dir(path);
+    private_dir(&dir)?;
+    NamedTempFile::new_in(dir)
+}
+
+fn private_dir(dir: &Utf8Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+}
+
+fn split(path: &Utf8Path) -> io::Result<(Utf8PathBuf, &str)> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let dir = path.parent().filter(|dir| !dir.as_str().is_empty());
+    Ok((dir.unwrap_or(Utf8Path::new(".")).to_owned(), name))
+}
+
+fn sync_parent(path: &Utf8Path) -> io::Result<()> {
+    File::open(split(path)?.0)?.sync_all()
+}
+
+/// A random uuid.
+fn uuid() -> io::Result<String> {
+    let mut bytes = run::random::<16>()?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex = run::hex(&bytes);
+    let parts = [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ];
+    Ok(parts.join("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &[&str] = schema::STEPS;
+    const NEW: &[&str] = &[OLD[0], "ALTER TABLE run ADD COLUMN host TEXT"];
+    const BROKEN: &[&str] = &[
+        OLD[0],
+        "ALTER TABLE run ADD COLUMN host TEXT; SELECT nothing",
+    ];
+
+    fn place() -> (tempfile::TempDir, Utf8PathBuf) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("state.db")).expect("UTF-8");
+        (dir, path)
+    }
+
+    fn version_and_columns(db: &Connection) -> (u32, u32) {
+        let columns = "SELECT count(*) FROM pragma_table_info('run')";
+        (
+            db.pragma_query_value(None, "user_version", |row| row.get(0))
+                .expect("a version"),
+            db.query_row(columns, [], |row| row.get(0))
+                .expect("a count"),
+        )
+    }
+
+    #[test]
+    fn an_older_file_is_brought_up_to_date_after_a_copy() {
+        let (_dir, path) = place();
+        drop(open(&path, OLD).expect("made"));
+        let before = fs::read(&path).expect("content");
+        let opened = open(&path, NEW).expect("opened");
+        assert_eq!(version_and_columns(&opened.db), (2, 6));
+        let copy = Utf8PathBuf::from(format!("{path}.v1"));
+        assert_eq!(copy.metadata().expect("there").mode() & 0o777, 0o600);
+        let copied = open(&copy, OLD).expect("an older program reads the copy");
+        assert_eq!(version_and_columns(&copied.db), (1, 5));
+        assert_ne!(fs::read(&path).expect("content"), before);
+        // Once only.
+        fs::remove_file(&copy).expect("removed");
+        drop(open(&path, NEW).expect("opened"));
+        assert!(!copy.exists());
+        let refused = open(&path, OLD).err().expect("refused");
+        assert!(matches!(
+            refused,
+            StateError::Newer {
+                found: 2,
+                known: 1,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn looking_at_an_older_file_leaves_it_as_it_is() {
+        let (dir, path) = place();
+        drop(open(&path, OLD).expect("made"));
+        let before = fs::read(&path).expect("content");
+        let looked = look(&path, NEW).expect("looked").expect("there");
+        assert_eq!(version_and_columns(&looked.db), (2, 6));
+        assert!(looked.db.execute("DELETE FROM meta", []).is_err());
+        assert_eq!(fs::read(&path).expect("content"), before);
+        assert_eq!(dir.path().read_dir().expect("a listing").count(), 2);
+    }
+
+    #[test]
+    fn an_upgrade_that_fails_changes_nothing() {
+        let (_dir, path) = place();
+        drop(open(&path, OLD).expect("made"));
+        let before = fs::read(&path).expect("content");
+        assert!(open(&path, BROKEN).is_err());
+        assert_eq!(fs::read(&path).expect("content"), before);
+        drop(open(&path, OLD).expect("opened"));
+    }
+
+    #[test]
+    fn commits_outlive_a_power_cut() {
+        let (_dir, path) = place();
+        let opened = open(&path, OLD).expect("made");
+        let pragma = |name: &str| -> String {
+            opened
+                .db
+                .query_row(&format!("SELECT * FROM pragma_{name}"), [], |row| {
+                    row.get::<_, rusqlite::types::Value>(0)
+                })
+                .map(|value| format!("{value:?}"))
+                .expect("a value")
+        };
+        assert_eq!(pragma("synchronous"), "Integer(3)");
+        assert_eq!(pragma("journal_mode"), "Text(\"delete\")");
+        assert_eq!(pragma("foreign_keys"), "Integer(1)");
+        assert_eq!(pragma("trusted_schema"), "Integer(0)");
+    }
+}
