@@ -4,5 +4,6 @@ mod live;
 mod modules;
 mod planner;
 mod policy;
+mod state;
 mod support;
 mod tidy;

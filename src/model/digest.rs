@@ -57,8 +57,11 @@ impl TryFrom<String> for Digest {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let hash = text.strip_prefix(PREFIX).and_then(|hex| blake3::Hash::from_hex(hex).ok());
-        hash.map(|hash| Self::blake3(&hash)).ok_or_else(|| format!("not a blake3 digest: {text:?}"))
+        let hash = text
+            .strip_prefix(PREFIX)
+            .and_then(|hex| blake3::Hash::from_hex(hex).ok());
+        hash.map(|hash| Self::blake3(&hash))
+            .ok_or_else(|| format!("not a blake3 digest: {text:?}"))
     }
 }
 
