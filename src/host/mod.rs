@@ -4,7 +4,13 @@
 //! host of the tests exercises the very same logic. No call waits for a block job, none decides,
 //! and none knows the state file. Nouns in, nouns out: XML, flags and handles stay behind it.
 
+mod command;
 mod error;
+mod faults;
+mod files;
+mod libvirt;
+mod local;
+mod qemu_img;
 mod task;
 
 use std::time::Duration;
@@ -14,6 +20,7 @@ use camino::Utf8PathBuf;
 
 pub use crate::host::error::HostError;
 pub use crate::host::error::Result;
+pub use crate::host::local::Local;
 pub use crate::host::task::Stop;
 pub use crate::host::task::StopLevel;
 pub use crate::host::task::Task;
