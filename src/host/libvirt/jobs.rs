@@ -87,9 +87,10 @@ impl Libvirt {
             vm,
             format!("{verb} the block job on {target}"),
             move |_, vm, tried| {
-                let flags = match pivot {
-                    true => sys::VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT,
-                    false => sys::VIR_DOMAIN_BLOCK_JOB_ABORT_ASYNC,
+                let flags = if pivot {
+                    sys::VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT
+                } else {
+                    sys::VIR_DOMAIN_BLOCK_JOB_ABORT_ASYNC
                 };
                 text(&target)
                     .and_then(|target| ffi::block_job_abort(&vm.domain, &target, flags))

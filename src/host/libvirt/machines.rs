@@ -1,5 +1,7 @@
 //! Observes VMs.
 
+use camino::Utf8PathBuf;
+use virt::domain_snapshot::DomainSnapshot;
 use virt::sys;
 
 use crate::host::HostError;
@@ -71,48 +73,46 @@ fn observe(vm: &Vm) -> Result<Machine> {
     let tried = format!("look at {}", vm.name);
     let fail = |error: virt::error::Error| faults::error(&tried, &error);
     let persistent = vm.domain.is_persistent().map_err(fail)?;
+    let (power, now, stored) = consistent(vm, persistent, &tried)?;
+    let snapshots = vm.domain.list_all_snapshots(0).map_err(fail)?;
+    let snapshots = snapshots.iter().map(DomainSnapshot::name);
+    let metadata = stored.as_ref().unwrap_or(&now);
+    Ok(Machine {
+        id: VmId::new(&now.id),
+        name: now.name.clone(),
+        power,
+        persistent,
+        managed_save: persistent && vm.domain.has_managed_save(0).map_err(fail)?,
+        snapshots: snapshots
+            .collect::<std::result::Result<_, _>>()
+            .map_err(fail)?,
+        agent: now.agent,
+        note: metadata.note.clone(),
+        tags: metadata.tags.clone(),
+        disks: disks(vm, &now, stored.as_ref())?,
+        firmware: firmware(&now.firmware),
+    })
+}
+
+/// What the VM is doing, its definition now and the persistent one. These are three calls, and the
+/// VM may change between any two: a difference that a second look does not confirm is none.
+fn consistent(vm: &Vm, persistent: bool, tried: &str) -> Result<(Power, Seen, Option<Seen>)> {
     for _ in 0..LOOKS {
-        let now = read(vm, 0, &tried)?;
-        let power = power(&ffi::state(&vm.domain).map_err(fail)?, now.live);
-        let stored = match persistent {
-            true => Some(read(vm, sys::VIR_DOMAIN_XML_INACTIVE, &tried)?),
-            false => None,
-        };
-        // Three calls, and the VM may change between any two of them. A difference that a second
-        // look does not confirm is none.
+        let now = read(vm, 0, tried)?;
+        let state = ffi::state(&vm.domain).map_err(|error| faults::error(tried, &error))?;
+        let power = power(&state, now.live);
+        let stored = persistent.then(|| read(vm, sys::VIR_DOMAIN_XML_INACTIVE, tried));
+        let stored = stored.transpose()?;
         let agree = power.is_on() == now.live
             && stored
                 .as_ref()
                 .is_none_or(|stored| same_sources(&now, stored));
-        if !agree && read(vm, 0, &tried)? != now {
-            continue;
+        if agree || read(vm, 0, tried)? == now {
+            return Ok((power, now, stored));
         }
-        let snapshots = vm.domain.list_all_snapshots(0).map_err(fail)?;
-        let snapshots = snapshots
-            .iter()
-            .map(virt::domain_snapshot::DomainSnapshot::name);
-        let metadata = stored.as_ref().unwrap_or(&now);
-        return Ok(Machine {
-            id: VmId::new(&now.id),
-            name: now.name.clone(),
-            power,
-            persistent,
-            managed_save: persistent && vm.domain.has_managed_save(0).map_err(fail)?,
-            snapshots: snapshots
-                .collect::<std::result::Result<_, _>>()
-                .map_err(fail)?,
-            agent: now.agent,
-            note: metadata.note.clone(),
-            tags: metadata.tags.clone(),
-            disks: disks(vm, &now, stored.as_ref())?,
-            firmware: firmware(&now.firmware),
-        });
     }
-    Err(HostError::new(
-        Fault::Busy,
-        tried,
-        "it changes while it is looked at",
-    ))
+    let cause = "it changes while it is looked at";
+    Err(HostError::new(Fault::Busy, tried, cause))
 }
 
 fn power(state: &ffi::State, live: bool) -> Power {
@@ -154,14 +154,7 @@ fn disks(vm: &Vm, now: &Seen, stored: Option<&Seen>) -> Result<Vec<Disk>> {
         disks.push(Disk {
             source: source(disk.source.as_ref()),
             inactive: source(inactive.and_then(|stored| stored.source.as_ref())),
-            live: match now.live {
-                true => disk
-                    .chain
-                    .iter()
-                    .map(|link| files::real(&link.path))
-                    .collect(),
-                false => Vec::new(),
-            },
+            live: if now.live { chain(disk) } else { Vec::new() },
             job: if now.live { jobs.of(disk)? } else { None },
             ..bare(disk)
         });
@@ -175,6 +168,13 @@ fn disks(vm: &Vm, now: &Seen, stored: Option<&Seen>) -> Result<Vec<Disk>> {
         }
     }
     Ok(disks)
+}
+
+fn chain(disk: &SeenDisk) -> Vec<Utf8PathBuf> {
+    disk.chain
+        .iter()
+        .map(|link| files::real(&link.path))
+        .collect()
 }
 
 fn bare(disk: &SeenDisk) -> Disk {
@@ -202,10 +202,7 @@ fn source(source: Option<&Source>) -> Option<Source> {
 }
 
 fn firmware(firmware: &Firmware) -> Firmware {
-    let real = |path: &Option<_>| {
-        path.as_ref()
-            .map(|path: &camino::Utf8PathBuf| files::real(path))
-    };
+    let real = |path: &Option<_>| path.as_ref().map(|path: &Utf8PathBuf| files::real(path));
     Firmware {
         nvram: real(&firmware.nvram),
         kernel: real(&firmware.kernel),

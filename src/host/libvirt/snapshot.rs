@@ -41,7 +41,7 @@ impl Libvirt {
         let what = format!("snapshot {}", targets.join(", "));
         let (overlays, others) = (overlays.to_owned(), others.to_owned());
         self.on(vm, what, move |_, vm, tried| {
-            let others = unnamed(vm, &overlays, others, tried)?;
+            let others = spared(vm, &overlays, others, tried)?;
             let order = xml::snapshot(&overlays, &others);
             let flags = sys::VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
                 | sys::VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC
@@ -96,24 +96,32 @@ impl Libvirt {
     }
 }
 
-/// The disks that are to stay as they are: those that were named, and every drive. A hard disk that
-/// nobody named has come since the caller looked.
-fn unnamed(
+/// The disks that are to stay as they are: those that were named, and every drive.
+fn spared(
     vm: &Vm,
     overlays: &[NewOverlay],
     mut others: Vec<Target>,
     tried: &str,
 ) -> Result<Vec<Target>> {
-    for disk in machines::read(vm, 0, tried)?.disks {
+    let seen = machines::read(vm, 0, tried)?;
+    // For a VM that is off libvirt doubles the comma in the name of the file it makes, though not
+    // in the definition.
+    let misspelled = overlays
+        .iter()
+        .find(|overlay| overlay.path.as_str().contains(','));
+    if let Some(NewOverlay { path, .. }) = misspelled.filter(|_| !seen.live) {
+        let cause = format!("libvirt cannot make {path} for a VM that is off");
+        return Err(HostError::new(Fault::Unsupported, tried, cause)
+            .hinted("start the VM, or move its disk to a path without a comma"));
+    }
+    for disk in seen.disks {
         let overlaid = overlays.iter().any(|overlay| overlay.target == disk.target);
         if overlaid || others.contains(&disk.target) {
             continue;
         }
+        // libvirt would give a hard disk that nobody names an overlay of its own choice.
         if matches!(disk.device, Device::Disk | Device::Lun) {
-            let cause = format!(
-                "{} has a disk {} that was not there before",
-                vm.name, disk.target
-            );
+            let cause = format!("{} was not there when it was planned", disk.target);
             return Err(HostError::new(Fault::Conflict, tried, cause));
         }
         others.push(disk.target);

@@ -121,7 +121,14 @@ impl QemuImg {
             .output(&["create", "-f", "qcow2", top.0.as_str(), &size], tried)
             .await?;
         let graph = graph(&top.0, layers, to);
-        let args = ["commit", "-p", "-d", "-b", to.as_str(), &graph];
+        // As `convert` does by itself: whoever relies on the file syncs it, once.
+        let cache = ["-t", "unsafe"];
+        let args = [
+            &["commit", "-p", "-d"][..],
+            &cache,
+            &["-b", to.as_str(), &graph],
+        ]
+        .concat();
         let total = allocated(&found[..layers.len()], |_| true);
         self.follow(&args, tried, task, total).await
     }

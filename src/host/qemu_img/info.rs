@@ -6,6 +6,7 @@ use std::io;
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::host::HostError;
 use crate::host::Image;
@@ -26,7 +27,7 @@ struct Info {
     #[serde(default)]
     encrypted: bool,
     #[serde(default)]
-    snapshots: Vec<serde::de::IgnoredAny>,
+    snapshots: Vec<IgnoredAny>,
     full_backing_filename: Option<String>,
     backing_filename_format: Option<String>,
     format_specific: Option<Specific>,
@@ -42,8 +43,9 @@ struct Specific {
 #[serde(rename_all = "kebab-case")]
 struct Data {
     compression_type: Option<String>,
-    encrypt: Option<serde::de::IgnoredAny>,
-    data_file: Option<String>,
+    encrypt: Option<IgnoredAny>,
+    #[serde(rename = "data-file")]
+    outside: Option<IgnoredAny>,
 }
 
 /// The layers of a chain, top first. `real` gives the canonical spelling of a path.
@@ -85,7 +87,7 @@ pub(super) fn layers(
             internal_snapshots: u32::try_from(info.snapshots.len()).unwrap_or(u32::MAX),
             encrypted: info.encrypted || data.encrypt.is_some() || format == "luks",
             compression: data.compression_type,
-            data_file: data.data_file.is_some(),
+            data_file: data.outside.is_some(),
         });
         named = info.backing_filename_format;
         path = info.full_backing_filename.unwrap_or_default().into();
