@@ -1,3 +1,9 @@
 //! The one integration-test binary: a list of modules, so that everything links once.
 
 mod host;
+mod live;
+mod modules;
+mod planner;
+mod policy;
+mod support;
+mod tidy;

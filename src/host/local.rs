@@ -122,6 +122,10 @@ impl Host for Local {
         self.qemu_img.layers(image).await
     }
 
+    async fn is_blank(&self, image: &Image) -> Result<bool> {
+        self.qemu_img.is_blank(image).await
+    }
+
     async fn idle(&self, image: &Image) -> Result<()> {
         self.qemu_img.idle(image).await
     }

@@ -26,7 +26,6 @@ pub use crate::host::task::StopLevel;
 pub use crate::host::task::Task;
 use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
-use crate::model::id::HostId;
 use crate::model::id::Target;
 use crate::model::id::VmId;
 use crate::model::machine::Format;
@@ -34,19 +33,9 @@ use crate::model::machine::Job;
 use crate::model::machine::Layer;
 use crate::model::machine::Machine;
 use crate::model::machine::Note;
-
-/// Who this hypervisor is and what it can do.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Identity {
-    /// libvirt's host uuid.
-    pub id: HostId,
-    /// Its name.
-    pub hostname: String,
-    /// libvirt's version, `9.0.0`.
-    pub libvirt: String,
-    /// QEMU's version.
-    pub qemu: String,
-}
+use crate::model::step::Image;
+use crate::model::world::Identity;
+use crate::model::world::Space;
 
 /// An overlay that is to be made on top of a disk.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -55,15 +44,6 @@ pub struct NewOverlay {
     pub target: Target,
     /// The new file; nothing is there before.
     pub path: Utf8PathBuf,
-}
-
-/// A file with its format, never guessed.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Image {
-    /// Absolute.
-    pub path: Utf8PathBuf,
-    /// As definition or header say.
-    pub format: Format,
 }
 
 /// The content that frozen layers hold, written into one new qcow2 file.
@@ -121,19 +101,6 @@ pub struct Entry {
     pub is_dir: bool,
     /// Length in bytes.
     pub size: Bytes,
-}
-
-/// Room on a file system.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Space {
-    /// Free for us.
-    pub free: Bytes,
-    /// In all.
-    pub total: Bytes,
-    /// `ext4`, `nfs`.
-    pub kind: String,
-    /// Tells file systems apart on this host.
-    pub device: u64,
 }
 
 /// What knib needs from outside.
@@ -195,6 +162,8 @@ pub trait Host: 'static {
     /// An image and everything below it, top first. Looks without taking a lock, so it is for
     /// deciding, never for copying.
     async fn layers(&self, image: &Image) -> Result<Vec<Layer>>;
+    /// Whether nothing was ever written into an overlay: all it shows comes from below.
+    async fn is_blank(&self, image: &Image) -> Result<bool>;
     /// `Busy` when a process has the image open for writing, here or on another host.
     async fn idle(&self, image: &Image) -> Result<()>;
     /// Writes a new file. QEMU's lock refuses a layer that is still written.

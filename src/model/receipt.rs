@@ -1,16 +1,16 @@
 //! What a step learned when it was done: the data that flows from step to step and into the record.
 
-use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::model::backup::Backup;
 use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
 
 /// What a step learned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Receipt {
     /// Nothing but that it is done.
@@ -35,14 +35,11 @@ pub enum Receipt {
     },
     /// Files that describe the VM were written.
     Captured {
-        /// Their names in the backup's directory.
+        /// Their names in the stage.
         files: Vec<String>,
     },
-    /// A VM was defined.
-    Defined {
-        /// Its disks, nvram and the like, as they were named.
-        files: Vec<Utf8PathBuf>,
-    },
+    /// The stage is complete: this is what `backup.json` says.
+    Sealed(Box<Backup>),
 }
 
 /// How settled the guest was at a backup's instant, from weak to strong.

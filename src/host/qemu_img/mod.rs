@@ -50,6 +50,22 @@ impl QemuImg {
         info::layers(&json, image, &tried, files::real)
     }
 
+    /// Whether nothing was ever written into an overlay, not even zeroes.
+    pub(super) async fn is_blank(&self, image: &Image) -> Result<bool> {
+        let tried = format!("see whether {} is empty", image.path);
+        let path = absolute(&image.path, &tried)?;
+        let args = [
+            "map",
+            "-U",
+            "--output=json",
+            "-f",
+            image.format.as_str(),
+            path,
+        ];
+        let json = self.program.output(&args, &tried).await?;
+        info::is_blank(&json, &tried)
+    }
+
     /// Opens it for reading and lets nobody else write meanwhile.
     pub(super) async fn idle(&self, image: &Image) -> Result<()> {
         let tried = format!("see that nobody writes {}", image.path);

@@ -1,0 +1,243 @@
+//! A backup: one point in time of a whole VM, one file per disk. Its form on the storage is
+//! `backup.json`.
+//!
+//! What can be derived is not stored: whether it is current, whether it ended its chain, its status.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::model::bytes::Bytes;
+use crate::model::digest::Digest;
+use crate::model::id::BackupId;
+use crate::model::id::HostId;
+use crate::model::id::StateId;
+use crate::model::id::StorageId;
+use crate::model::id::Target;
+use crate::model::id::VmId;
+use crate::model::policy::Offering;
+use crate::model::receipt::Consistency;
+
+/// The version of `backup.json` that this program writes.
+pub const FORMAT: u32 = 1;
+
+/// A VM by both its names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct VmRef {
+    /// For people; may change.
+    pub name: String,
+    /// For good.
+    pub uuid: VmId,
+}
+
+/// One instant that a schedule asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Slot {
+    /// Which schedule.
+    pub schedule: String,
+    /// Before jitter.
+    pub at: Timestamp,
+}
+
+/// Whether a file, or a backup, stands alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Kind {
+    Full,
+    Incremental,
+}
+
+/// A backup.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Backup {
+    /// The version of this form.
+    pub format: u32,
+    /// Sorts by time.
+    pub id: BackupId,
+    /// Of which VM.
+    pub vm: VmRef,
+    /// The instant it shows.
+    pub created: Timestamp,
+    /// The backup before it in its chain, which its incremental files continue.
+    pub parent: Option<BackupId>,
+    /// Its place in a chain; an isolated backup has none.
+    pub link: Option<Link>,
+    /// How settled the guest was.
+    pub consistency: Consistency,
+    /// The policy that asked for it.
+    pub policy: Option<String>,
+    /// The offering it was made under, as it was.
+    pub offering: Option<OfferingCopy>,
+    /// The slots it served.
+    pub slots: Vec<Slot>,
+    /// Where it is.
+    pub storage: StorageRef,
+    /// Who made it.
+    pub origin: Maker,
+    /// One entry a disk, by target.
+    pub disks: BTreeMap<Target, DiskFile>,
+    /// Other files in its directory.
+    pub files: Vec<String>,
+    /// What was learned or decided about it later.
+    pub marks: Marks,
+}
+
+/// A place in a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Link {
+    /// Counts the chains of a VM from 1.
+    pub chain: u32,
+    /// Counts the backups of a chain from 1.
+    pub position: u32,
+}
+
+/// An offering as it was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OfferingCopy {
+    /// Its name.
+    pub name: String,
+    /// What it said.
+    pub spec: Offering,
+}
+
+/// A storage.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct StorageRef {
+    /// What the policy calls it.
+    pub name: String,
+    /// What its marker says.
+    pub id: StorageId,
+}
+
+/// Who made a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Maker {
+    /// The hypervisor.
+    pub host: HostId,
+    /// Its name.
+    pub hostname: String,
+    /// Its state file.
+    pub state: StateId,
+    /// The program's version.
+    pub knib: String,
+}
+
+/// One disk's file in a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskFile {
+    /// In the backup's directory.
+    pub name: String,
+    /// The file it continues. A disk may stand alone in an incremental backup.
+    pub parent: Option<Edge>,
+    /// What a guest sees.
+    pub virtual_size: Bytes,
+    /// Length of the file.
+    pub size: Bytes,
+    /// Of the bytes first published: its identity, by which children name it.
+    pub birth: Digest,
+    /// Of the bytes that are there now.
+    pub digest: Digest,
+    /// What it left on primary; none when the chain was ended with it.
+    pub delta: Option<Delta>,
+}
+
+/// From a file to the one it continues, on the same disk of an earlier backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edge {
+    /// Which backup.
+    pub backup: BackupId,
+    /// Its file's identity.
+    pub birth: Digest,
+}
+
+/// The overlay that collects what the guest writes after a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta {
+    /// The overlay.
+    pub path: Utf8PathBuf,
+    /// The file it will be merged into.
+    pub base: Utf8PathBuf,
+}
+
+/// What was learned or decided about a backup after it was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marks {
+    /// Somebody wants it kept.
+    pub pinned: bool,
+    /// Retention or a person let it go at this instant.
+    pub removed: Option<Timestamp>,
+    /// A file that was found damaged or missing.
+    pub unusable: Option<Unusable>,
+}
+
+/// Why a backup cannot be restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unusable {
+    /// `missing`, `damaged`, `ancestor`.
+    pub code: String,
+    /// The file, where it is known.
+    pub file: Option<String>,
+}
+
+impl Backup {
+    /// Full unless it has a parent.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        if self.parent.is_some() {
+            Kind::Incremental
+        } else {
+            Kind::Full
+        }
+    }
+
+    /// Outside of any chain.
+    #[must_use]
+    pub fn is_isolated(&self) -> bool {
+        self.link.is_none()
+    }
+
+    /// Listed, and no file known damaged.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.marks.removed.is_none() && self.marks.unusable.is_none()
+    }
+
+    /// Bytes of its files.
+    #[must_use]
+    pub fn size(&self) -> Bytes {
+        self.disks.values().map(|disk| disk.size).sum()
+    }
+
+    /// Bytes that a guest sees.
+    #[must_use]
+    pub fn protected_size(&self) -> Bytes {
+        self.disks.values().map(|disk| disk.virtual_size).sum()
+    }
+}
+
+/// `owner.json`: whose state writes below a VM's directory on a storage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The hypervisor.
+    pub host_uuid: HostId,
+    /// Its name.
+    pub hostname: String,
+    /// Its state file.
+    pub state_id: StateId,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// `.knib-storage`: what a directory is known by, wherever it is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    /// The version of the layout.
+    pub format: u32,
+    /// Its name for good.
+    pub id: StorageId,
+}

@@ -1,0 +1,87 @@
+//! What the record learns when an action closes. Applied to sqlite, to a foreseen world and by tests alike.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::model::backup::Backup;
+use crate::model::backup::Slot;
+use crate::model::backup::StorageRef;
+use crate::model::backup::VmRef;
+use crate::model::id::BackupId;
+use crate::model::policy::Offering;
+use crate::model::policy::VmPolicy;
+
+/// One thing the record learns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum Change {
+    /// A storage is in use, or is called something else, or is somewhere else now.
+    Storage {
+        /// Name and id.
+        storage: StorageRef,
+        /// Where.
+        path: Utf8PathBuf,
+    },
+    /// An offering is in force.
+    Offering {
+        /// Its name.
+        name: String,
+        /// What it says.
+        spec: Offering,
+    },
+    /// An offering is no longer in the policy; what it said stays known.
+    OfferingRemoved {
+        /// Its name.
+        name: String,
+    },
+    /// A policy is in force.
+    Policy {
+        /// Its name.
+        name: String,
+        /// What it says.
+        spec: Box<VmPolicy>,
+        /// Since when each schedule counts.
+        since: BTreeMap<String, Timestamp>,
+    },
+    /// A policy is no longer there.
+    PolicyRemoved {
+        /// Its name.
+        name: String,
+    },
+    /// A VM has a policy.
+    Assigned {
+        /// Which VM.
+        vm: VmRef,
+        /// Which policy.
+        policy: String,
+        /// Since when slots count.
+        since: Timestamp,
+    },
+    /// A VM has none any more.
+    Unassigned {
+        /// Which VM.
+        vm: VmRef,
+    },
+    /// A backup exists.
+    Published(Box<Backup>),
+    /// knib changed a VM.
+    Touched {
+        /// Which VM.
+        vm: VmRef,
+        /// The serial it claimed.
+        serial: u64,
+        /// The backup whose delta the VM writes to now.
+        current: Option<BackupId>,
+    },
+    /// Slots are served: they never become due again.
+    Served {
+        /// Of which VM.
+        vm: VmRef,
+        /// Which slots.
+        slots: Vec<Slot>,
+    },
+}

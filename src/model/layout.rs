@@ -1,0 +1,127 @@
+//! Every path that knib makes, spelled once.
+//!
+//! It knows nothing of what is really there.
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+
+use crate::model::id::BackupId;
+use crate::model::id::Target;
+use crate::model::id::VmId;
+
+/// What stands between the name of a disk's file and the id of the backup that left the delta.
+const DELTA: &str = ".knib-";
+/// What a restored disk's file ends with until it is whole.
+const UNFINISHED: &str = ".knib-unfinished";
+
+/// A storage's marker: its absence means "not mounted", never "all backups are gone".
+#[must_use]
+pub fn marker(storage: &Utf8Path) -> Utf8PathBuf {
+    storage.join(".knib-storage")
+}
+
+/// All backups of a VM on a storage.
+#[must_use]
+pub fn vm_dir(storage: &Utf8Path, vm: &VmId) -> Utf8PathBuf {
+    storage.join(vm.as_str())
+}
+
+/// Says whose state writes into `vm_dir`.
+#[must_use]
+pub fn owner(storage: &Utf8Path, vm: &VmId) -> Utf8PathBuf {
+    vm_dir(storage, vm).join("owner.json")
+}
+
+/// A backup.
+#[must_use]
+pub fn backup_dir(storage: &Utf8Path, vm: &VmId, backup: &BackupId) -> Utf8PathBuf {
+    vm_dir(storage, vm).join(backup.as_str())
+}
+
+/// A backup that is being made, beside the place it will have, so that its relative backing links
+/// are right before and after the rename.
+#[must_use]
+pub fn stage_dir(storage: &Utf8Path, vm: &VmId, backup: &BackupId) -> Utf8PathBuf {
+    vm_dir(storage, vm).join(format!(".{backup}.partial"))
+}
+
+/// The id of a staged backup, from the name of its directory.
+#[must_use]
+pub fn staged(name: &str) -> Option<BackupId> {
+    let id = name.strip_prefix('.')?.strip_suffix(".partial")?;
+    BackupId::is_one(id).then(|| BackupId::new(id))
+}
+
+/// A disk's file in a backup's directory.
+#[must_use]
+pub fn disk_file(target: &Target) -> String {
+    format!("{target}.qcow2")
+}
+
+/// How a backup's file names its parent's.
+#[must_use]
+pub fn backing(parent: &BackupId, target: &Target) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("../{parent}/{}", disk_file(target)))
+}
+
+/// What a backup is.
+pub const RECORD: &str = "backup.json";
+/// How to restore without knib.
+pub const README: &str = "README.txt";
+/// The definition that ran.
+pub const DOMAIN: &str = "domain.xml";
+/// The definition that the next start would have taken.
+pub const DOMAIN_INACTIVE: &str = "domain.inactive.xml";
+/// UEFI variables.
+pub const NVRAM: &str = "nvram.fd";
+/// Kernel of a direct boot.
+pub const KERNEL: &str = "kernel";
+/// Its initial ramdisk.
+pub const INITRD: &str = "initrd";
+
+/// The delta that `backup` leaves beside `disk`, the nearest file of the chain that is no delta.
+#[must_use]
+pub fn delta(disk: &Utf8Path, backup: &BackupId) -> Utf8PathBuf {
+    let name = disk.file_name().unwrap_or_default();
+    disk.with_file_name(format!("{name}{DELTA}{backup}"))
+}
+
+/// The backup that left a file, if its name says it is a delta.
+#[must_use]
+pub fn delta_of(path: &Utf8Path) -> Option<BackupId> {
+    let (_, id) = path.file_name()?.rsplit_once(DELTA)?;
+    BackupId::is_one(id).then(|| BackupId::new(id))
+}
+
+/// A disk of a restored VM.
+#[must_use]
+pub fn restored_disk(dir: &Utf8Path, vm: &str, target: &Target, extension: &str) -> Utf8PathBuf {
+    dir.join(format!("{vm}-{target}.{extension}"))
+}
+
+/// The UEFI variables of a restored VM.
+#[must_use]
+pub fn restored_nvram(dir: &Utf8Path, vm: &str) -> Utf8PathBuf {
+    dir.join(format!("{vm}_VARS.fd"))
+}
+
+/// The name a file has until it is whole.
+#[must_use]
+pub fn unfinished(path: &Utf8Path) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{path}{UNFINISHED}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delta_names_its_backup() {
+        let id = BackupId::new("20261123-020000-3fa9c1d2");
+        let path = delta(Utf8Path::new("/images/db.qcow2"), &id);
+        assert_eq!(path, "/images/db.qcow2.knib-20261123-020000-3fa9c1d2");
+        assert_eq!(delta_of(&path), Some(id));
+        assert_eq!(delta_of(Utf8Path::new("/images/db.qcow2.knib-old")), None);
+        assert_eq!(delta_of(Utf8Path::new("/images/db.qcow2")), None);
+    }
+}

@@ -1,0 +1,353 @@
+//! What an action is to do: a verb with its parameters.
+//!
+//! Everything that decides how it is carried out is in here, settings included, so that a plan and a
+//! journal entry need no policy to be understood.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::model::backup::Link;
+use crate::model::backup::OfferingCopy;
+use crate::model::backup::Slot;
+use crate::model::backup::StorageRef;
+use crate::model::backup::VmRef;
+use crate::model::id::ActionId;
+use crate::model::id::BackupId;
+use crate::model::id::Target;
+use crate::model::machine::Format;
+use crate::model::policy::Offering;
+use crate::model::policy::Quiesce;
+use crate::model::policy::VmPolicy;
+use crate::model::seconds::Seconds;
+
+/// A verb with its parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case")]
+pub enum Op {
+    /// Make a directory a storage.
+    StorageCreate(StorageCreate),
+    /// Record an offering that is new.
+    OfferingCreate(OfferingSet),
+    /// Record an offering that changed.
+    OfferingUpdate(OfferingSet),
+    /// An offering that the policy no longer has.
+    OfferingDelete(Named),
+    /// Record a policy that is new.
+    PolicyCreate(PolicySet),
+    /// Record a policy that changed.
+    PolicyUpdate(PolicySet),
+    /// A policy that is no longer there.
+    PolicyDelete(Named),
+    /// A VM gets a policy, or another one.
+    Assign(Assign),
+    /// No policy selects a VM any more; its backups stay.
+    Unassign(Unassign),
+    /// Carry on what was interrupted.
+    Recover(Recover),
+    /// Back a VM up.
+    Backup(Box<BackupOp>),
+    /// Merge the deltas of a VM and end its chain.
+    Merge(Merge),
+    /// A new, stopped VM from a backup.
+    RestoreNew(Box<RestoreNew>),
+}
+
+/// The verbs, as plans name them.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "one for each kind of Op")]
+pub enum Verb {
+    StorageCreate,
+    OfferingCreate,
+    OfferingUpdate,
+    OfferingDelete,
+    PolicyCreate,
+    PolicyUpdate,
+    PolicyDelete,
+    Assign,
+    Unassign,
+    Recover,
+    Backup,
+    Merge,
+    RestoreNew,
+}
+
+impl Verb {
+    /// As JSON spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StorageCreate => "storage_create",
+            Self::OfferingCreate => "offering_create",
+            Self::OfferingUpdate => "offering_update",
+            Self::OfferingDelete => "offering_delete",
+            Self::PolicyCreate => "policy_create",
+            Self::PolicyUpdate => "policy_update",
+            Self::PolicyDelete => "policy_delete",
+            Self::Assign => "assign",
+            Self::Unassign => "unassign",
+            Self::Recover => "recover",
+            Self::Backup => "backup",
+            Self::Merge => "merge",
+            Self::RestoreNew => "restore_new",
+        }
+    }
+
+    /// What `--only` calls it.
+    #[must_use]
+    pub fn group(self) -> Group {
+        match self {
+            Self::StorageCreate
+            | Self::OfferingCreate
+            | Self::OfferingUpdate
+            | Self::OfferingDelete
+            | Self::PolicyCreate
+            | Self::PolicyUpdate
+            | Self::PolicyDelete
+            | Self::Assign
+            | Self::Unassign => Group::Config,
+            Self::Recover | Self::Backup | Self::Merge | Self::RestoreNew => Group::Backup,
+        }
+    }
+}
+
+/// What `--only` narrows to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "design's words")]
+pub enum Group {
+    Config,
+    Backup,
+    Jobs,
+}
+
+/// A storage as a step needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageAt {
+    /// What the policy calls it and what its marker says.
+    pub is: StorageRef,
+    /// Where it is now.
+    pub path: Utf8PathBuf,
+}
+
+/// Make a directory a storage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageCreate {
+    /// Name, new id and path.
+    pub storage: StorageAt,
+    /// The marker is there already, from another state: only the record is made.
+    pub known: bool,
+}
+
+/// Something that the policy names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// Its name.
+    pub name: String,
+}
+
+/// Record an offering.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OfferingSet {
+    /// Its name.
+    pub name: String,
+    /// What it says.
+    pub spec: Offering,
+}
+
+/// Record a policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PolicySet {
+    /// Its name.
+    pub name: String,
+    /// What it says.
+    pub spec: VmPolicy,
+    /// Since when each of its schedules counts: slots before are not made up for.
+    pub since: BTreeMap<String, Timestamp>,
+}
+
+/// A VM gets a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assign {
+    /// Which VM.
+    pub vm: VmRef,
+    /// Which policy.
+    pub policy: String,
+    /// Slots before this instant are not made up for.
+    pub since: Timestamp,
+}
+
+/// No policy selects a VM any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unassign {
+    /// Which VM.
+    pub vm: VmRef,
+}
+
+/// Carry on what was interrupted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recover {
+    /// Which action.
+    pub action: ActionId,
+    /// The VM it holds.
+    pub vm: Option<VmRef>,
+}
+
+/// Back a VM up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackupOp {
+    /// The id it will have.
+    pub id: BackupId,
+    /// Which VM.
+    pub vm: VmRef,
+    /// Where to.
+    pub storage: StorageAt,
+    /// The policy that asks for it.
+    pub policy: Option<String>,
+    /// The offering it is made under.
+    pub offering: Option<OfferingCopy>,
+    /// The slots it serves.
+    pub slots: Vec<Slot>,
+    /// The backup it continues.
+    pub parent: Option<BackupId>,
+    /// Its place in a chain; none: isolated.
+    pub link: Option<Link>,
+    /// The chain ends with it: nothing stays on primary.
+    pub ends_chain: bool,
+    /// Every disk, by target.
+    pub disks: BTreeMap<Target, DiskPlan>,
+    /// Hard disks that stay as they are.
+    pub others: Vec<Target>,
+    /// What the guest is asked.
+    pub quiesce: Quiesce,
+    /// Bounds the copy.
+    pub timeout: Seconds,
+}
+
+/// Whether a disk is copied whole, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum DiskPlan {
+    /// Only what changed since the parent.
+    Incremental,
+    /// All of it.
+    Full {
+        /// Why.
+        because: WhyFull,
+    },
+}
+
+/// Why a disk is copied whole.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum WhyFull {
+    /// The VM has no chain that could go on.
+    FirstOfChain,
+    /// The chain has as many backups as it may.
+    ChainFull,
+    /// The backup stands outside of the chain.
+    Isolated,
+    /// Somebody asked for it.
+    Asked,
+    /// The chain lives on another storage.
+    OtherStorage,
+    /// The disk was not in the parent.
+    NewDisk,
+    /// The delta is not where it was left.
+    DeltaGone,
+    /// The domain's note and the record disagree.
+    NoteDisagrees,
+    /// A backup of the chain cannot be used.
+    ParentUnusable,
+    /// Snapshots that somebody else made forbid leaving a delta.
+    ForeignSnapshots,
+}
+
+/// Merge the deltas of a VM and end its chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merge {
+    /// Which VM.
+    pub vm: VmRef,
+    /// knib's note goes as well.
+    pub leave: bool,
+}
+
+/// A new, stopped VM from a backup.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RestoreNew {
+    /// Which backup.
+    pub backup: BackupId,
+    /// Of which VM.
+    pub from: VmRef,
+    /// The new VM.
+    pub vm: VmRef,
+    /// The storage the backup is on.
+    pub storage: StorageAt,
+    /// The ancestors that are read as well, nearest first.
+    pub ancestors: Vec<BackupId>,
+    /// Each disk and the file it will have.
+    pub disks: BTreeMap<Target, Utf8PathBuf>,
+    /// The format they will have.
+    pub format: Format,
+    /// Where UEFI variables go, when the backup holds some.
+    pub nvram: Option<Utf8PathBuf>,
+}
+
+impl Op {
+    /// Its verb.
+    #[must_use]
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::StorageCreate(_) => Verb::StorageCreate,
+            Self::OfferingCreate(_) => Verb::OfferingCreate,
+            Self::OfferingUpdate(_) => Verb::OfferingUpdate,
+            Self::OfferingDelete(_) => Verb::OfferingDelete,
+            Self::PolicyCreate(_) => Verb::PolicyCreate,
+            Self::PolicyUpdate(_) => Verb::PolicyUpdate,
+            Self::PolicyDelete(_) => Verb::PolicyDelete,
+            Self::Assign(_) => Verb::Assign,
+            Self::Unassign(_) => Verb::Unassign,
+            Self::Recover(_) => Verb::Recover,
+            Self::Backup(_) => Verb::Backup,
+            Self::Merge(_) => Verb::Merge,
+            Self::RestoreNew(_) => Verb::RestoreNew,
+        }
+    }
+
+    /// The VM it is about.
+    #[must_use]
+    pub fn vm(&self) -> Option<&VmRef> {
+        match self {
+            Self::Assign(op) => Some(&op.vm),
+            Self::Unassign(op) => Some(&op.vm),
+            Self::Recover(op) => op.vm.as_ref(),
+            Self::Backup(op) => Some(&op.vm),
+            Self::Merge(op) => Some(&op.vm),
+            Self::RestoreNew(op) => Some(&op.vm),
+            Self::StorageCreate(_)
+            | Self::OfferingCreate(_)
+            | Self::OfferingUpdate(_)
+            | Self::OfferingDelete(_)
+            | Self::PolicyCreate(_)
+            | Self::PolicyUpdate(_)
+            | Self::PolicyDelete(_) => None,
+        }
+    }
+
+    /// The VM whose record and definition it is decided on.
+    #[must_use]
+    pub fn guest(&self) -> Option<&VmRef> {
+        match self {
+            Self::RestoreNew(op) => Some(&op.from),
+            _ => self.vm(),
+        }
+    }
+}

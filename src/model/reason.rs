@@ -1,0 +1,105 @@
+//! Why an action is planned, or why it cannot be done: data, put into words by renderers.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::model::id::ActionId;
+use crate::model::program::Refusal;
+
+/// Why an action is planned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Reason {
+    /// The policy has it and the record has not.
+    New,
+    /// The policy says something else than the record.
+    Changed {
+        /// Keys with the old and the new value.
+        fields: Vec<Field>,
+    },
+    /// The record has it and the policy has not.
+    Dropped,
+    /// Rules of a policy select the VM.
+    Selected {
+        /// `names db-*, tag env=prod`
+        by: String,
+        /// Another policy that selects it too, at a lower priority.
+        also: Vec<String>,
+        /// The policy it had.
+        before: Option<String>,
+    },
+    /// No policy selects the VM any more.
+    NotSelected,
+    /// A VM without one good backup gets its first.
+    FirstBackup,
+    /// A schedule asks for it.
+    SlotDue {
+        /// Which schedules.
+        schedules: Vec<String>,
+        /// The slot that was due first.
+        slot: Timestamp,
+        /// With the VM's share of the jitter.
+        due_at: Timestamp,
+        /// How long ago.
+        late_by_seconds: u64,
+        /// Earlier slots that this backup makes up for.
+        superseded_slots: u64,
+        /// Attempts that failed before.
+        failed_attempts: u64,
+    },
+    /// A person asked for it.
+    Asked,
+    /// A run was interrupted, or failed where it could not turn back.
+    Interrupted {
+        /// The verb that was going on.
+        verb: String,
+        /// Stages done.
+        stage: usize,
+        /// Stages in all.
+        stages: usize,
+        /// What it was about to do.
+        doing: String,
+        /// What it failed with, if it did.
+        error: Option<String>,
+        /// It is taken back rather than carried on.
+        turning_back: bool,
+    },
+}
+
+/// A key that changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Field {
+    /// `retention.keepDaily`
+    pub key: String,
+    /// As YAML would say it; nothing: it was not there.
+    pub before: Option<String>,
+    /// The same.
+    pub after: Option<String>,
+}
+
+/// Why an action is not done although there is reason to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Block {
+    /// It wants a human.
+    Blocked(Refusal),
+    /// It waits for a time.
+    Held {
+        /// Until when.
+        until: Timestamp,
+        /// For what: `attempt 2 failed at ..`.
+        text: String,
+    },
+    /// Another run has it.
+    Busy {
+        /// Who: operation, pid, since when.
+        holder: String,
+    },
+    /// An action of this plan that it needs is blocked, held or busy.
+    Waits {
+        /// Which.
+        action: ActionId,
+    },
+}

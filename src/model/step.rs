@@ -1,0 +1,314 @@
+//! One fact to make true outside. About twenty kinds serve all verbs; doing one twice is the same as
+//! doing it once.
+//!
+//! A step says what, not how: looking, doing one thing and looking again is the engine's. What a step
+//! will have changed can be foreseen, which is how a plan's later actions are decided on the world
+//! that its earlier ones will leave.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::model::backup::Marker;
+use crate::model::digest::Digest;
+use crate::model::id::StorageId;
+use crate::model::id::Target;
+use crate::model::id::VmId;
+use crate::model::machine::Format;
+use crate::model::machine::Note;
+use crate::model::policy::Quiesce;
+use crate::model::seconds::Seconds;
+
+/// A file with its format, never guessed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Image {
+    /// Absolute.
+    pub path: Utf8PathBuf,
+    /// As definition or header say.
+    pub format: Format,
+}
+
+impl Image {
+    /// A file with its format.
+    pub fn new(path: impl Into<Utf8PathBuf>, format: Format) -> Self {
+        Self {
+            path: path.into(),
+            format,
+        }
+    }
+}
+
+/// One fact to make true outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// A directory carries a storage's marker.
+    Mark {
+        /// The directory.
+        storage: Utf8PathBuf,
+        /// What its marker says.
+        marker: Marker,
+    },
+    /// The domain carries a note, or none.
+    Note {
+        /// Which VM.
+        vm: VmId,
+        /// The serial that this program claims.
+        claim: u64,
+        /// This step makes the claim; a later one only finds it.
+        claims: bool,
+        /// What it says.
+        note: Option<Note>,
+    },
+    /// The storage is the right one, the VM's directory on it is ours, and there is a stage.
+    Stage {
+        /// The storage.
+        storage: Utf8PathBuf,
+        /// What its marker says.
+        id: StorageId,
+        /// Which VM.
+        vm: VmId,
+        /// The stage.
+        dir: Utf8PathBuf,
+    },
+    /// The VM writes into new overlays, all made at one instant.
+    Overlay {
+        /// Which VM.
+        vm: VmId,
+        /// The serial that this program claims.
+        claim: u64,
+        /// Every disk that is captured.
+        disks: BTreeMap<Target, OverlayAt>,
+        /// Every other hard disk, floppy and CD-ROM.
+        others: Vec<Target>,
+        /// What the guest is asked.
+        quiesce: Quiesce,
+    },
+    /// What frozen layers hold is in a file of the stage.
+    Copy {
+        /// Which disk.
+        target: Target,
+        /// The layers, top first. A full copy names the top one and takes all below.
+        layers: Vec<Image>,
+        /// The backup whose file the new one continues, named relative to the stage.
+        parent: Option<Utf8PathBuf>,
+        /// The new file.
+        to: Utf8PathBuf,
+        /// Bounds the copy.
+        limit: Seconds,
+    },
+    /// Definitions, firmware and boot files of the VM are in the stage.
+    Capture {
+        /// Which VM.
+        vm: VmId,
+        /// The stage.
+        dir: Utf8PathBuf,
+    },
+    /// A guest whose freeze ran out of time has been seen thawed.
+    Thaw {
+        /// Which VM.
+        vm: VmId,
+    },
+    /// The stage is complete and on stable storage.
+    Seal {
+        /// The stage.
+        dir: Utf8PathBuf,
+    },
+    /// The stage is the backup: one rename.
+    Publish {
+        /// The stage.
+        from: Utf8PathBuf,
+        /// The backup.
+        to: Utf8PathBuf,
+    },
+    /// A layer's content is in the file below it, and the layer is gone.
+    Merge {
+        /// Which VM.
+        vm: VmId,
+        /// The serial that this program claims.
+        claim: u64,
+        /// Which disk.
+        target: Target,
+        /// The layer that goes.
+        top: Image,
+        /// The file that takes its content.
+        base: Image,
+    },
+    /// A file or directory that knib made is not there.
+    Discard {
+        /// What.
+        path: Utf8PathBuf,
+    },
+    /// The content of a backup's disk is in a file, every byte of the chain having been checked.
+    Fetch {
+        /// Which disk.
+        target: Target,
+        /// The backup's files, the wanted one first, then what it continues.
+        chain: Vec<Utf8PathBuf>,
+        /// The digests they must have, in the same order.
+        digests: Vec<Digest>,
+        /// The new file.
+        to: Image,
+    },
+    /// A small file is a copy of another.
+    Place {
+        /// From where.
+        from: Utf8PathBuf,
+        /// To where.
+        to: Utf8PathBuf,
+    },
+    /// A finished file has its final name.
+    Rename {
+        /// The unfinished name.
+        from: Utf8PathBuf,
+        /// The final one.
+        to: Utf8PathBuf,
+    },
+    /// A new VM is defined.
+    Define {
+        /// The definition it is made from.
+        definition: Utf8PathBuf,
+        /// The new uuid.
+        vm: VmId,
+        /// The new name.
+        name: String,
+        /// Its disks.
+        disks: BTreeMap<Target, Image>,
+        /// Its UEFI variables.
+        nvram: Option<Utf8PathBuf>,
+    },
+    /// A VM that was newly defined is not defined.
+    Undefine {
+        /// Which VM.
+        vm: VmId,
+    },
+}
+
+/// An overlay and what it covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverlayAt {
+    /// What the guest writes to before.
+    pub base: Image,
+    /// What the guest writes to afterwards.
+    pub path: Utf8PathBuf,
+}
+
+impl Step {
+    /// The VM whose definition or disks it changes.
+    #[must_use]
+    pub fn vm(&self) -> Option<&VmId> {
+        match self {
+            Self::Note { vm, .. }
+            | Self::Overlay { vm, .. }
+            | Self::Capture { vm, .. }
+            | Self::Thaw { vm }
+            | Self::Merge { vm, .. }
+            | Self::Define { vm, .. }
+            | Self::Undefine { vm } => Some(vm),
+            Self::Mark { .. }
+            | Self::Stage { .. }
+            | Self::Copy { .. }
+            | Self::Seal { .. }
+            | Self::Publish { .. }
+            | Self::Discard { .. }
+            | Self::Fetch { .. }
+            | Self::Place { .. }
+            | Self::Rename { .. } => None,
+        }
+    }
+
+    /// In words, for a plan with details, a log and an error: `merge vda: a into b`.
+    #[must_use]
+    pub fn synopsis(&self) -> String {
+        let file = |path: &Utf8Path| path.file_name().unwrap_or(path.as_str()).to_owned();
+        match self {
+            Self::Mark { storage, .. } => format!("mark {storage} as a storage"),
+            Self::Note {
+                note: Some(note), ..
+            } => match &note.current {
+                Some(current) => format!(
+                    "note in the domain: change {}, current {current}",
+                    note.serial
+                ),
+                None => format!("note in the domain: change {}", note.serial),
+            },
+            Self::Note { note: None, .. } => "take the note out of the domain".to_owned(),
+            Self::Stage { dir, .. } => format!("make {dir}"),
+            Self::Overlay { disks, .. } => {
+                let names: Vec<_> = disks.keys().map(Target::as_str).collect();
+                format!("freeze {} under new overlays", names.join(" and "))
+            }
+            Self::Copy {
+                target, layers, to, ..
+            } => {
+                let from: Vec<_> = layers.iter().map(|layer| file(&layer.path)).collect();
+                format!("copy {target}: {} to {to}", from.join(", "))
+            }
+            Self::Capture { dir, .. } => format!("write the definitions to {dir}"),
+            Self::Thaw { .. } => "see the guest thawed".to_owned(),
+            Self::Seal { dir } => format!("complete and sync {dir}"),
+            Self::Publish { to, .. } => format!("publish {to}"),
+            Self::Merge {
+                target, top, base, ..
+            } => {
+                format!(
+                    "merge {target}: {} into {}",
+                    file(&top.path),
+                    file(&base.path)
+                )
+            }
+            Self::Discard { path } => format!("remove {path}"),
+            Self::Fetch { target, to, .. } => format!("write {target} to {}", to.path),
+            Self::Place { from, to } => format!("copy {from} to {to}"),
+            Self::Rename { from, to } => format!("rename {} to {to}", file(from)),
+            Self::Define { name, .. } => format!("define {name}"),
+            Self::Undefine { vm } => format!("undefine {vm}"),
+        }
+    }
+
+    /// What makes it as if it had never been done, from wherever it got to. Guest writes are never
+    /// dropped: the inverse of an overlay is a merge. A claim is spent rather than taken back: it is
+    /// made again, for the record will know it.
+    #[must_use]
+    pub fn inverse(&self) -> Vec<Self> {
+        match self {
+            Self::Note { claims: true, .. } => vec![self.clone()],
+            Self::Stage { dir, .. } => vec![Self::Discard { path: dir.clone() }],
+            Self::Overlay {
+                vm, claim, disks, ..
+            } => disks
+                .iter()
+                .map(|(target, at)| Self::Merge {
+                    vm: vm.clone(),
+                    claim: *claim,
+                    target: target.clone(),
+                    top: Image::new(at.path.clone(), Format::Qcow2),
+                    base: at.base.clone(),
+                })
+                .collect(),
+            Self::Copy { to, .. } | Self::Place { to, .. } => {
+                vec![Self::Discard { path: to.clone() }]
+            }
+            Self::Fetch { to, .. } => vec![Self::Discard {
+                path: to.path.clone(),
+            }],
+            Self::Rename { from, to } => vec![Self::Rename {
+                from: to.clone(),
+                to: from.clone(),
+            }],
+            Self::Define { vm, .. } => vec![Self::Undefine { vm: vm.clone() }],
+            Self::Note { claims: false, .. }
+            | Self::Mark { .. }
+            | Self::Capture { .. }
+            | Self::Thaw { .. }
+            | Self::Seal { .. }
+            | Self::Publish { .. }
+            | Self::Merge { .. }
+            | Self::Discard { .. }
+            | Self::Undefine { .. } => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Reading the index: records of VMs, and what the policy said when it was last applied.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use rusqlite::CachedStatement;
+use rusqlite::Connection;
+use rusqlite::OptionalExtension;
+use rusqlite::params_from_iter;
+
+use crate::model::backup::VmRef;
+use crate::model::id::BackupId;
+use crate::model::id::PlanId;
+use crate::model::id::VmId;
+use crate::model::policy::Policy;
+use crate::model::world::Applied;
+use crate::model::world::AppliedOffering;
+use crate::model::world::AppliedPolicy;
+use crate::model::world::AppliedStorage;
+use crate::model::world::Assigned;
+use crate::model::world::Failed;
+use crate::model::world::Record;
+use crate::state::Result;
+use crate::state::State;
+use crate::state::error::Trouble;
+use crate::state::value::Word;
+use crate::state::value::json;
+use crate::state::value::parse;
+
+type Records = BTreeMap<VmId, (VmRef, Record)>;
+
+impl State {
+    /// What is on record about every VM.
+    ///
+    /// # Errors
+    /// `Locked`, `Damaged`, `Io`.
+    pub fn records(&self) -> Result<Records> {
+        self.see(|db| records(db, None))
+    }
+
+    /// What is on record about one VM; reads nothing of the others.
+    ///
+    /// # Errors
+    /// `Locked`, `Damaged`, `Io`.
+    pub fn record(&self, vm: &VmId) -> Result<Option<(VmRef, Record)>> {
+        self.see(|db| Ok(records(db, Some(vm))?.remove(vm)))
+    }
+
+    /// What the policy said when it was last applied, as far as it was.
+    ///
+    /// # Errors
+    /// `Locked`, `Damaged`, `Io`.
+    pub fn applied(&self) -> Result<Applied> {
+        self.see(|db| {
+            Ok(Applied {
+                storages: storages(db)?,
+                offerings: offerings(db)?,
+                policies: policies(db)?,
+            })
+        })
+    }
+
+    /// The policy that was last applied, whole, for a command that finds no file.
+    ///
+    /// # Errors
+    /// `Locked`, `Damaged`, `Io`.
+    pub fn policy(&self) -> Result<Option<Policy>> {
+        self.see(|db| {
+            let text: Option<String> = db
+                .query_row("SELECT value FROM meta WHERE key = 'policy'", [], |row| {
+                    row.get(0)
+                })
+                .optional()?;
+            text.map(|text| parse(format_args!("the policy last applied"), &text))
+                .transpose()
+        })
+    }
+
+    /// Keeps the policy for a command that finds no file.
+    ///
+    /// # Errors
+    /// As any writing call.
+    pub fn set_policy(&self, policy: &Policy) -> Result<()> {
+        self.write(|db| {
+            db.execute(
+                "INSERT OR REPLACE INTO meta (key, value) VALUES ('policy', ?1)",
+                [json(policy)?],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Whether an action of the plan was ever begun.
+    ///
+    /// # Errors
+    /// `Locked`, `Damaged`, `Io`.
+    pub fn plan_applied(&self, plan: &PlanId) -> Result<bool> {
+        self.see(|db| {
+            // `0` is what comes after `/`.
+            let begun = "SELECT 1 FROM action WHERE id > ?1 || '/' AND id < ?1 || '0'";
+            Ok(db.prepare(begun)?.exists([plan.as_str()])?)
+        })
+    }
+}
+
+fn records(db: &Connection, only: Option<&VmId>) -> Result<Records, Trouble> {
+    let mut records = vms(db, only)?;
+    backups(db, only, &mut records)?;
+    served(db, only, &mut records)?;
+    failures(db, only, &mut records)?;
+    Ok(records)
+}
+
+/// A query for one VM or for all, `key` being where a VM's id is.
+fn query<'a>(
+    db: &'a Connection,
+    select: &str,
+    key: &str,
+    only: Option<&VmId>,
+) -> rusqlite::Result<CachedStatement<'a>> {
+    match only {
+        Some(_) => db.prepare_cached(&format!("{select} WHERE {key} = ?1")),
+        None => db.prepare_cached(select),
+    }
+}
+
+fn vms(db: &Connection, only: Option<&VmId>) -> Result<Records, Trouble> {
+    let select = "SELECT id, name, policy, since, current, serial FROM vm";
+    let mut statement = query(db, select, "id", only)?;
+    let mut rows = statement.query(params_from_iter(only.map(VmId::as_str)))?;
+    let mut records = Records::new();
+    while let Some(row) = rows.next()? {
+        let Word(uuid): Word<VmId> = row.get(0)?;
+        let name = row.get(1)?;
+        let policy: Option<String> = row.get(2)?;
+        let since: Option<Word<Timestamp>> = row.get(3)?;
+        let current: Option<Word<BackupId>> = row.get(4)?;
+        let record = Record {
+            assigned: policy
+                .zip(since)
+                .map(|(policy, Word(since))| Assigned { policy, since }),
+            current: current.map(|Word(id)| id),
+            serial: row.get(5)?,
+            ..Record::default()
+        };
+        let vm = VmRef {
+            name,
+            uuid: uuid.clone(),
+        };
+        records.insert(uuid, (vm, record));
+    }
+    Ok(records)
+}
+
+fn backups(db: &Connection, only: Option<&VmId>, records: &mut Records) -> Result<(), Trouble> {
+    let mut statement = query(db, "SELECT vm, id, spec FROM backup", "vm", only)?;
+    let mut rows = statement.query(params_from_iter(only.map(VmId::as_str)))?;
+    while let Some(row) = rows.next()? {
+        let Word(vm) = row.get(0)?;
+        let Word(id): Word<BackupId> = row.get(1)?;
+        let text = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
+        let backup = parse(format_args!("backup {id}"), text)?;
+        if let Some((_, record)) = records.get_mut(&vm) {
+            record.backups.insert(id, backup);
+        }
+    }
+    Ok(())
+}
+
+fn served(db: &Connection, only: Option<&VmId>, records: &mut Records) -> Result<(), Trouble> {
+    let mut statement = query(db, "SELECT vm, schedule, at FROM served", "vm", only)?;
+    let mut rows = statement.query(params_from_iter(only.map(VmId::as_str)))?;
+    while let Some(row) = rows.next()? {
+        let Word(vm) = row.get(0)?;
+        let Word(at) = row.get(2)?;
+        if let Some((_, record)) = records.get_mut(&vm) {
+            record.served.insert(row.get(1)?, at);
+        }
+    }
+    Ok(())
+}
+
+fn failures(db: &Connection, only: Option<&VmId>, records: &mut Records) -> Result<(), Trouble> {
+    // In the order they were written: read so without a key, and for a VM by its index.
+    let select = "SELECT vm, backup, at, slots, error FROM failure";
+    let mut statement = query(db, select, "vm", only)?;
+    let mut rows = statement.query(params_from_iter(only.map(VmId::as_str)))?;
+    while let Some(row) = rows.next()? {
+        let Word(vm) = row.get(0)?;
+        let Word(backup): Word<BackupId> = row.get(1)?;
+        let Word(at) = row.get(2)?;
+        let what = format_args!("what failed backup {backup} was for");
+        let slots = parse(what, &row.get::<_, String>(3)?)?;
+        let what = format_args!("the error of backup {backup}");
+        let error = parse(what, &row.get::<_, String>(4)?)?;
+        let failed = Failed {
+            backup,
+            at,
+            slots,
+            error,
+        };
+        if let Some((_, record)) = records.get_mut(&vm) {
+            record.failures.push(failed);
+        }
+    }
+    Ok(())
+}
+
+fn storages(db: &Connection) -> Result<BTreeMap<String, AppliedStorage>, Trouble> {
+    let mut statement = db.prepare("SELECT name, id, path FROM storage")?;
+    let mut rows = statement.query([])?;
+    let mut storages = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let Word(id) = row.get(1)?;
+        let path = Utf8PathBuf::from(row.get::<_, String>(2)?);
+        storages.insert(row.get(0)?, AppliedStorage { id, path });
+    }
+    Ok(storages)
+}
+
+fn offerings(db: &Connection) -> Result<BTreeMap<String, AppliedOffering>, Trouble> {
+    let mut statement = db.prepare("SELECT name, spec, removed FROM offering")?;
+    let mut rows = statement.query([])?;
+    let mut offerings = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let spec = parse(format_args!("offering {name}"), &row.get::<_, String>(1)?)?;
+        let removed = row.get(2)?;
+        offerings.insert(name, AppliedOffering { spec, removed });
+    }
+    Ok(offerings)
+}
+
+fn policies(db: &Connection) -> Result<BTreeMap<String, AppliedPolicy>, Trouble> {
+    let mut statement = db.prepare("SELECT name, spec, since FROM policy")?;
+    let mut rows = statement.query([])?;
+    let mut policies = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let spec = parse(format_args!("policy {name}"), &row.get::<_, String>(1)?)?;
+        let what = format_args!("since when policy {name} counts");
+        let since = parse(what, &row.get::<_, String>(2)?)?;
+        policies.insert(name, AppliedPolicy { spec, since });
+    }
+    Ok(policies)
+}
