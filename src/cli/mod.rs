@@ -62,14 +62,20 @@ pub fn run(args: impl IntoIterator<Item = OsString>, io: &Io) -> Exit {
     };
     log::start(&global, io);
     let look = io.err(global.color);
-    let ended = Session::new(global, io.clone()).and_then(|session| on_one_thread(&session, command));
+    let ended =
+        Session::new(global, io.clone()).and_then(|session| on_one_thread(&session, command));
     ended.unwrap_or_else(|failure| {
         let Failure {
             exit,
             findings,
             sources,
         } = failure;
-        io.tell(&findings::human(&findings, &sources, look.width, look.colour));
+        io.tell(&findings::human(
+            &findings,
+            &sources,
+            look.width,
+            look.colour,
+        ));
         if !sources.files().is_empty() {
             io.tell(&findings::closing(&findings, &sources));
         }

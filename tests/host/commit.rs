@@ -1,11 +1,11 @@
 //! Block commit of running VMs, and of stopped ones by qemu-img.
 
 use knib::host::Host;
-use knib::host::Image;
 use knib::host::Local;
 use knib::model::bytes::Bytes;
 use knib::model::fault::Fault;
 use knib::model::machine::JobKind;
+use knib::model::step::Image;
 
 use crate::host::lab::*;
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use knib::host::Convert;
 use knib::host::Host;
-use knib::host::Image;
 use knib::host::Stop;
 use knib::host::StopLevel;
 use knib::host::Task;
 use knib::model::fault::Fault;
 use knib::model::machine::Format;
+use knib::model::step::Image;
 use tokio::sync::watch;
 
 use crate::host::lab::*;
@@ -141,7 +141,7 @@ impl Past {
         let base = lab.image("base", base_format, 4 * MIB);
         qemu_io(&base, &["write -P 1 0 4M"]);
         truth.write(1, 0, 4 * MIB);
-        for dir in ["storage", "storage/b1", "storage/b2"] {
+        for dir in ["storage/b1", "storage/b2"] {
             std::fs::create_dir(lab.path(dir)).expect("made");
         }
         let parent = qcow2(&lab.path("storage/b1/vda.qcow2"));
@@ -422,20 +422,20 @@ async fn a_copy_ends_when_its_time_is_up() {
 async fn a_full_file_system_is_told() {
     let (host, quiet) = (host().await, Quiet::new());
     let lab = Lab::new();
-    let small = Tmpfs::new(&lab, "small", "2m");
+    let small = lab.mount("small", 2 * MIB);
     let past = Past::new(&[&[Write(5, 0, 4 * MIB)], &[Write(6, 0, 4 * MIB)]], "qcow2").await;
-    std::fs::create_dir(small.path.join("b1")).expect("made");
-    std::fs::create_dir(small.path.join("b2")).expect("made");
+    std::fs::create_dir(small.join("b1")).expect("made");
+    std::fs::create_dir(small.join("b2")).expect("made");
     // A parent of no size of its own.
     qemu_img(&[
         "create",
         "-q",
         "-f",
         "qcow2",
-        small.path.join("b1/vda.qcow2").as_str(),
+        small.join("b1/vda.qcow2").as_str(),
         "4M",
     ]);
-    let to = small.path.join("b2/vda.qcow2");
+    let to = small.join("b2/vda.qcow2");
     let several = Convert {
         to: to.clone(),
         ..past.increment()

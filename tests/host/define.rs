@@ -11,7 +11,7 @@ use knib::model::machine::Note;
 
 use crate::host::lab::*;
 
-fn head(name: &str, image: &knib::host::Image) -> Head {
+fn head(name: &str, image: &knib::model::step::Image) -> Head {
     Head {
         target: target(name),
         image: image.clone(),

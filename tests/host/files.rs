@@ -24,7 +24,7 @@ fn mode(path: &camino::Utf8Path) -> u32 {
 #[tokio::test]
 async fn small_files_are_written_whole() {
     let (host, lab) = (host().await, Lab::new());
-    let path = lab.path("backup.json");
+    let path = lab.path("storage/backup.json");
     host.write(&path, b"one").await.expect("written");
     let before = std::fs::metadata(&path).expect("there").ino();
     host.write(&path, b"two").await.expect("written");
@@ -36,7 +36,7 @@ async fn small_files_are_written_whole() {
     );
     assert_eq!(mode(&path), 0o600);
     assert_eq!(
-        host.list(&lab.dir()).await.expect("listed").len(),
+        host.list(&lab.path("storage")).await.expect("listed").len(),
         1,
         "nothing beside it"
     );
@@ -58,8 +58,8 @@ async fn small_files_are_written_whole() {
 #[tokio::test]
 async fn a_file_that_cannot_be_written_is_as_it_was() {
     let (host, lab) = (host().await, Lab::new());
-    let small = Tmpfs::new(&lab, "small", "64k");
-    let path = small.path.join("backup.json");
+    let small = lab.mount("small", 64 * KIB);
+    let path = small.join("backup.json");
     host.write(&path, b"one").await.expect("written");
     let error = host
         .write(&path, &vec![7; 1 << 20])
@@ -67,8 +67,8 @@ async fn a_file_that_cannot_be_written_is_as_it_was() {
         .expect_err("no room");
     assert_eq!(error.fault, Fault::NoSpace);
     assert_eq!(host.read(&path).await.expect("read"), b"one");
-    assert_eq!(host.list(&small.path).await.expect("listed").len(), 1);
-    run("mount", &["-o", "remount,ro", small.path.as_str()]);
+    assert_eq!(host.list(&small).await.expect("listed").len(), 1);
+    run("mount", &["-o", "remount,ro", small.as_str()]);
     assert_eq!(
         host.write(&path, b"two")
             .await
@@ -205,9 +205,9 @@ async fn a_rename_replaces_nothing() {
         .await
         .expect_err("it is gone");
     assert_eq!(error.fault, Fault::Gone);
-    let small = Tmpfs::new(&lab, "small", "64k");
+    let small = lab.mount("small", 64 * KIB);
     let error = host
-        .rename(&path("b"), &small.path.join("b"))
+        .rename(&path("b"), &small.join("b"))
         .await
         .expect_err("elsewhere");
     assert_eq!(error.fault, Fault::Unsupported, "{error}");
@@ -234,16 +234,16 @@ async fn a_removal_follows_no_link() {
 #[tokio::test]
 async fn a_file_system_is_measured() {
     let (host, lab) = (host().await, Lab::new());
-    let small = Tmpfs::new(&lab, "small", "1m");
-    let space = host.space(&small.path).await.expect("measured");
+    let small = lab.mount("small", MIB);
+    let space = host.space(&small).await.expect("measured");
     assert_eq!((space.kind.as_str(), space.total), ("tmpfs", Bytes(MIB)));
-    std::fs::write(small.path.join("x"), vec![1; 512 << 10]).expect("written");
-    let less = host.space(&small.path).await.expect("measured");
+    std::fs::write(small.join("x"), vec![1; 512 << 10]).expect("written");
+    let less = host.space(&small).await.expect("measured");
     assert_eq!(less.free, Bytes(space.free.0 - 512 * KIB));
     let here = host.space(&lab.dir()).await.expect("measured");
     assert_ne!(here.device, space.device);
-    let kind = run("stat", &["-f", "-c", "%T", lab.dir().as_str()]);
-    assert!(kind.contains(&here.kind), "{kind} {}", here.kind);
+    let kind = run("findmnt", &["-n", "-o", "FSTYPE", "-T", lab.dir().as_str()]);
+    assert_eq!(here.kind, kind.trim());
     assert_eq!(
         host.space(&lab.path("none")).await.expect_err("none").fault,
         Fault::Gone

@@ -4,6 +4,7 @@ use knib::host::Host;
 use knib::model::bytes::Bytes;
 use knib::model::fault::Fault;
 use knib::model::machine::Format;
+use knib::model::step::Image;
 
 use crate::host::lab::*;
 
@@ -119,7 +120,7 @@ async fn a_format_is_never_guessed() {
     let lab = Lab::new();
     // A guest wrote a header into its raw disk.
     let raw = lab.image("disk.raw", "qcow2", MIB);
-    let raw = knib::host::Image {
+    let raw = Image {
         format: Format::Raw,
         ..raw
     };

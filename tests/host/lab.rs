@@ -1,69 +1,60 @@
-//! A directory that QEMU may search, VMs that are gone afterwards, and the programs that judge.
+//! What the tests of the real host share: one sandbox, images of any shape, calls without a run around them.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
-use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
-use std::time::Duration;
-use std::time::Instant;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use knib::host::Host;
-use knib::host::Image;
 use knib::host::Local;
 use knib::host::NewOverlay;
 use knib::host::Stop;
+use knib::host::StopLevel;
 use knib::host::Task;
 use knib::model::id::Target;
 use knib::model::id::VmId;
 use knib::model::machine::Format;
 use knib::model::machine::Machine;
+use knib::model::step::Image;
 use tokio::sync::watch;
 
-pub(crate) const URI: &str = "qemu:///system";
-pub(crate) const KIB: u64 = 1 << 10;
-pub(crate) const MIB: u64 = 1 << 20;
+pub(crate) use crate::support::KIB;
+use crate::support::Live;
+pub(crate) use crate::support::MIB;
+use crate::support::deadline;
+use crate::support::tool;
+pub(crate) use crate::support::tool::URI;
 
 /// Runs a program that must succeed.
 #[track_caller]
 pub(crate) fn run(program: &str, args: &[&str]) -> String {
-    let ran = attempt(program, args);
-    ran.unwrap_or_else(|error| panic!("{program} {args:?}: {error}"))
+    tool::run(program, args).must()
 }
 
 /// Runs a program: its output, or what it said on stderr.
 pub(crate) fn attempt(program: &str, args: &[&str]) -> Result<String, String> {
-    let ran = Command::new(program).args(args).env("LC_ALL", "C").output();
-    let ran = ran.unwrap_or_else(|error| panic!("{program} is not installed: {error}"));
-    if ran.status.success() {
-        Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
+    let ran = tool::run(program, args);
+    if ran.ok {
+        Ok(ran.stdout)
     } else {
-        Err(String::from_utf8_lossy(&ran.stderr).into_owned())
+        Err(ran.stderr)
     }
 }
 
 #[track_caller]
 pub(crate) fn virsh(args: &[&str]) -> String {
-    run("virsh", &[&["-q", "-c", URI], args].concat())
+    tool::virsh(args).must()
 }
 
 #[track_caller]
 pub(crate) fn qemu_img(args: &[&str]) -> String {
-    run("qemu-img", args)
+    tool::qemu_img(args).must()
 }
 
 /// Asks again and again until `look` finds something.
 #[track_caller]
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < end, "still waiting for {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    deadline::wait_for(what, 60, look)
 }
 
 pub(crate) async fn host() -> Local {
@@ -72,13 +63,13 @@ pub(crate) async fn host() -> Local {
 
 /// Gives a call the surroundings of a run that nobody stops.
 pub(crate) struct Quiet {
-    _sender: watch::Sender<knib::host::StopLevel>,
+    _sender: watch::Sender<StopLevel>,
     stop: Stop,
 }
 
 impl Quiet {
     pub(crate) fn new() -> Self {
-        let (sender, receiver) = watch::channel(knib::host::StopLevel::No);
+        let (sender, receiver) = watch::channel(StopLevel::No);
         Self {
             _sender: sender,
             stop: Stop::new(receiver),
@@ -94,24 +85,26 @@ impl Quiet {
     }
 }
 
-/// A directory of one test.
+/// A sandbox of one test, with paths as knib wants them.
 pub(crate) struct Lab {
-    dir: tempfile::TempDir,
+    live: Live,
 }
 
 impl Lab {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::Builder::new()
-            .prefix("knib-host-")
-            .tempdir()
-            .expect("made");
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("opened");
-        Self { dir }
+        Self { live: Live::new() }
     }
 
     pub(crate) fn dir(&self) -> Utf8PathBuf {
-        let dir = Utf8Path::from_path(self.dir.path()).expect("it is UTF-8");
-        dir.canonicalize_utf8().expect("it is there")
+        Utf8Path::from_path(self.live.root())
+            .expect("it is UTF-8")
+            .to_owned()
+    }
+
+    /// A small file system.
+    pub(crate) fn mount(&self, name: &str, size: u64) -> Utf8PathBuf {
+        self.live.mount_small(name, size);
+        self.path(name)
     }
 
     pub(crate) fn path(&self, name: &str) -> Utf8PathBuf {
@@ -166,7 +159,7 @@ impl Lab {
 
     /// The same with further devices.
     pub(crate) fn vm_with(&self, disks: &[(&str, &Image)], devices: &str) -> Vm {
-        let name = self.dir().file_name().expect("it has one").to_owned();
+        let name = format!("{}-vm", self.live.run);
         let disks: String = disks
             .iter()
             .map(|(target, image)| {
@@ -195,7 +188,7 @@ impl Lab {
     }
 }
 
-/// A VM, gone when this is.
+/// A VM. It goes with its [`Lab`].
 pub(crate) struct Vm {
     pub(crate) name: String,
     pub(crate) id: VmId,
@@ -244,20 +237,6 @@ impl Vm {
 
     pub(crate) async fn machine(&self, host: &Local) -> Machine {
         host.machine(&self.id).await.expect("it is there")
-    }
-}
-
-impl Drop for Vm {
-    fn drop(&mut self) {
-        let _ = attempt("virsh", &["-q", "-c", URI, "destroy", &self.name]);
-        let flags = ["--nvram", "--managed-save", "--snapshots-metadata"];
-        let undefine = [&["-q", "-c", URI, "undefine", &self.name][..], &flags].concat();
-        if let Err(error) = attempt("virsh", &undefine) {
-            let fine = error.contains("failed to get domain") || std::thread::panicking();
-            assert!(fine, "{error}");
-        }
-        let log = format!("/var/log/libvirt/qemu/{}.log", self.name);
-        let _ = fs::remove_file(log);
     }
 }
 
@@ -329,35 +308,5 @@ pub(crate) fn qcow2(path: &Utf8Path) -> Image {
     Image {
         path: path.to_owned(),
         format: Format::Qcow2,
-    }
-}
-
-/// A small file system, unmounted when this is gone.
-pub(crate) struct Tmpfs {
-    pub(crate) path: Utf8PathBuf,
-}
-
-impl Tmpfs {
-    pub(crate) fn new(lab: &Lab, name: &str, size: &str) -> Self {
-        let path = lab.path(name);
-        fs::create_dir(&path).expect("made");
-        run(
-            "mount",
-            &[
-                "-t",
-                "tmpfs",
-                "-o",
-                &format!("size={size}"),
-                "knib-test",
-                path.as_str(),
-            ],
-        );
-        Self { path }
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        run("umount", &[self.path.as_str()]);
     }
 }

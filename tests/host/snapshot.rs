@@ -3,6 +3,7 @@
 use knib::host::Host;
 use knib::model::fault::Fault;
 use knib::model::machine::Format;
+use knib::model::step::Image;
 
 use crate::host::lab::*;
 
@@ -77,7 +78,7 @@ async fn of_a_vm_that_is_on() {
 
     // What the guest writes from now on is in the overlay and not below.
     mixed.vm.write("vdb", 3, 128 * KIB, 64 * KIB);
-    let below = knib::host::Image {
+    let below = Image {
         path: mixed.lab.path("b.raw"),
         format: Format::Raw,
     };

@@ -117,7 +117,10 @@ fn not_applied(plan: &Plan, path: &Utf8Path, basis: &Basis) -> Result<()> {
     };
     if applied {
         let text = format!("{path} was applied before");
-        return Err(saved::refused(text, "a plan is applied once; make a new one"));
+        return Err(saved::refused(
+            text,
+            "a plan is applied once; make a new one",
+        ));
     }
     Ok(())
 }
@@ -139,7 +142,10 @@ async fn wait(session: &Session, basis: &Basis, args: &Apply) -> Result<()> {
 
 /// A policy that lost all its policies by accident would let every VM leave.
 fn refuse_empty(basis: &Basis, seen: &Seen, allowed: bool) -> Result<()> {
-    let empty = basis.policy.as_ref().is_some_and(|policy| policy.policies.is_empty());
+    let empty = basis
+        .policy
+        .as_ref()
+        .is_some_and(|policy| policy.policies.is_empty());
     let before = seen.world.applied.policies.len();
     if !empty || before == 0 || allowed {
         return Ok(());
@@ -173,22 +179,29 @@ fn show(session: &Session, json: bool, args: &Apply, plan: &Plan) -> Result<()> 
 }
 
 fn agreed(session: &Session, plan: &Plan) -> Result<bool> {
-    let free = plan.actions.iter().filter(|action| action.is_free()).count();
+    let free = plan
+        .actions
+        .iter()
+        .filter(|action| action.is_free())
+        .count();
     let question = format!(
         "\nApply {}? Only 'yes' is accepted: ",
         text::count(free, "action")
     );
-    let answer = session
-        .io
-        .ask(&question)
-        .map_err(|error| Failure::new("no_answer", format!("could not read the answer: {error}")))?;
+    let answer = session.io.ask(&question).map_err(|error| {
+        Failure::new("no_answer", format!("could not read the answer: {error}"))
+    })?;
     Ok(answer == "yes")
 }
 
 /// With nothing to do, the policy's text may still be another.
 fn keep_if_changed(basis: &Basis, narrow: &Narrow, plan: &Plan) -> Result<()> {
     let blocked = !plan.actions.is_empty();
-    let Some(policy) = basis.policy.as_ref().filter(|_| narrow.is_everything() && !blocked) else {
+    let Some(policy) = basis
+        .policy
+        .as_ref()
+        .filter(|_| narrow.is_everything() && !blocked)
+    else {
         return Ok(());
     };
     let kept = match State::look(&basis.state)? {
