@@ -45,7 +45,7 @@ impl<H: Host> Engine<H> {
         let mut report = Report::default();
         let mut waiting: Vec<&Action> = Vec::new();
         for action in &plan.actions {
-            match blocked(action) {
+            match standing(action) {
                 Some(ended) => {
                     report.ended.insert(action.id.clone(), ended);
                 }
@@ -155,8 +155,9 @@ impl Report {
     }
 }
 
-/// How an action that something stands in the way of ends.
-fn blocked(action: &Action) -> Option<(Outcome, Option<String>)> {
+/// How an action that something stands in the way of ends; none for one that can be carried out.
+#[must_use]
+pub fn standing(action: &Action) -> Option<(Outcome, Option<String>)> {
     let block = action.blocked_by.first()?;
     Some(match block {
         Block::Blocked(refusal) => (Outcome::Blocked, Some(refusal.text.clone())),

@@ -17,6 +17,7 @@ use crate::model::id::HostId;
 use crate::model::id::PlanId;
 use crate::model::op::Op;
 use crate::model::op::Verb;
+use crate::model::policy::Policy;
 use crate::model::program::Program;
 use crate::model::reason::Block;
 use crate::model::reason::Reason;
@@ -53,6 +54,13 @@ pub struct Plan {
     pub unprotected: Vec<String>,
     /// Counts.
     pub summary: Summary,
+    /// The policy it was made from, so that a saved plan needs no files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Value>")]
+    pub resolved: Option<Box<Policy>>,
+    /// Of all of the above, so that a saved plan that was edited is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integrity: Option<Digest>,
 }
 
 /// The one clock of a plan.

@@ -336,6 +336,8 @@ impl<'a> Draft<'a> {
             findings: self.findings,
             upcoming,
             unprotected,
+            resolved: None,
+            integrity: None,
         }
     }
 }

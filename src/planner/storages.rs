@@ -93,6 +93,7 @@ fn add(
     wish.change.after = json!({
         "path": seen.path,
         "file_system": seen.space.as_ref().map(|space| &space.kind),
+        "device": seen.space.as_ref().map(|space| space.device),
         "free": seen.space.as_ref().map(|space| space.free),
         "marked_already": known,
     });

@@ -16,6 +16,7 @@ pub mod lint;
 pub mod select;
 pub mod size;
 pub mod source;
+pub mod suggest;
 
 mod check;
 mod found;
@@ -29,7 +30,7 @@ mod refusal;
 mod retired;
 mod schema;
 mod shape;
-mod suggest;
+mod syntax;
 mod wanted;
 mod words;
 mod yaml;

@@ -1,27 +1,39 @@
 //! Did you mean.
 
+/// More letters than any name has.
+const LONGEST: usize = 80;
+
 /// The known name that is most like a given one, when one is like it.
-///
-/// Capitals, `-`, `_` and `.` do not count; beyond that, a third of the letters may differ, at
-/// most three.
 pub(super) fn closest<'a>(
     given: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    const LONGEST: usize = 80;
+    nearest(given, known, 1).pop()
+}
+
+/// The known names that are like a given one, the most like first, at most so many.
+///
+/// Capitals, `-`, `_` and `.` do not count; beyond that, a third of the letters may differ, at
+/// most three.
+pub fn nearest<'a>(
+    given: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    most: usize,
+) -> Vec<&'a str> {
     let given = fold(given);
     if given.is_empty() || given.len() > LONGEST {
-        return None;
+        return Vec::new();
     }
     let allowed = (given.len() / 3).clamp(1, 3);
-    known
+    let mut like: Vec<_> = known
         .into_iter()
         .map(|name| (name, fold(name)))
         .filter(|(_, name)| name.len().abs_diff(given.len()) <= allowed)
         .map(|(name, folded)| (distance(&given, &folded), name))
         .filter(|(distance, _)| *distance <= allowed)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+        .collect();
+    like.sort_by_key(|(distance, _)| *distance);
+    like.into_iter().take(most).map(|(_, name)| name).collect()
 }
 
 fn fold(name: &str) -> Vec<char> {

@@ -147,7 +147,7 @@ pub(super) fn vm(name: &str, disks: &[&str]) -> Guest {
 }
 
 fn hex(name: &str) -> String {
-    Digest::of(name.as_bytes()).as_str()[7..15].to_owned()
+    Digest::of(name.as_bytes()).hex()[..8].to_owned()
 }
 
 fn disk(vm: &str, target: &str) -> Disk {
@@ -237,7 +237,7 @@ pub(super) fn backed_up(guest: &mut Guest, created: &str, position: u32) -> Back
                 base: base.into(),
             }),
         };
-        disks.insert(target, file);
+        disks.insert(target, Box::new(file));
     }
     let backup = Backup {
         format: 1,
