@@ -158,29 +158,18 @@ impl Merge<'_> {
                 .shrink(self.base, layers[at].virtual_size)
                 .await?;
         }
-        let head = if at == 0 {
-            self.base.clone()
-        } else {
-            let above = &layers[at - 1];
-            engine
-                .host
-                .rebase(
-                    &Image::new(above.path.clone(), above.format.clone()),
-                    self.base,
-                )
-                .await?;
-            head
+        // First of all the definition names the head alone. What it said of the files below would be
+        // believed at a start, whatever the headers say by then.
+        let image = if at == 0 { self.base.clone() } else { head };
+        let head = Head {
+            target: self.target.clone(),
+            image,
         };
-        engine
-            .host
-            .point(
-                self.vm,
-                &[Head {
-                    target: self.target.clone(),
-                    image: head,
-                }],
-            )
-            .await?;
+        engine.host.point(self.vm, &[head]).await?;
+        if let Some(above) = at.checked_sub(1).map(|above| &layers[above]) {
+            let above = Image::new(above.path.clone(), above.format.clone());
+            engine.host.rebase(&above, self.base).await?;
+        }
         Ok(Looked::Changed)
     }
 
