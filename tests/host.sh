@@ -3,6 +3,7 @@
 # Sourced, with `set -euo pipefail`, by a script that is run as root. Needs $root, the checkout.
 
 export LC_ALL=C.UTF-8
+unset TMPDIR # what is temporary goes to /tmp, which is looked at before and after
 target=${CARGO_TARGET_DIR:-$root/target}
 
 say() { printf '%s\n' "$*" >&2; }
@@ -24,7 +25,9 @@ need_root() {
 refresh_packages() {
   [ -z "${refreshed:-}" ] || return 0
   refreshed=yes
-  if command -v apt-get >/dev/null; then apt-get update -q >&2; fi
+  if command -v apt-get >/dev/null; then
+    apt-get update -qq >&2 || say "some package lists could not be updated; going on with the old ones"
+  fi
 }
 
 # add_packages NAME..: installs these, if any.
@@ -33,7 +36,7 @@ add_packages() {
   say "installing: $*"
   refresh_packages
   if command -v apt-get >/dev/null; then
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "$@" >&2
   else
     dnf install -y -q --setopt=install_weak_deps=False "$@" >&2
   fi
@@ -99,11 +102,13 @@ install_rust() {
     case "$answer" in y | Y | yes) ;; *) die "no Rust toolchain" ;; esac
   fi
   if command -v rustup >/dev/null; then
-    rustup toolchain install stable --profile minimal --component clippy --component rustfmt >&2
+    rustup toolchain install stable --profile minimal --component clippy --component rustfmt >&2 ||
+      die "rustup could not install a newer Rust toolchain"
   else
     command -v curl >/dev/null || add_packages curl ca-certificates
     curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
-      sh -s -- -y --no-modify-path --profile minimal --component clippy --component rustfmt >&2
+      sh -s -- -y --no-modify-path --profile minimal --component clippy --component rustfmt >&2 ||
+      die "rustup could not install a Rust toolchain: install one by hand (Cargo.toml names the oldest that will do)"
     PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
   fi
   export RUSTUP_TOOLCHAIN=stable
@@ -122,7 +127,7 @@ start_daemon() {
   local pid
   pid=$(cat "/run/$1.pid" 2>/dev/null) && [ -d "/proc/$pid" ] && return
   "$1" -d
-  started+=("$1")
+  started=("$(cat "/run/$1.pid")" "${started[@]}")
 }
 
 # open_kvm: lets QEMU's user open /dev/kvm where nobody did. Otherwise libvirt sees KVM as root, not as that user, and
@@ -145,7 +150,7 @@ close_kvm() {
   kvm_was=
 }
 
-# start_libvirt: makes the system daemon answer, and remembers in $started what had to be started for that.
+# start_libvirt: makes the system daemon answer, and keeps in $started the process ids of what had to be started for that.
 start_libvirt() {
   started=()
   answers && return
@@ -159,18 +164,16 @@ start_libvirt() {
   die "the libvirt daemon does not answer: see /var/log/libvirt/libvirtd.log"
 }
 
-# stop_libvirt: ends the daemons that start_libvirt started, and the networks that they brought up.
+# stop_libvirt: ends the daemons that start_libvirt started, the networks that they brought up, and the files that they
+# wrote at their start.
 stop_libvirt() {
-  local daemon pid network bridge
-  if [[ " ${started[*]:-} " = *" libvirtd "* ]]; then
-    for network in $(virsh_ net-list --name 2>/dev/null); do
-      bridge=$(virsh_ net-info "$network" | awk '$1 == "Bridge:" {print $2}')
-      grep -qx "interface /sys/class/net/$bridge" "$scratch/before" || virsh_ net-destroy "$network" >&2
-    done
-  fi
-  for daemon in libvirtd virtlogd; do
-    [[ " ${started[*]:-} " = *" $daemon "* ]] || continue
-    pid=$(cat "/run/$daemon.pid" 2>/dev/null) || continue
+  local pid network bridge path
+  [ "${#started[@]}" -gt 0 ] || return 0
+  for network in $(virsh_ net-list --name 2>/dev/null); do
+    bridge=$(virsh_ net-info "$network" | awk '$1 == "Bridge:" {print $2}')
+    grep -qx "interface /sys/class/net/$bridge" "$scratch/before" || virsh_ net-destroy "$network" >&2
+  done
+  for pid in "${started[@]}"; do
     kill "$pid" 2>/dev/null || continue
     for _ in $(seq 300); do
       [ -d "/proc/$pid" ] || break
@@ -179,6 +182,8 @@ stop_libvirt() {
   done
   started=()
   close_kvm
+  comm -13 "$scratch/before" "$scratch/before-with-libvirt" | sed -n 's/^file //p' | sort -r |
+    while read -r path; do rm -f "$path" 2>/dev/null || rmdir "$path" 2>/dev/null || true; done
 }
 
 ## What is on this machine ------------------------------------------------------------------------------------------
@@ -200,7 +205,7 @@ inventory() {
       -o -printf 'file %p\n' 2>/dev/null || true
     awk '$2 !~ "^/run/(user|systemd|credentials)" {print "mount", $2, $3}' /proc/self/mounts
     printf 'interface %s\n' /sys/class/net/*
-    echo "$running"
+    [ -z "$running" ] || echo "$running"
     if answers; then
       virsh_ list --all --name | sed '/./!d; s/^/domain /'
       virsh_ net-list --all --name | sed '/./!d; s/^/network /'
@@ -241,7 +246,7 @@ same_as() {
 begin() {
   scratch=$(mktemp -d /tmp/knib-run.XXXXXX)
   export KNIB_TEST_RUN=$scratch
-  inventory >"$scratch/before"
+  inventory | tee "$scratch/before-with-libvirt" >"$scratch/before"
   start_libvirt
   inventory >"$scratch/before-with-libvirt"
 }
@@ -253,8 +258,6 @@ end() {
   same_as "$scratch/before-with-libvirt" "$scratch/after-with-libvirt" || clean=1
   if [ "${#started[@]}" -gt 0 ]; then
     stop_libvirt
-    comm -13 "$scratch/before" "$scratch/before-with-libvirt" | sed -n 's/^file //p' | sort -r |
-      while read -r path; do rm -f "$path" 2>/dev/null || rmdir "$path" 2>/dev/null || true; done
     inventory >"$scratch/after"
     same_as "$scratch/before" "$scratch/after" || clean=1
   fi
@@ -263,9 +266,22 @@ end() {
   return "$clean"
 }
 
-# give_up: for a trap on EXIT: what must not outlive a script that ended early.
+# give_up: for a trap on EXIT: takes away what a script that ended early has left.
 give_up() {
+  local kind name
   [ "${scratch:-}" ] || return 0
+  inventory | comm -13 "$scratch/before-with-libvirt" - | while read -r kind name _; do
+    case "$kind $name" in
+    "domain knib-"*)
+      virsh_ destroy "$name" || true
+      virsh_ undefine "$name" --nvram --managed-save --snapshots-metadata --checkpoints-metadata || true
+      rm -f "/var/log/libvirt/qemu/$name.log"
+      ;;
+    "mount /tmp/knib-"*) umount -l "$name" || true ;;
+    esac
+  done >/dev/null 2>&1
+  inventory | comm -13 "$scratch/before-with-libvirt" - | sed -n 's|^file \(/tmp/knib-[^/]*\)$|\1|p' |
+    while read -r name; do rm -rf --one-file-system "$name"; done
   stop_libvirt
   rm -rf "$scratch"
 }

@@ -15,6 +15,7 @@ use crate::model::misread::Misread;
 struct Field {
     /// With its article.
     name: &'static str,
+    min: u32,
     max: u32,
     /// Words that may stand in it.
     words: &'static [&'static str],
@@ -24,24 +25,28 @@ struct Field {
 const FIELDS: [Field; 5] = [
     Field {
         name: "a minute",
+        min: 0,
         max: 59,
         words: &[],
         hint: "minutes run from 0 to 59",
     },
     Field {
         name: "an hour",
+        min: 0,
         max: 23,
         words: &[],
         hint: "hours run from 0 to 23",
     },
     Field {
         name: "a day of the month",
+        min: 1,
         max: 31,
         words: &["L", "W", "LW"],
         hint: "days run from 1 to 31; `L` is the last, `15W` the weekday nearest to the 15th, `LW` the last weekday",
     },
     Field {
         name: "a month",
+        min: 1,
         max: 12,
         words: &[
             "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
@@ -50,6 +55,7 @@ const FIELDS: [Field; 5] = [
     },
     Field {
         name: "a day of the week",
+        min: 0,
         max: 7,
         words: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"],
         hint: "days of the week run from 0 to 7 (Sunday twice) or from SUN to SAT; `5L` is the last Friday of a month, `1#2` the second Monday",
@@ -137,24 +143,35 @@ fn judge(index: usize, text: &str, at: &Range<usize>) -> Result<(), Misread> {
     if index == 4 && text.split(',').any(|entry| entry.eq_ignore_ascii_case("L")) {
         return refuse("`L` of which day of the week?".into()).map_err(|e| e.hint(field.hint));
     }
-    for entry in text.split(',') {
-        let (range, step) = entry.split_once('/').unwrap_or((entry, "1"));
-        if step.parse::<u32>().is_ok_and(|step| step > field.max) {
-            return refuse(format!("a step of {step} never steps")).map_err(|e| e.hint(field.hint));
-        }
-        let ends = range.split_once('-');
-        if let Some((Ok(from), Ok(to))) = ends.map(|(a, b)| (a.parse::<u32>(), b.parse::<u32>()))
-            && to < from
-            && from <= field.max
-        {
-            let split = format!("a range runs upwards: `{from}-{},{to}`", field.max);
-            return refuse(format!("`{range}` runs backwards")).map_err(|e| e.hint(split));
-        }
-    }
+    text.split(',')
+        .try_for_each(|entry| runs_upwards(field, entry))
+        .map_err(|(what, hint)| Misread::new(what, at.clone()).hint(hint))?;
     let mut pattern = ["*"; 5];
     pattern[index] = text;
     parse(&pattern.join(" ")).map_err(|_| not_one())?;
     Ok(())
+}
+
+/// Refuses what croner takes or only calls wrong, with what to write instead.
+fn runs_upwards(field: &Field, entry: &str) -> Result<(), (String, String)> {
+    let (range, step) = entry.split_once('/').unwrap_or((entry, "1"));
+    if step.parse::<u32>().is_ok_and(|step| step > field.max) {
+        return Err((format!("a step of {step} never steps"), field.hint.into()));
+    }
+    if entry.contains('/') && range.parse::<u32>().is_ok() {
+        let written = format!("write `{range}-{}/{step}`", field.max);
+        return Err(("a step of what range?".into(), written));
+    }
+    let ends = range.split_once('-');
+    let ends = ends.map(|(from, to)| (from.parse::<u32>(), to.parse::<u32>()));
+    match ends {
+        Some((Ok(from), Ok(to))) if to < from && from <= field.max => {
+            let (least, most) = (field.min, field.max);
+            let written = format!("a range runs upwards: `{from}-{most},{least}-{to}`");
+            Err((format!("`{range}` runs backwards"), written))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Runs of letters.

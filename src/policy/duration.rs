@@ -43,6 +43,7 @@ pub fn read(text: &str) -> Result<Seconds, Misread> {
         }
         let Some((_, seconds)) = UNITS.iter().find(|(name, _)| *name == unit) else {
             let what = match unit {
+                spaced if spaced.contains(' ') => "no space belongs here",
                 "M" | "mo" | "month" | "months" | "y" | "Y" | "year" | "years" => {
                     "not a fixed length"
                 }

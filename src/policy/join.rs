@@ -34,11 +34,15 @@ impl Join<'_, '_> {
             Some(offsets) => offsets[at.min(offsets.len() - 1)],
         };
         let (start, end) = (byte(from), byte(to));
-        let line_end = self.found.sources.files()[self.file].line_end(start);
+        let file = &self.found.sources.files()[self.file];
+        let end = end.min(file.line_end(start)).max(start);
+        // The parser counts blanks after a quoted text to it.
+        let blanks = file.bytes[start..end].iter().rev();
+        let blanks = blanks.take_while(|b| b.is_ascii_whitespace()).count();
         Place {
             file: self.file,
             start,
-            end: end.min(line_end).max(start),
+            end: end - blanks,
         }
     }
 

@@ -67,9 +67,16 @@ pub(super) fn read(text: &str) -> Result<Rc<Spot>, Refusal> {
     let mut reader = Reader::default();
     let mut parser = Parser::new_from_str(text);
     while let Some(next) = parser.next_event() {
-        let (event, span) = next.map_err(|error| Refusal::Syntax {
-            text: error.info().to_owned(),
-            at: error.marker().index(),
+        let (event, span) = next.map_err(|error| {
+            let at = error.marker().index();
+            match error.info() {
+                // The parser has a limit of its own, above this one, and looks ahead.
+                "recursion limit exceeded" => Refusal::Deep { at },
+                text => Refusal::Syntax {
+                    text: text.to_owned(),
+                    at,
+                },
+            }
         })?;
         reader.take(&event, span)?;
     }

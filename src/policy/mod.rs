@@ -30,6 +30,7 @@ mod refusal;
 mod retired;
 mod schema;
 mod shape;
+mod syntax;
 mod wanted;
 mod words;
 mod yaml;

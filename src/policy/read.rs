@@ -20,23 +20,25 @@ pub(super) fn file(file: usize, found: &mut Found<'_>) -> Option<Node> {
         found.add(unreadable(source.name.as_str(), &Unreadable::TooLong));
         return None;
     }
-    let text = text(file, &source.bytes, found)?;
+    let whole = text(file, &source.bytes, found)?;
+    // The mark of its byte order is no part of a text, and the parsers would count it as indentation.
+    let text = whole.strip_prefix('\u{feff}').unwrap_or(whole);
     let mut join = Join {
         file,
-        offsets: offsets(text),
+        offsets: offsets(text, whole.len() - text.len()),
         found,
     };
     let layout = layout::read(text)
-        .map_err(|refusal| refuse(&mut join, text, refusal))
+        .map_err(|refusal| refuse(&mut join, refusal))
         .ok()?;
     let value = yaml::read(text)
         .map_err(|why| {
             let at = why.at.unwrap_or_default();
-            refuse(&mut join, text, Refusal::Syntax { text: why.text, at });
+            refuse(&mut join, Refusal::Syntax { text: why.text, at });
         })
         .ok()?;
     if value == yaml::Value::Nothing {
-        refuse(&mut join, text, Refusal::Empty);
+        refuse(&mut join, Refusal::Empty);
         return None;
     }
     let whole = join.place(layout.start, layout.end);
@@ -91,10 +93,11 @@ fn text<'a>(file: usize, bytes: &'a [u8], found: &mut Found<'_>) -> Option<&'a s
     Some(text)
 }
 
-/// Bytes before each character, and the length. None where every character is a byte.
-fn offsets(text: &str) -> Option<Vec<usize>> {
-    let starts = || text.char_indices().map(|(at, _)| at);
-    (!text.is_ascii()).then(|| starts().chain([text.len()]).collect())
+/// Bytes of the file before each character, and the length. None where every character is a byte.
+fn offsets(text: &str, before: usize) -> Option<Vec<usize>> {
+    let starts = text.char_indices().map(|(at, _)| at + before);
+    let starts = starts.chain([before + text.len()]);
+    (before > 0 || !text.is_ascii()).then(|| starts.collect())
 }
 
 /// A file of a newer knib has keys that this one does not know: they are no errors of the file.

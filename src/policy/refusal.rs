@@ -2,15 +2,18 @@
 
 use super::join::Join;
 use super::layout::Refusal;
-use super::source::Place;
+use super::syntax;
 use crate::model::finding::Finding;
 
 /// Says it.
-pub(super) fn refuse(join: &mut Join<'_, '_>, text: &str, refusal: Refusal) {
+pub(super) fn refuse(join: &mut Join<'_, '_>, refusal: Refusal) {
     let (code, what, place, label, hint) = match refusal {
         Refusal::Syntax { text: why, at } => {
-            let (place, hint) = syntax(text, join.place(at, at + 1), &why);
-            ("not_yaml", "the file is not YAML", place, plain(&why), hint)
+            let file = &join.found.sources.files()[join.file];
+            let text = std::str::from_utf8(&file.bytes).unwrap_or_default();
+            let meant = syntax::explain(text, join.place(at, at + 1), &why);
+            let (place, label) = (meant.place, meant.label);
+            ("not_yaml", "the file is not YAML", place, label, meant.hint)
         }
         Refusal::Empty => (
             "empty_file",
@@ -61,56 +64,4 @@ pub(super) fn refuse(join: &mut Join<'_, '_>, text: &str, refusal: Refusal) {
     };
     let finding = join.found.error(code, what, place, label);
     join.found.add(Finding { hint, ..finding });
-}
-
-/// The parser's words, without the part that only its authors need.
-fn plain(why: &str) -> String {
-    let what = why.rsplit_once(", ").map_or(why, |(_, what)| what);
-    let what = what.strip_prefix("did not find ").map_or_else(
-        || what.to_owned(),
-        |expected| format!("{expected} is missing"),
-    );
-    what.replace(['<', '>'], "").replace('`', "'")
-}
-
-/// What is meant by a syntax error, and what to do: mostly a value that needs quotes.
-fn syntax(text: &str, place: Place, why: &str) -> (Place, Option<String>) {
-    let line_start = text[..place.start].rfind('\n').map_or(0, |at| at + 1);
-    let line = text[line_start..].lines().next().unwrap_or_default();
-    let column = place.start - line_start;
-    if line[..line.len() - line.trim_start().len()].contains('\t') {
-        return (place, Some("indent with spaces, not with tabs".into()));
-    }
-    let special = ['*', '@', '`', '%', '&', '!', '|', '>'];
-    let value = if line
-        .get(column..)
-        .is_some_and(|rest| rest.starts_with(special))
-    {
-        Some(column)
-    } else if why.contains("mapping values are not allowed") {
-        line.find(": ").map(|colon| colon + 2)
-    } else {
-        None
-    };
-    let Some(from) = value else {
-        return (place, None);
-    };
-    let rest = &line[from..];
-    let end = rest.find(" #").unwrap_or(rest.len());
-    let inside = line[..from].rfind(['[', '{']).is_some();
-    let end = rest[..end]
-        .find([',', ']', '}'])
-        .filter(|_| inside)
-        .unwrap_or(end);
-    let shown = rest[..end].trim_end();
-    if shown.is_empty() || shown.contains(['"', '\\']) {
-        return (place, None);
-    }
-    let start = line_start + from;
-    let place = Place {
-        start,
-        end: start + shown.len(),
-        ..place
-    };
-    (place, Some(format!("put it in quotes: `\"{shown}\"`")))
 }

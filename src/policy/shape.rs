@@ -94,7 +94,11 @@ impl Walk<'_, '_> {
                 either(wanted.iter().copied()).replace(" or ", " nor ")
             );
             let finding = self.found.error("empty_select", text, key, label);
-            self.found.add(finding.hint("every VM is `names: [\"*\"]`"));
+            let hint = match self.path.last().map(String::as_str) {
+                Some("exclude") => "write what is taken out, or leave `exclude` out",
+                _ => "every VM is `names: [\"*\"]`",
+            };
+            self.found.add(finding.hint(hint));
             return false;
         }
         if map.is_empty() && schema["minProperties"].is_u64() {
@@ -205,8 +209,8 @@ impl Walk<'_, '_> {
         let finding = self
             .found
             .error("missing_key", text, place, format!("`{name}` is missing"));
-        self.found.add(match schema["examples"].get(0) {
-            Some(Json::String(example)) => finding.hint(format!("for example `{name}: {example}`")),
+        let example = schema["examples"].get(0).map(wanted::written);
+        self.found.add(match example {
             Some(example) => finding.hint(format!("for example `{name}: {example}`")),
             None => finding,
         });

@@ -58,9 +58,14 @@ pub fn read_rate(text: &str) -> Result<Bytes, Misread> {
 /// As [`read`]; percentages of 100 and more.
 pub fn read_min_free(text: &str) -> Result<MinFree, Misread> {
     let Some(part) = text.strip_suffix('%') else {
-        return read(text)
-            .map(MinFree::Bytes)
-            .map_err(|why| why.hint(MIN_FREE_HINT));
+        return read(text).map(MinFree::Bytes).map_err(|why| {
+            let general = why.hint.as_deref() == Some(HINT);
+            if general {
+                why.hint(MIN_FREE_HINT)
+            } else {
+                why
+            }
+        });
     };
     match split(part) {
         Ok((number, "", _)) if number.thousandths < 100_000 =>

@@ -88,3 +88,22 @@ pub(super) fn below(schema: &Json, name: &str) -> Option<String> {
         }
     })
 }
+
+/// An example as one line of YAML.
+pub(super) fn written(example: &Json) -> String {
+    match example {
+        Json::Array(items) => {
+            let items = items.iter().map(Json::to_string).collect::<Vec<_>>();
+            format!("[{}]", items.join(", "))
+        }
+        Json::Object(map) => {
+            let entry = |(key, value): (&String, &Json)| format!("{key}: {}", written(value));
+            format!(
+                "{{ {} }}",
+                map.iter().map(entry).collect::<Vec<_>>().join(", ")
+            )
+        }
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,6 +1,8 @@
 //! The harness itself, held to what it promises, so that a failing test means a failing knib.
 
 use std::fs;
+use std::time::Duration;
+use std::time::Instant;
 
 use crate::support::Disk;
 use crate::support::KIB;
@@ -42,6 +44,7 @@ fn writes_to_a_paused_vm_land_on_its_disks() {
         .device("<disk type='file' device='cdrom'><target dev='sda' bus='sata'/><readonly/></disk>")
         .start_paused();
     assert!(vm.xml(Xml::Live).contains(&vm.uuid()));
+    assert_eq!(live.defined("a").disks, vm.disks);
     assert_eq!(vm.source("vdb"), live.path("pool/b.raw"));
     assert_eq!(vm.state(), "paused");
     for target in ["vda", "vdb"] {
@@ -120,7 +123,7 @@ fn knib_runs_in_a_sandbox() {
         .knib_with(["--version"])
         .env("KNIB_IDS", "1")
         .start();
-    assert!(run("kill", ["-0", &running.pid().to_string()]).ok);
+    assert!(fs::exists(format!("/proc/{}", running.pid())).is_ok_and(|there| there));
     running.kill();
     let _ended = running.finish();
 }
@@ -152,8 +155,12 @@ fn a_guest_boots_writes_and_is_checked() {
     }
 
     assert!(!guest.is_frozen());
+    guest.run("touch /tmp/freeze-fails");
+    assert!(!virsh(["domfsfreeze", &vm.name]).ok && !guest.is_frozen());
+    guest.run("rm /tmp/freeze-fails && echo 1 >/tmp/freeze-seconds");
+    let slow = Instant::now();
     virsh(["domfsfreeze", &vm.name]).must();
-    assert!(guest.is_frozen());
+    assert!(guest.is_frozen() && slow.elapsed() > Duration::from_secs(1));
     virsh(["domfsthaw", &vm.name]).must();
     assert_eq!(guest.boot_id(), boot);
 

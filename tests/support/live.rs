@@ -12,6 +12,7 @@ use super::sandbox::Sandbox;
 use super::tool;
 use super::tool::virsh;
 use super::vm::Builder;
+use super::vm::Vm;
 
 /// A [`Sandbox`] with the daemon at `qemu:///system`.
 pub(crate) struct Live {
@@ -45,6 +46,12 @@ impl Live {
     /// Begins a virtual machine that will be called `$RUN-<name>`.
     pub(crate) fn vm(&self, name: &str) -> Builder<'_> {
         Builder::new(self, format!("{}-{name}", self.run))
+    }
+
+    /// A virtual machine called `$RUN-<name>` that was defined by other hands, such as knib's.
+    #[track_caller]
+    pub(crate) fn defined(&self, name: &str) -> Vm {
+        Vm::found(self, format!("{}-{name}", self.run))
     }
 
     /// The guest's kernel and initramfs, as copies of this sandbox's own: libvirt changes the owner of what a VM uses.

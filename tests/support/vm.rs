@@ -148,6 +148,19 @@ pub(crate) enum Xml {
 }
 
 impl Vm {
+    /// The virtual machine of this name, with the disks that it has now. It has no truths.
+    #[track_caller]
+    pub(super) fn found(live: &Live, name: String) -> Self {
+        let truths = live.path("truth");
+        let mut vm = Self {
+            name,
+            disks: BTreeMap::new(),
+            truths,
+        };
+        vm.disks = vm.sources(Xml::Inactive);
+        vm
+    }
+
     /// Starts it with its processors stopped.
     #[track_caller]
     pub(crate) fn start_paused(&self) {

@@ -34,8 +34,7 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 const YEAR: u64 = 366 * DAY;
 
-/// Checks what the files say together. `complete` when all of them could be read: a name that is
-/// missing may stand in one that could not.
+/// Checks what the files say together. `complete` when all of them could be read.
 pub(super) fn policy(
     mut files: Vec<Node>,
     complete: bool,
@@ -45,10 +44,13 @@ pub(super) fn policy(
         let finding = Finding::new(Severity::Error, "no_policy", "there is no policy file");
         found.add(finding.hint("name one with -f, or start from the one that `knib init` writes"));
     }
-    let scope = Scope::of(&files, complete);
-    for file in &mut files {
+    let mut scope = Scope::of(&files);
+    let given = files.len();
+    files.retain_mut(|file| {
         shape::hold(file, found);
-    }
+        matches!(file.value, Value::Map(_))
+    });
+    scope.complete = complete && files.len() == given;
     let mut whole = merge::files(files, found)?;
     merge::extend(&mut whole);
     let mut check = Check {
@@ -119,7 +121,6 @@ impl Check<'_, '_> {
         };
         let entries = map.clone().into_iter();
         entries
-            .filter(|(_, entry)| !matches!(entry.node.value, Value::Nothing))
             .filter_map(|(name, entry)| {
                 let raw = self.raw(&entry.node)?;
                 Some((name, entry, raw))
@@ -127,9 +128,12 @@ impl Check<'_, '_> {
             .collect()
     }
 
-    /// A node as a raw type. The schema was made from the type, so this does not fail; if it did,
-    /// that must not pass for a sound policy.
+    /// A node as a raw type; none when it was wrong as a whole. The schema was made from the type,
+    /// so reading it does not fail; if it did, that must not pass for a sound policy.
     fn raw<T: DeserializeOwned>(&mut self, node: &Node) -> Option<T> {
+        if matches!(node.value, Value::Nothing) {
+            return None;
+        }
         serde_json::from_value(node.to_json())
             .map_err(|error| {
                 let finding =

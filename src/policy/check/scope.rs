@@ -13,13 +13,14 @@ use crate::policy::words::quote;
 /// reference to something that has a mistake in it is no mistake of its own.
 pub(super) struct Scope {
     names: BTreeMap<&'static str, BTreeMap<String, Place>>,
-    complete: bool,
+    /// Whether all files could be read; a name that is missing may stand in one that could not.
+    pub(super) complete: bool,
 }
 
 const SECTIONS: [&str; 3] = ["offerings", "storage", "templates"];
 
 impl Scope {
-    pub(super) fn of(files: &[Node], complete: bool) -> Self {
+    pub(super) fn of(files: &[Node]) -> Self {
         let mut names = BTreeMap::<_, BTreeMap<String, Place>>::new();
         for (file, section) in files
             .iter()
@@ -32,7 +33,10 @@ impl Scope {
                 }
             }
         }
-        Self { names, complete }
+        Self {
+            names,
+            complete: true,
+        }
     }
 }
 

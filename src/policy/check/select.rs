@@ -27,7 +27,7 @@ impl Check<'_, '_> {
         });
         self.each(node, "uuids", |check, text, place| {
             if !is_uuid(text) {
-                let why = Misread::new("not a uuid", 0..text.len());
+                let why = Misread::new("", 0..text.len());
                 let why = why.hint("`virsh domuuid NAME` prints it");
                 check.found.misread("bad_uuid", "a uuid", text, place, why);
             }

@@ -83,7 +83,7 @@ pub(super) struct Storage {
     #[schemars(
         example = "200GiB",
         example = "5%",
-        regex(pattern = r"^[0-9]+([.][0-9]{1,3})?( ?(B|[KMGT]iB|kB|[MGT]B)|%)$")
+        regex(pattern = r"^[0-9]+([.][0-9]{1,3})? ?(B|[KMGT]iB|kB|[MGT]B|%)$")
     )]
     pub min_free: Option<String>,
     /// Read the backups again from time to time and compare their digests. Off by default.

@@ -44,7 +44,7 @@ impl Report {
             .into_iter()
             .map(|label| {
                 Self::part(
-                    clean(&label.text),
+                    "the other place".into(),
                     miette::Severity::Advice,
                     &[label],
                     sources,
@@ -99,6 +99,7 @@ fn clean_source(bytes: &[u8]) -> String {
         for c in chunk.valid().chars() {
             match c {
                 '\n' | '\t' => text.push(c),
+                '\r' => text.push(' '),
                 c if c.is_control() => text.extend(std::iter::repeat_n('?', c.len_utf8())),
                 c => text.push(c),
             }
