@@ -1,5 +1,6 @@
 //! The one integration-test binary: a list of modules, so that everything links once.
 
+mod cli;
 mod live;
 mod modules;
 mod planner;

@@ -189,7 +189,7 @@ async fn make(session: &Session, args: Run) -> Result<Exit> {
 /// The backup that was made, in a line.
 fn made(finished: &Finished) -> Option<String> {
     let id = done(&finished.plan)?;
-    let recalled = recalled(&finished.state).ok()?;
+    let recalled = recalled(finished.state.as_ref()?).ok()?;
     let (guest, found) = recalled
         .guests
         .values()

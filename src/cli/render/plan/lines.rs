@@ -254,7 +254,7 @@ fn cost(action: &Action) -> Option<String> {
         } else {
             estimate.bytes
         };
-        format!("~{bytes}, ~{}", text::length(estimate.seconds))
+        format!("about {bytes}, {}", text::length(estimate.seconds))
     })
 }
 

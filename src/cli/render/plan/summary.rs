@@ -100,9 +100,9 @@ pub(super) fn first_backups(plan: &Plan) -> Option<String> {
         .map(|name| format!("policies.{name}"))
         .collect();
     Some(format!(
-        "{} now: about {bytes}, about {} one after the other. They wait for a slot of their \
-         schedules with `first: nextSlot` in {}.",
-        text::count(firsts.len(), "first backup"),
+        "First backups: {}, about {bytes}, about {}. To let them wait for a slot of their \
+         schedules: `first: nextSlot` in {}.",
+        firsts.len(),
         text::length(seconds),
         text::and(&keys)
     ))
