@@ -215,11 +215,11 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
             name: "vda.qcow2".to_owned(),
             parent: parent.clone().map(|backup| Edge {
                 backup,
-                birth: digest.clone(),
+                birth: digest,
             }),
             virtual_size: Bytes(40 << 30),
             size: Bytes(1 << 30),
-            birth: digest.clone(),
+            birth: digest,
             digest,
             delta: (!ends).then_some(delta),
         };
@@ -247,7 +247,7 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
                 state: StateId::new("57a7e000-0000-4000-8000-000000000001"),
                 knib: "bench".to_owned(),
             },
-            disks: [(Target::new("vda"), file)].into(),
+            disks: [(Target::new("vda"), Box::new(file))].into(),
             files: vec!["domain.xml".to_owned(), "domain.inactive.xml".to_owned()],
             marks: Marks::default(),
         };

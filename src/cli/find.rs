@@ -82,8 +82,9 @@ fn newest(guest: &Guest, until: Option<Timestamp>) -> Result<(&Guest, &Backup)> 
             Some(until) => format!("{name} has no good backup of {until} or before"),
             None => format!("{name} has no good backup"),
         };
-        Failure::new("no_backup", text)
-            .hint(format!("knib backup list --vm {name} --all shows what there is"))
+        Failure::new("no_backup", text).hint(format!(
+            "knib backup list --vm {name} --all shows what there is"
+        ))
     })
 }
 

@@ -61,7 +61,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, io: &Io) -> Exit {
     };
     log::start(&global, io);
     let look = io.err(global.color);
-    let ended = Session::new(global, io.clone()).and_then(|session| on_one_thread(&session, command));
+    let ended =
+        Session::new(global, io.clone()).and_then(|session| on_one_thread(&session, command));
     ended.unwrap_or_else(|failure| {
         io.tell(&failure.drawn(look));
         failure.exit

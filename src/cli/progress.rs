@@ -24,7 +24,8 @@ use crate::model::plan::Plan;
 
 /// The time between two lines about one long step.
 const PAUSE: Duration = Duration::from_secs(15);
-const BAR: &str = "{prefix:32} [{bar:20}] {percent:>3}% of {binary_total_bytes} {binary_bytes_per_sec}";
+const BAR: &str =
+    "{prefix:32} [{bar:20}] {percent:>3}% of {binary_total_bytes} {binary_bytes_per_sec}";
 
 /// A long step: of an action, what, on which disk.
 type Long = (ActionId, &'static str, Option<Target>);
@@ -123,22 +124,27 @@ impl Progress {
             .unwrap_or(0);
         self.line(
             &action,
-            &format!("{} {percent}%, {done} of {total}", on(what, target.as_ref())),
+            &format!(
+                "{} {percent}%, {done} of {total}",
+                on(what, target.as_ref())
+            ),
         );
     }
 
     fn bar(&self, long: Long, done: Bytes, total: Bytes) {
         let mut bars = self.bars.borrow_mut();
-        let bar = bars.entry(long).or_insert_with_key(|(action, what, target)| {
-            let name = self.names.get(action).map_or("", String::as_str);
-            let style = ProgressStyle::with_template(BAR)
-                .unwrap_or_else(|_| ProgressStyle::default_bar())
-                .progress_chars("=> ");
-            let bar = self.io.bars.add(ProgressBar::new(total.0));
-            bar.set_style(style);
-            bar.set_prefix(format!("{name} {}", on(what, target.as_ref())));
-            bar
-        });
+        let bar = bars
+            .entry(long)
+            .or_insert_with_key(|(action, what, target)| {
+                let name = self.names.get(action).map_or("", String::as_str);
+                let style = ProgressStyle::with_template(BAR)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar())
+                    .progress_chars("=> ");
+                let bar = self.io.bars.add(ProgressBar::new(total.0));
+                bar.set_style(style);
+                bar.set_prefix(format!("{name} {}", on(what, target.as_ref())));
+                bar
+            });
         bar.set_length(total.0);
         bar.set_position(done.0);
     }
@@ -177,10 +183,8 @@ pub(super) fn crash_at(event: &Event) {
     };
     let at: usize = at.parse().expect("KNIB_CRASH_AT is a number");
     if HEARD.fetch_add(1, Ordering::Relaxed) + 1 == at {
-        let _ = rustix::process::kill_process(
-            rustix::process::getpid(),
-            rustix::process::Signal::KILL,
-        );
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
 }
 

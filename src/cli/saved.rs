@@ -124,7 +124,10 @@ pub(super) fn refused(text: impl Into<String>, hint: &str) -> Failure {
 pub fn expire(plan: &mut Plan, now: Timestamp) {
     let policy = plan.resolved.clone();
     for action in &mut plan.actions {
-        if policy.as_ref().is_some_and(|policy| late(action, policy, now)) {
+        if policy
+            .as_ref()
+            .is_some_and(|policy| late(action, policy, now))
+        {
             action.blocked_by.push(Block::Blocked(Refusal::new(
                 "deadline_over",
                 "its deadline is over",
@@ -147,12 +150,13 @@ fn late(action: &Action, policy: &Policy, now: Timestamp) -> bool {
         let passed = now.duration_since(*due_at).as_secs();
         u64::try_from(passed).is_ok_and(|passed| passed > deadline.0)
     };
-    !op.slots.is_empty() && schedules.is_some_and(|schedules| {
-        op.slots.iter().all(|slot| {
-            let deadline = schedules
-                .get(&slot.schedule)
-                .and_then(|schedule| schedule.deadline);
-            deadline.is_some_and(over)
+    !op.slots.is_empty()
+        && schedules.is_some_and(|schedules| {
+            op.slots.iter().all(|slot| {
+                let deadline = schedules
+                    .get(&slot.schedule)
+                    .and_then(|schedule| schedule.deadline);
+                deadline.is_some_and(over)
+            })
         })
-    })
 }

@@ -63,7 +63,10 @@ fn directory(dir: &Path, sources: &mut Sources, findings: &mut Vec<Finding>) {
             return;
         }
     };
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    paths.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "yaml")
+    });
     paths.sort();
     if paths.is_empty() {
         let name = dir.to_string_lossy();

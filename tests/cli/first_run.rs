@@ -25,7 +25,10 @@ policies:
 #[test]
 fn from_a_first_plan_to_a_restored_vm() {
     let live = Live::new();
-    let vm = live.vm("db-01").disk(Disk::qcow2("vda", 16 * MIB)).start_paused();
+    let vm = live
+        .vm("db-01")
+        .disk(Disk::qcow2("vda", 16 * MIB))
+        .start_paused();
     vm.write("vda", 0, 0x11, 64 * KIB);
     live.policy(POLICY);
     live.set_clock("2026-11-23T09:00:00Z");
@@ -34,7 +37,10 @@ fn from_a_first_plan_to_a_restored_vm() {
 
     insta::assert_snapshot!("plan", live.knib(["plan", "--vm", &vm_glob]));
     insta::assert_snapshot!("plan_steps", live.knib(["plan", "-v", "--vm", &vm_glob]));
-    insta::assert_snapshot!("apply", live.knib(["apply", "--auto-approve", "--vm", &vm_glob]));
+    insta::assert_snapshot!(
+        "apply",
+        live.knib(["apply", "--auto-approve", "--vm", &vm_glob])
+    );
     insta::assert_snapshot!("plan_again", live.knib(["plan", "--vm", &vm_glob]));
     vm.write("vda", 0, 0x22, 64 * KIB);
     live.set_clock("2026-11-23T10:00:00Z");
@@ -47,7 +53,16 @@ fn from_a_first_plan_to_a_restored_vm() {
     insta::assert_snapshot!("storage_list", live.knib(["storage", "list"]));
     insta::assert_snapshot!("log", live.knib(["log"]));
     let copy = format!("{}-copy", live.run);
-    insta::assert_snapshot!("restore_plan", live.knib(["restore", "new", &latest, "--name", &copy, "--plan"]));
-    insta::assert_snapshot!("restore_new", live.knib(["restore", "new", &latest, "--name", &copy]));
-    insta::assert_snapshot!("restore_twice", live.knib(["restore", "new", &latest, "--name", &copy]));
+    insta::assert_snapshot!(
+        "restore_plan",
+        live.knib(["restore", "new", &latest, "--name", &copy, "--plan"])
+    );
+    insta::assert_snapshot!(
+        "restore_new",
+        live.knib(["restore", "new", &latest, "--name", &copy])
+    );
+    insta::assert_snapshot!(
+        "restore_twice",
+        live.knib(["restore", "new", &latest, "--name", &copy])
+    );
 }

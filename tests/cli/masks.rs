@@ -7,11 +7,17 @@ const MASKS: [(&str, &str); 9] = [
     (r"\bpid \d+", "pid [pid]"),
     (r"knib \d+\.\d+\.\d+, \S+ \(", "knib [version], [host] ("),
     (r", \w+ on device \d+:\d+, [\d.]+ [KMGT]iB free", ", [room]"),
-    (r"it was made by knib \d+\.\d+\.\d+", "it was made by knib [version]"),
+    (
+        r"it was made by knib \d+\.\d+\.\d+",
+        "it was made by knib [version]",
+    ),
     (r"same\s+file\s+system as", "same file system as"),
     (r"took \d+ \w+", "took [length]"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "[instant]"),
-    (r"(?m)^(\S+\s+\$DIR/\S+)\s+\w+ +[\d.]+ [KMGT]iB +[\d.]+ [KMGT]iB", "$1  [room]"),
+    (
+        r"(?m)^(\S+\s+\$DIR/\S+)\s+\w+ +[\d.]+ [KMGT]iB +[\d.]+ [KMGT]iB",
+        "$1  [room]",
+    ),
 ];
 
 /// As long as the value lives.

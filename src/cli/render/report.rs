@@ -19,12 +19,7 @@ const NAMED: usize = 20;
 
 /// A plan whose actions have results, for people. `hints` say what to do about failures.
 #[must_use]
-pub fn human(
-    plan: &Plan,
-    hints: &BTreeMap<ActionId, String>,
-    stopped: bool,
-    look: Look,
-) -> String {
+pub fn human(plan: &Plan, hints: &BTreeMap<ActionId, String>, stopped: bool, look: Look) -> String {
     const ORDER: [(Outcome, &str); 6] = [
         (Outcome::Done, "done"),
         (Outcome::Failed, "failed"),
@@ -35,7 +30,8 @@ pub fn human(
     ];
     let of = |outcome: Outcome| -> Vec<&Action> {
         let all = plan.actions.iter();
-        all.filter(|action| action.result == Some(outcome)).collect()
+        all.filter(|action| action.result == Some(outcome))
+            .collect()
     };
     let failed = !of(Outcome::Failed).is_empty();
     let (head, style) = match (stopped, failed) {

@@ -137,7 +137,10 @@ mod tests {
     fn long_lines_break_between_words() {
         let text = wrap("  - ", "one two three four five", 4, 14);
         assert_eq!(text, "  - one two\n    three four\n    five\n");
-        assert_eq!(wrap("", "averyveryverylongword", 2, 10), "averyveryverylongword\n");
+        assert_eq!(
+            wrap("", "averyveryverylongword", 2, 10),
+            "averyveryverylongword\n"
+        );
     }
 
     #[test]

@@ -110,7 +110,10 @@ fn not_applied(plan: &Plan, path: &Utf8Path, basis: &Basis) -> Result<()> {
     };
     if applied {
         let text = format!("{path} was applied before");
-        return Err(saved::refused(text, "a plan is applied once; make a new one"));
+        return Err(saved::refused(
+            text,
+            "a plan is applied once; make a new one",
+        ));
     }
     Ok(())
 }
@@ -132,7 +135,10 @@ async fn wait(session: &Session, basis: &Basis, args: &Apply) -> Result<()> {
 
 /// A policy that lost all its policies by accident would let every VM leave.
 fn refuse_empty(basis: &Basis, seen: &Seen, allowed: bool) -> Result<()> {
-    let empty = basis.policy.as_ref().is_some_and(|policy| policy.policies.is_empty());
+    let empty = basis
+        .policy
+        .as_ref()
+        .is_some_and(|policy| policy.policies.is_empty());
     let before = seen.world.applied.policies.len();
     if !empty || before == 0 || allowed {
         return Ok(());
@@ -166,15 +172,18 @@ fn show(session: &Session, json: bool, args: &Apply, plan: &Plan) -> Result<()> 
 }
 
 fn agreed(session: &Session, plan: &Plan) -> Result<bool> {
-    let free = plan.actions.iter().filter(|action| action.is_free()).count();
+    let free = plan
+        .actions
+        .iter()
+        .filter(|action| action.is_free())
+        .count();
     let question = format!(
         "\nApply {}? Only 'yes' is accepted: ",
         text::count(free, "action")
     );
-    let answer = session
-        .io
-        .ask(&question)
-        .map_err(|error| Failure::new("no_answer", format!("could not read the answer: {error}")))?;
+    let answer = session.io.ask(&question).map_err(|error| {
+        Failure::new("no_answer", format!("could not read the answer: {error}"))
+    })?;
     Ok(answer == "yes")
 }
 

@@ -216,7 +216,10 @@ fn made(finished: &Finished) -> Option<String> {
 /// The backup of a plan all of which was done.
 fn done(plan: &Plan) -> Option<&BackupId> {
     let all = plan.actions.iter();
-    if !all.clone().all(|action| action.result == Some(Outcome::Done)) {
+    if !all
+        .clone()
+        .all(|action| action.result == Some(Outcome::Done))
+    {
         return None;
     }
     all.into_iter().find_map(|action| match &action.op {

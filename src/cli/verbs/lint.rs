@@ -25,7 +25,11 @@ pub(super) fn run(session: &Session, args: &Lint) -> Result<Exit> {
         .format
         .of(&[Format::Human, Format::Json, Format::Github])?;
     let known = lint::CODES.map(|(code, _)| code);
-    if let Some(code) = args.deny.iter().find(|code| !known.contains(&code.as_str())) {
+    if let Some(code) = args
+        .deny
+        .iter()
+        .find(|code| !known.contains(&code.as_str()))
+    {
         return Err(find::unknown("lint", code, &known).exit(Exit::Usage));
     }
     let places = session.places()?;

@@ -32,9 +32,15 @@ pub(super) fn run(session: &Session, args: &Log) -> Result<Exit> {
     let json = session.global.format.is_json()?;
     let basis = session.basis_anyhow()?;
     let zone = basis.zone();
-    let since = args.since.as_ref().map(|since| times::instant(since, &zone));
+    let since = args
+        .since
+        .as_ref()
+        .map(|since| times::instant(since, &zone));
     let recalled = session.recall(&basis)?;
-    let vm = args.vm.as_ref().map(|name| find::vm(&recalled.guests, name));
+    let vm = args
+        .vm
+        .as_ref()
+        .map(|name| find::vm(&recalled.guests, name));
     let filter = Filter {
         run: None,
         since: since.transpose()?,

@@ -35,8 +35,14 @@ pub(super) async fn run(session: &Session, args: &Status) -> Result<Exit> {
         return Ok(Exit::Done);
     };
     let oldest = session.now
-        - SignedDuration::from_secs(i64::try_from(max.0).expect("lengths are of a century at most"));
-    let young = |vm: &VmView| vm.last_good.as_ref().is_some_and(|good| good.created >= oldest);
+        - SignedDuration::from_secs(
+            i64::try_from(max.0).expect("lengths are of a century at most"),
+        );
+    let young = |vm: &VmView| {
+        vm.last_good
+            .as_ref()
+            .is_some_and(|good| good.created >= oldest)
+    };
     let late: Vec<_> = all
         .iter()
         .filter(|vm| vm.protected && !young(vm))

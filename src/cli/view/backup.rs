@@ -228,11 +228,7 @@ fn leased_by(known: Known<'_>, backup: &BackupId) -> Vec<String> {
     let opens = known.guests.values().flat_map(|guest| &guest.open);
     let mut holders = Vec::new();
     for open in opens {
-        let Some(guest) = open
-            .op
-            .guest()
-            .and_then(|vm| known.guests.get(&vm.uuid))
-        else {
+        let Some(guest) = open.op.guest().and_then(|vm| known.guests.get(&vm.uuid)) else {
             continue;
         };
         let leases = action::leases(&open.op, &guest.record);

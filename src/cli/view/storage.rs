@@ -67,12 +67,7 @@ pub fn all(world: &World, policy: Option<&Policy>) -> Vec<StorageView> {
         .collect()
 }
 
-fn view(
-    name: &str,
-    seen: &StorageSeen,
-    known: Known<'_>,
-    policy: Option<&Policy>,
-) -> StorageView {
+fn view(name: &str, seen: &StorageSeen, known: Known<'_>, policy: Option<&Policy>) -> StorageView {
     let found = match &seen.found {
         StorageFound::Marked(id) => Some(id),
         _ => None,

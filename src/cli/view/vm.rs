@@ -147,8 +147,12 @@ fn jobs(guest: &Guest) -> Vec<String> {
 fn problems(guest: &Guest, plan: Option<&Plan>) -> Vec<String> {
     let mut found = Vec::new();
     let actions = plan.into_iter().flat_map(|plan| &plan.actions);
-    let of_it = actions
-        .filter(|action| action.vm.as_ref().is_some_and(|vm| vm.uuid == guest.vm.uuid));
+    let of_it = actions.filter(|action| {
+        action
+            .vm
+            .as_ref()
+            .is_some_and(|vm| vm.uuid == guest.vm.uuid)
+    });
     for block in of_it.flat_map(|action| &action.blocked_by) {
         match block {
             Block::Blocked(refusal) => found.push(refusal.text.clone()),
@@ -160,7 +164,11 @@ fn problems(guest: &Guest, plan: Option<&Plan>) -> Vec<String> {
     let of_it = findings.filter(|finding| finding.vm.as_ref() == Some(&guest.vm.name));
     found.extend(of_it.map(|finding| finding.text.clone()));
     let stuck = Power::Paused { io_error: true };
-    if guest.machine.as_ref().is_some_and(|machine| machine.power == stuck) {
+    if guest
+        .machine
+        .as_ref()
+        .is_some_and(|machine| machine.power == stuck)
+    {
         found.push("QEMU paused it for an I/O error: is primary full?".to_owned());
     }
     found.dedup();

@@ -3,6 +3,7 @@
 use std::ffi::c_int;
 use std::time::Duration;
 
+use virt::error::Error;
 use virt::error::ErrorNumber;
 use virt::sys;
 
@@ -46,16 +47,14 @@ impl Libvirt {
             let flags = sys::VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
                 | sys::VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC
                 | sys::VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA;
-            let take = |flags| {
-                let taken = vm.domain.create_snapshot_xml(&order, flags).map(drop);
-                taken.map_err(|error| faults::error(tried, &error))
-            };
+            let take = |flags| vm.domain.create_snapshot_xml(&order, flags).map(drop);
             match freeze {
                 // Of a VM that is off libvirt passes over the flag.
-                Some(limit) => patiently(vm, limit, tried, || {
+                Some(limit) => patiently(vm, limit, || {
                     take(flags | sys::VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE)
-                }),
-                None => take(flags),
+                })
+                .map_err(|error| unheard(tried, &error)),
+                None => take(flags).map_err(|error| faults::error(tried, &error)),
             }
         })
         .await
@@ -69,7 +68,7 @@ impl Libvirt {
             |_, vm, tried| {
                 let order = r#"{"execute":"guest-fsfreeze-status"}"#;
                 let answer = vm.domain.qemu_agent_command(order, ASK, 0);
-                let answer = answer.map_err(|error| faults::error(tried, &error))?;
+                let answer = answer.map_err(|error| unheard(tried, &error))?;
                 let parsed: Option<serde_json::Value> = serde_json::from_str(&answer).ok();
                 match parsed.as_ref().and_then(|answer| answer["return"].as_str()) {
                     Some("frozen") => Ok(true),
@@ -88,9 +87,8 @@ impl Libvirt {
     /// Thaws them.
     pub(in crate::host) async fn thaw(&self, vm: &VmId) -> Result<()> {
         self.on(vm, "thaw the file systems".to_owned(), |_, vm, tried| {
-            patiently(vm, THAW, tried, || {
-                ffi::fs_thaw(&vm.domain).map_err(|error| faults::error(tried, &error))
-            })
+            let thawed = patiently(vm, THAW, || ffi::fs_thaw(&vm.domain));
+            thawed.map_err(|error| unheard(tried, &error))
         })
         .await
     }
@@ -134,14 +132,13 @@ fn spared(
 fn patiently<T>(
     vm: &Vm,
     limit: Duration,
-    tried: &str,
-    call: impl FnOnce() -> Result<T>,
-) -> Result<T> {
+    call: impl FnOnce() -> std::result::Result<T, Error>,
+) -> std::result::Result<T, Error> {
     let seconds = c_int::try_from(limit.as_secs().max(1)).unwrap_or(c_int::MAX);
     match ffi::agent_set_response_timeout(&vm.domain, seconds) {
         // Nobody to wait for in a VM that is off.
         Err(error) if error.code().is(ErrorNumber::OperationInvalid) => return call(),
-        set => set.map_err(|error| faults::error(tried, &error))?,
+        set => set?,
     }
     let done = call();
     let back = sys::VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK;
@@ -149,4 +146,13 @@ fn patiently<T>(
         tracing::warn!(vm = %vm.name, %error, "the agent's time limit stays as it is");
     }
     done
+}
+
+/// An error of a call that needs the agent. libvirt asks no agent while a VM is paused.
+fn unheard(tried: &str, error: &Error) -> HostError {
+    let mut failed = faults::error(tried, error);
+    if error.code().is(ErrorNumber::OperationInvalid) && error.message().contains("not running") {
+        failed.fault = Fault::Agent;
+    }
+    failed
 }

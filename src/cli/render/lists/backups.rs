@@ -60,7 +60,9 @@ pub fn backup(one: &BackupView, when: &When, look: Look) -> String {
     say("kind", kind(one));
     say("chain", place(one));
     say("parent", or_dash(one.parent.as_ref()));
-    let consistency = one.consistency.map(|level| format!("{level:?}").to_lowercase());
+    let consistency = one
+        .consistency
+        .map(|level| format!("{level:?}").to_lowercase());
     say("consistency", or_dash(consistency));
     say("policy", or_dash(one.policy.as_ref()));
     say("offering", or_dash(one.offering.as_ref()));

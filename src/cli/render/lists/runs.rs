@@ -38,7 +38,10 @@ fn draw(run: &RunView, steps: bool, when: &When, look: Look) -> String {
         None => format!("killed, pid {}", run.pid),
     };
     let head = look.paint(HEADING, &format!("{at}  knib {}", run.command));
-    let mut drawn = format!("{head}  {}\n", look.paint(FAINT, &format!("{}, {end}", run.id)));
+    let mut drawn = format!(
+        "{head}  {}\n",
+        look.paint(FAINT, &format!("{}, {end}", run.id))
+    );
     for action in &run.actions {
         drawn += &of_action(action, look);
         if steps {

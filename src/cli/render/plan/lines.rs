@@ -174,10 +174,7 @@ fn described(action: &Action) -> (String, String) {
             let what = format!("{}{}", op.storage.path, room(&action.change.after));
             (op.storage.is.name.clone(), what)
         }
-        Op::OfferingCreate(set) => (
-            format!("offering {}", set.name),
-            words::offering(&set.spec),
-        ),
+        Op::OfferingCreate(set) => (format!("offering {}", set.name), words::offering(&set.spec)),
         Op::PolicyCreate(set) => (format!("policy {}", set.name), words::policy(&set.spec)),
         Op::OfferingUpdate(set) => (format!("offering {}", set.name), String::new()),
         Op::PolicyUpdate(set) => (format!("policy {}", set.name), String::new()),
@@ -274,7 +271,10 @@ fn details(action: &Action) -> Vec<String> {
     match &action.op {
         Op::PolicyCreate(set) => said.extend(schedules(&set.spec)),
         Op::Backup(op) => {
-            let disks = op.disks.iter().map(|(target, plan)| (target.as_str(), plan));
+            let disks = op
+                .disks
+                .iter()
+                .map(|(target, plan)| (target.as_str(), plan));
             said.extend(words::disks(disks));
             if op.ends_chain && op.link.is_some() {
                 said.push("the chain ends with it: the new delta is merged back".to_owned());

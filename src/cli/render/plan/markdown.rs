@@ -23,7 +23,11 @@ pub fn markdown(plan: &Plan) -> String {
     let mut page = format!("### knib plan: {counted}\n\n");
     let at = text::second(plan.clock.now, &zone);
     let host = cell(&plan.host.hostname);
-    let _ = writeln!(page, "{host}, {at} {}, plan `{}`", plan.clock.timezone, plan.id);
+    let _ = writeln!(
+        page,
+        "{host}, {at} {}, plan `{}`",
+        plan.clock.timezone, plan.id
+    );
     for told in [summary::first_backups(plan), summary::bytes(plan)]
         .into_iter()
         .flatten()
@@ -31,7 +35,11 @@ pub fn markdown(plan: &Plan) -> String {
         let _ = writeln!(page, "\n{}", cell(&told));
     }
     for section in lines::sections(plan, &zone) {
-        let _ = write!(page, "\n#### {}\n\n|   |   |   |   |\n|---|---|---|---|\n", section.title);
+        let _ = write!(
+            page,
+            "\n#### {}\n\n|   |   |   |   |\n|---|---|---|---|\n",
+            section.title
+        );
         for line in section.lines {
             let why: Vec<_> = line.details.iter().chain(&line.hints).cloned().collect();
             let what = [line.what, line.cost.unwrap_or_default()];

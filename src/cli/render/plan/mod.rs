@@ -48,7 +48,10 @@ pub fn human(plan: &Plan, detail: Detail, look: Look) -> String {
     }
     for section in lines::sections(plan, &zone) {
         drawn += &format!("\n{}\n", look.paint(HEADING, section.title));
-        let subjects = section.lines.iter().map(|line| text::columns(&line.subject));
+        let subjects = section
+            .lines
+            .iter()
+            .map(|line| text::columns(&line.subject));
         let wide = subjects.max().unwrap_or(0).min(SUBJECT);
         for line in &section.lines {
             drawn += &draw(line, wide, detail, look);
@@ -79,7 +82,10 @@ fn nothing(plan: &Plan, look: Look) -> String {
         let line = look.paint(GOOD, "No changes.");
         return format!("{line} Everything is as the policy says, and no slot is due.\n");
     }
-    format!("{} {stuck}.\n", look.paint(CHANGED, "No changes can be made:"))
+    format!(
+        "{} {stuck}.\n",
+        look.paint(CHANGED, "No changes can be made:")
+    )
 }
 
 fn draw(line: &Line, wide: usize, detail: Detail, look: Look) -> String {

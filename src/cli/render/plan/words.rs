@@ -82,7 +82,10 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
                 format!("it failed ({why}) and is taken back")
             }
             (Some(error), false) => {
-                format!("it failed at step {} of {stages} ({error}) and goes on: {doing}", stage + 1)
+                format!(
+                    "it failed at step {} of {stages} ({error}) and goes on: {doing}",
+                    stage + 1
+                )
             }
             (None, false) => format!(
                 "it was interrupted at step {} of {stages} and goes on: {doing}",
@@ -183,10 +186,12 @@ pub fn disks<'a>(disks: impl IntoIterator<Item = (&'a str, &'a DiskPlan)>) -> Op
     if full.len() == disks.len() {
         return why_full(**first).map(str::to_owned);
     }
-    let each = full.iter().map(|(name, because)| match why_full(**because) {
-        Some(why) => format!("{name} full ({why})"),
-        None => format!("{name} full"),
-    });
+    let each = full
+        .iter()
+        .map(|(name, because)| match why_full(**because) {
+            Some(why) => format!("{name} full ({why})"),
+            None => format!("{name} full"),
+        });
     Some(each.collect::<Vec<_>>().join(", "))
 }
 

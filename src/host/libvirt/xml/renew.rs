@@ -75,12 +75,18 @@ fn identity(edits: &mut Edits<'_>, domain: Node<'_, '_>, renewal: &Renewal) {
     if let Some(note) = note::note_node(domain) {
         edits.remove(note);
     }
-    // A label that libvirt chose for the run that the definition was taken from.
-    for label in
-        children(domain, "seclabel").filter(|label| label.attribute("type") == Some("dynamic"))
-    {
-        for chosen in children(label, "label").chain(children(label, "imagelabel")) {
-            edits.remove(chosen);
+    // What libvirt chose for the run that the definition was taken from; what a person chose stays.
+    for label in children(domain, "seclabel") {
+        let chosen =
+            child(label, "baselabel").is_some() || label.attribute("relabel") == Some("no");
+        match label.attribute("type") {
+            Some("dynamic") if chosen => {
+                for element in children(label, "label").chain(children(label, "imagelabel")) {
+                    edits.remove(element);
+                }
+            }
+            Some("dynamic") => edits.remove(label),
+            _ => {}
         }
     }
 }

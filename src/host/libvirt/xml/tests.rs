@@ -306,8 +306,10 @@ fn renewing_a_running_vms_definition() {
     - <source mode='bind' path='/var/lib/libvirt/qemu/channel/target/domain-17-db-01/org.qemu.guest_agent.0'/>
     - <graphics type='vnc' port='5998' autoport='no' listen='127.0.0.1'>
     + <graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1'>
+    - <seclabel type='dynamic' model='dac' relabel='yes'>
     - <label>+64055:+64055</label>
     - <imagelabel>+64055:+64055</imagelabel>
+    - </seclabel>
     "#);
     let seen = seen(&renewed).expect("read");
     assert_eq!(
@@ -363,6 +365,19 @@ fn renewing_refuses_a_disk_that_is_not_there() {
     let mut renewal = renewal(None);
     renewal.heads.push(head("vdz", "/new/z", Format::Raw));
     assert_eq!(renew(OFF, &renewal), Err("it has no disk vdz".to_owned()));
+}
+
+#[test]
+fn a_label_that_somebody_chose_stays() {
+    let labels = "<seclabel type='dynamic' model='selinux'><label>a:c1,c2</label><baselabel>a</baselabel></seclabel>\
+                  <seclabel type='dynamic' model='dac' relabel='no'><label>+1:+1</label></seclabel>\
+                  <seclabel type='none' model='apparmor'/>";
+    let xml = OFF.replace("</domain>", &format!("{labels}</domain>"));
+    let renewed = renew(&xml, &renewal(None)).expect("renewed");
+    let kept = "<seclabel type='dynamic' model='selinux'><baselabel>a</baselabel></seclabel>\
+                <seclabel type='dynamic' model='dac' relabel='no'></seclabel>\
+                <seclabel type='none' model='apparmor'/>";
+    assert!(renewed.contains(kept), "{renewed}");
 }
 
 #[test]
