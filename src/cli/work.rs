@@ -55,11 +55,11 @@ pub(super) async fn carry_out(
     parallelism: usize,
 ) -> Result<Finished> {
     if plan.is_empty() {
-        for action in &mut plan.actions {
-            if let Some((outcome, text)) = engine::standing(action) {
-                action.result = Some(outcome);
-                action.error = text;
-            }
+        let standing = |action| engine::standing(&plan, action);
+        let ended: Vec<_> = plan.actions.iter().map(standing).collect();
+        for (action, ended) in plan.actions.iter_mut().zip(ended) {
+            (action.result, action.error) =
+                ended.map_or((None, None), |(how, why)| (Some(how), why));
         }
         return Ok(Finished {
             plan,

@@ -35,6 +35,7 @@ fn world() -> (knib::model::policy::Policy, World) {
         .find(|guest| guest.vm.name == "db-01");
     let guest = guest.expect("it was added");
     guest.record.backups.clear();
+    guest.record.current = None;
     for (day, position) in [(21, 1), (22, 2), (23, 3)] {
         make::backed_up(guest, &format!("2026-11-{day}T02:00:00Z"), position);
     }

@@ -88,6 +88,7 @@ pub(super) fn busy_plan() -> Plan {
             .get_mut(&guests[name])
             .expect("a VM of the fleet");
         guest.record.backups.clear();
+        guest.record.current = None;
         for day in 0..backups {
             let created = format!("2026-11-2{}T01:00:00Z", day + 1);
             make::backed_up(guest, &created, day + 1);
@@ -211,6 +212,7 @@ fn nothing_to_do() {
     );
     for guest in world.guests.values_mut() {
         guest.record.backups.clear();
+        guest.record.current = None;
         make::backed_up(guest, "2026-11-23T09:00:00Z", 1);
     }
     let plan = make::plan(&policy, &world);
@@ -243,6 +245,7 @@ fn a_changed_policy_and_one_that_goes() {
     );
     for guest in world.guests.values_mut() {
         guest.record.backups.clear();
+        guest.record.current = None;
         make::backed_up(guest, "2026-11-23T09:00:00Z", 1);
     }
     let (kept, _) = TWO_POLICIES

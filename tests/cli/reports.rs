@@ -14,8 +14,9 @@ use crate::cli::plans;
 fn ended(mut plan: Plan) -> (Plan, BTreeMap<ActionId, String>) {
     let mut hints = BTreeMap::new();
     let mut backups = 0;
+    let before = plan.clone();
     for action in &mut plan.actions {
-        let (outcome, text) = match knib::engine::standing(action) {
+        let (outcome, text) = match knib::engine::standing(&before, action) {
             Some(ended) => ended,
             None if action.verb == Verb::Backup => {
                 backups += 1;

@@ -37,8 +37,13 @@ pub fn human(plan: &Plan, hints: &BTreeMap<ActionId, String>, stopped: bool, loo
     let (head, style) = match (stopped, failed) {
         (true, _) => ("Interrupted; the next knib apply carries on.", CHANGED),
         (_, true) => ("Ended with failures.", BAD),
-        (false, false) if of(Outcome::Blocked).is_empty() => ("Done.", GOOD),
-        (false, false) => ("Ended, and something wants a human.", CHANGED),
+        (false, false) if !of(Outcome::Blocked).is_empty() => {
+            ("Ended, and something wants a human.", CHANGED)
+        }
+        (false, false) if of(Outcome::Busy).is_empty() && of(Outcome::Skipped).is_empty() => {
+            ("Done.", GOOD)
+        }
+        (false, false) => ("Ended; not everything was done.", CHANGED),
     };
     let mut drawn = look.paint(style, head) + "\n\n";
     for (outcome, word) in ORDER {

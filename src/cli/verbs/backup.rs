@@ -25,7 +25,7 @@ use crate::model::seconds::Seconds;
 use crate::planner::request;
 use crate::planner::request::BackupRun;
 
-/// Backups
+/// Make backups and look at them
 #[derive(Debug, clap::Subcommand)]
 pub(in crate::cli) enum Backup {
     /// Back a VM up now

@@ -155,9 +155,7 @@ fn closing(plan: &Plan, look: Look) -> String {
     }
     let mut counted = format!("{}.", summary::counts(plan));
     if let Some(bytes) = summary::bytes(plan) {
-        let mut letters = bytes.chars();
-        let first = letters.next().map(|first| first.to_ascii_uppercase());
-        counted += &format!(" {}{}.", String::from_iter(first), letters.as_str());
+        counted += &format!(" {bytes}");
     }
     let line = text::wrap("Plan: ", &counted, 6, look.width);
     drawn + &line.replacen("Plan:", &look.paint(HEADING, "Plan:"), 1)

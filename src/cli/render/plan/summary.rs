@@ -68,12 +68,12 @@ pub(super) fn bytes(plan: &Plan) -> Option<String> {
     let (written, freed) = (plan.summary.bytes_written, plan.summary.bytes_freed);
     let mut said = Vec::new();
     if written.0 > 0 {
-        said.push(format!("writes about {written}"));
+        said.push(format!("Writes about {written}."));
     }
     if freed.0 > 0 {
-        said.push(format!("frees about {freed}"));
+        said.push(format!("Frees about {freed}."));
     }
-    (!said.is_empty()).then(|| said.join(", "))
+    (!said.is_empty()).then(|| said.join(" "))
 }
 
 /// First backups are many and great at once: how much, and the line that lets them wait.
