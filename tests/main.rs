@@ -1,5 +1,6 @@
 //! The one integration-test binary: a list of modules, so that everything links once.
 
+mod cli;
 mod host;
 mod live;
 mod modules;

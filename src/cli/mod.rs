@@ -40,7 +40,6 @@ pub use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 pub use crate::cli::io::Io;
-use crate::cli::render::findings;
 use crate::cli::session::Session;
 
 /// How long calls that hang may keep a command from ending.
@@ -69,21 +68,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, io: &Io) -> Exit {
     let ended =
         Session::new(global, io.clone()).and_then(|session| on_one_thread(&session, command));
     ended.unwrap_or_else(|failure| {
-        let Failure {
-            exit,
-            findings,
-            sources,
-        } = failure;
-        io.tell(&findings::human(
-            &findings,
-            &sources,
-            look.width,
-            look.colour,
-        ));
-        if !sources.files().is_empty() {
-            io.tell(&findings::closing(&findings, &sources));
-        }
-        exit
+        io.tell(&failure.drawn(look));
+        failure.exit
     })
 }
 
