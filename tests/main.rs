@@ -1,10 +1,12 @@
 //! The one integration-test binary: a list of modules, so that everything links once.
 
+mod crash;
 mod host;
 mod live;
 mod modules;
 mod planner;
 mod policy;
+mod sim;
 mod state;
 mod support;
 mod tidy;
