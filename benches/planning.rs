@@ -20,6 +20,7 @@ use knib::model::backup::Edge;
 use knib::model::backup::Link;
 use knib::model::backup::Maker;
 use knib::model::backup::Marks;
+use knib::model::backup::OfferingCopy;
 use knib::model::backup::StorageRef;
 use knib::model::backup::VmRef;
 use knib::model::bytes::Bytes;
@@ -41,6 +42,7 @@ use knib::model::machine::Machine;
 use knib::model::machine::Note;
 use knib::model::machine::Power;
 use knib::model::machine::Source;
+use knib::model::policy::Offering;
 use knib::model::policy::Policy;
 use knib::model::receipt::Consistency;
 use knib::model::world;
@@ -215,11 +217,11 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
             name: "vda.qcow2".to_owned(),
             parent: parent.clone().map(|backup| Edge {
                 backup,
-                birth: digest.clone(),
+                birth: digest,
             }),
             virtual_size: Bytes(40 << 30),
             size: Bytes(1 << 30),
-            birth: digest.clone(),
+            birth: digest,
             digest,
             delta: (!ends).then_some(delta),
         };
@@ -235,7 +237,10 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
             }),
             consistency: Consistency::Filesystem,
             policy: Some("all".to_owned()),
-            offering: None,
+            offering: Some(OfferingCopy {
+                name: "plain".to_owned(),
+                spec: Offering::default(),
+            }),
             slots: Vec::new(),
             storage: StorageRef {
                 name: "nas".to_owned(),
@@ -247,7 +252,7 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
                 state: StateId::new("57a7e000-0000-4000-8000-000000000001"),
                 knib: "bench".to_owned(),
             },
-            disks: [(Target::new("vda"), file)].into(),
+            disks: [(Target::new("vda"), Box::new(file))].into(),
             files: vec!["domain.xml".to_owned(), "domain.inactive.xml".to_owned()],
             marks: Marks::default(),
         };

@@ -44,7 +44,7 @@ pub fn readme(backup: &Backup) -> String {
              \x20  Then: virsh define /new/place/NAME.xml\n\n\
              What the files were when they were written (blake3, see b3sum):\n\n";
     for disk in backup.disks.values() {
-        let digest = disk.birth.as_str().trim_start_matches("blake3:");
+        let digest = disk.birth.hex();
         let _ = writeln!(text, "    {digest}  {}", disk.name);
     }
     text += "\nbackup.json says everything else. A file that was compressed later has the digest named there.\n";

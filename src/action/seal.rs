@@ -83,7 +83,7 @@ pub(super) fn sealed(
                     digest: digest.clone(),
                     delta: delta_to_stay(program, target),
                 };
-                disks.insert(target.clone(), file);
+                disks.insert(target.clone(), Box::new(file));
             }
             _ => {}
         }

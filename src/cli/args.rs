@@ -34,8 +34,7 @@ use crate::cli::verbs::vm::Vm;
     name = "knib",
     version,
     max_term_width = 100,
-    after_help = exit_codes(),
-    propagate_version = true
+    after_help = exit_codes()
 )]
 pub(super) struct Cli {
     #[command(flatten)]

@@ -5,6 +5,10 @@ use std::fmt;
 use camino::Utf8Path;
 
 use crate::cli::exit::Exit;
+use crate::cli::render::Look;
+use crate::cli::render::findings;
+use crate::cli::render::said::said;
+use crate::cli::render::text;
 use crate::engine::EngineError;
 use crate::host::HostError;
 use crate::model::finding::Finding;
@@ -12,6 +16,9 @@ use crate::model::finding::Severity;
 use crate::model::lease::Holder;
 use crate::policy::Sources;
 use crate::state::StateError;
+
+/// Carets far to the right are hard to follow.
+const WIDEST: usize = 100;
 
 /// Of commands.
 pub(super) type Result<T> = std::result::Result<T, Failure>;
@@ -21,9 +28,11 @@ pub(super) type Result<T> = std::result::Result<T, Failure>;
 pub(super) struct Failure {
     pub(super) exit: Exit,
     /// One for most failures, every problem for a policy.
-    pub(super) findings: Vec<Finding>,
+    findings: Vec<Finding>,
     /// The files that the findings have places in.
-    pub(super) sources: Sources,
+    sources: Sources,
+    /// The last line.
+    closing: String,
 }
 
 impl Failure {
@@ -33,6 +42,7 @@ impl Failure {
             exit: Exit::Error,
             findings: vec![Finding::new(Severity::Error, code, text.to_string())],
             sources: Sources::default(),
+            closing: String::new(),
         }
     }
 
@@ -40,8 +50,20 @@ impl Failure {
     pub(super) fn policy(findings: Vec<Finding>, sources: Sources) -> Self {
         Self {
             exit: Exit::Error,
+            closing: findings::closing(&findings, &sources),
             findings,
             sources,
+        }
+    }
+
+    /// A policy that cannot be carried out on this host.
+    pub(super) fn plan(findings: Vec<Finding>, sources: Sources) -> Self {
+        let problems = text::count(findings.len(), "problem");
+        Self {
+            exit: Exit::Error,
+            findings,
+            sources,
+            closing: format!("{problems} to be mended first. Nothing was changed.\n"),
         }
     }
 
@@ -60,6 +82,16 @@ impl Failure {
     /// A file that cannot be read or written.
     pub(super) fn file(tried: &str, path: &Utf8Path, error: &std::io::Error) -> Self {
         Self::new("file", format!("could not {tried} {path}: {error}"))
+    }
+
+    /// For people: with the policy's lines where it is about them.
+    pub(super) fn drawn(&self, look: Look) -> String {
+        let (all, sources) = (&self.findings, &self.sources);
+        if sources.files().is_empty() {
+            return all.iter().map(|finding| said(finding, look)).collect();
+        }
+        let width = look.width.min(WIDEST);
+        findings::human(all, sources, width, look.colour) + &self.closing
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -5,6 +5,7 @@ use std::io;
 use std::io::BufRead;
 use std::io::IsTerminal;
 use std::io::Write;
+use std::os::fd::AsFd;
 
 use anstream::AutoStream;
 use anstream::ColorChoice;
@@ -25,7 +26,8 @@ const WIDTH: usize = 80;
 pub struct Io {
     input_is_terminal: bool,
     error_is_terminal: bool,
-    width: usize,
+    out_width: usize,
+    err_width: usize,
     /// Bars that are drawn, which every other line goes around.
     pub(super) bars: MultiProgress,
 }
@@ -34,15 +36,12 @@ impl Io {
     /// Those of this process.
     #[must_use]
     pub fn standard() -> Self {
-        let terminal = rustix::termios::tcgetwinsize(io::stdout());
-        let width = terminal.map_or(WIDTH, |size| match usize::from(size.ws_col) {
-            0 => WIDTH,
-            columns => columns.clamp(NARROWEST, WIDEST),
-        });
         Self {
             input_is_terminal: io::stdin().is_terminal(),
             error_is_terminal: io::stderr().is_terminal(),
-            width,
+            out_width: width(io::stdout()).unwrap_or(WIDTH),
+            // Errors in a log are found by whole lines.
+            err_width: width(io::stderr()).unwrap_or(usize::MAX),
             bars: MultiProgress::new(),
         }
     }
@@ -59,25 +58,12 @@ impl Io {
 
     /// How text on stdout is to look.
     pub(super) fn out(&self, when: ColorWhen) -> Look {
-        self.look(when, AutoStream::choice(&io::stdout()))
+        look(when, AutoStream::choice(&io::stdout()), self.out_width)
     }
 
     /// How text on stderr is to look.
     pub(super) fn err(&self, when: ColorWhen) -> Look {
-        self.look(when, AutoStream::choice(&io::stderr()))
-    }
-
-    fn look(&self, when: ColorWhen, found: ColorChoice) -> Look {
-        let colour = match when {
-            ColorWhen::Always => true,
-            ColorWhen::Never => false,
-            // NO_COLOR, then CLICOLOR_FORCE, then whether it is a terminal that knows colours.
-            ColorWhen::Auto => found != ColorChoice::Never,
-        };
-        Look {
-            width: self.width,
-            colour,
-        }
+        look(when, AutoStream::choice(&io::stderr()), self.err_width)
     }
 
     /// Writes to stdout. A reader that has seen enough and left is no error.
@@ -104,4 +90,23 @@ impl Io {
         io::stdin().lock().read_line(&mut answer)?;
         Ok(answer.trim().to_owned())
     }
+}
+
+/// Of a terminal.
+fn width(stream: impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(match usize::from(size.ws_col) {
+        0 => WIDTH,
+        columns => columns.clamp(NARROWEST, WIDEST),
+    })
+}
+
+fn look(when: ColorWhen, found: ColorChoice, width: usize) -> Look {
+    let colour = match when {
+        ColorWhen::Always => true,
+        ColorWhen::Never => false,
+        // NO_COLOR, then CLICOLOR_FORCE, then whether it is a terminal that knows colours.
+        ColorWhen::Auto => found != ColorChoice::Never,
+    };
+    Look { width, colour }
 }

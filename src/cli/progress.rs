@@ -18,6 +18,7 @@ use crate::model::bytes::Bytes;
 use crate::model::event::Event;
 use crate::model::id::ActionId;
 use crate::model::id::Target;
+use crate::model::op::Group;
 use crate::model::op::Op;
 use crate::model::plan::Plan;
 
@@ -43,6 +44,10 @@ impl Progress {
     pub(super) fn new(io: Io, quiet: bool, plan: &Plan) -> Self {
         let mut names = BTreeMap::new();
         for action in &plan.actions {
+            // What only changes the record takes no time, and the report says it.
+            if action.verb.group() == Group::Config {
+                continue;
+            }
             // What is recovered goes on under the name it had.
             let id = match &action.op {
                 Op::Recover(op) => op.action.clone(),
@@ -92,11 +97,10 @@ impl Progress {
     }
 
     fn line(&self, action: &ActionId, what: &str) {
+        let Some(name) = self.names.get(action) else {
+            return;
+        };
         let at = text::second(clock::now(), &self.zone);
-        let name = self
-            .names
-            .get(action)
-            .map_or(action.as_str(), String::as_str);
         self.io
             .tell(&format!("{at}  {name}: {}\n", text::clean(what)));
     }

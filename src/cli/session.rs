@@ -18,7 +18,6 @@ use crate::cli::find;
 use crate::cli::find::Guests;
 use crate::cli::io::Io;
 use crate::cli::render::Look;
-use crate::cli::render::findings;
 use crate::cli::render::lists::When;
 use crate::cli::render::text;
 use crate::cli::sources;
@@ -28,7 +27,6 @@ use crate::engine;
 use crate::host::Host;
 use crate::host::Local;
 use crate::model::backup::Backup;
-use crate::model::finding::Finding;
 use crate::model::finding::Severity;
 use crate::model::plan::Plan;
 use crate::model::policy::Policy;
@@ -276,13 +274,6 @@ impl Session {
             Some(state) => recalled(&state),
             None => Ok(Recalled::default()),
         }
-    }
-
-    /// Tells findings on stderr.
-    pub(super) fn tell(&self, all: &[Finding], sources: &Sources) {
-        let look = self.io.err(self.global.color);
-        self.io
-            .tell(&findings::human(all, sources, look.width, look.colour));
     }
 }
 

@@ -23,10 +23,8 @@ use crate::engine::Engine;
 use crate::model::backup::Maker;
 use crate::model::id::ActionId;
 use crate::model::lease::Holder;
-use crate::model::op::Group;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
-use crate::model::policy::Policy;
 use crate::model::seconds::Seconds;
 use crate::model::world::Open;
 use crate::state::State;
@@ -42,11 +40,12 @@ pub(super) struct Finished {
     hints: BTreeMap<ActionId, String>,
     stopped: bool,
     signal: Option<Exit>,
-    /// The state afterwards.
-    pub(super) state: Rc<State>,
+    /// The state afterwards; none when nothing could be begun.
+    pub(super) state: Option<Rc<State>>,
 }
 
-/// Does what the plan says or less. `command` is how other runs will see it.
+/// Does what the plan says or less. `command` is how other runs will see it. With nothing to begin,
+/// nothing is written.
 pub(super) async fn carry_out(
     session: &Session,
     basis: &Basis,
@@ -55,6 +54,21 @@ pub(super) async fn carry_out(
     command: &str,
     parallelism: usize,
 ) -> Result<Finished> {
+    if plan.is_empty() {
+        let standing = |action| engine::standing(&plan, action);
+        let ended: Vec<_> = plan.actions.iter().map(standing).collect();
+        for (action, ended) in plan.actions.iter_mut().zip(ended) {
+            (action.result, action.error) =
+                ended.map_or((None, None), |(how, why)| (Some(how), why));
+        }
+        return Ok(Finished {
+            plan,
+            hints: BTreeMap::new(),
+            stopped: false,
+            signal: None,
+            state: None,
+        });
+    }
     let signals = Signals::listen(session.io.clone())?;
     let state = Rc::new(State::open(&basis.state)?);
     let run = state.start_run(command, clock::now())?;
@@ -91,7 +105,7 @@ pub(super) async fn carry_out(
         hints: report.hints,
         stopped: report.stopped,
         signal: signals.heard(),
-        state,
+        state: Some(state),
     })
 }
 
@@ -106,22 +120,11 @@ impl Finished {
         let signal = self.signal.filter(|_| self.stopped);
         Exit::most_telling(signal.into_iter().chain([exit(&self.plan)]))
     }
-
-    /// Keeps the policy for commands that find no file, once all that it says is on record.
-    pub(super) fn keep(&self, policy: &Policy) -> Result<()> {
-        let pending = self.plan.actions.iter().any(|action| {
-            action.verb.group() == Group::Config && action.result != Some(Outcome::Done)
-        });
-        if !pending {
-            self.state.set_policy(policy)?;
-        }
-        Ok(())
-    }
 }
 
 /// What the results of a plan's actions are worth. One that was passed over although nothing is
 /// wrong is done by a later run.
-pub(super) fn exit(plan: &Plan) -> Exit {
+fn exit(plan: &Plan) -> Exit {
     let results = plan.actions.iter().filter_map(|action| action.result);
     Exit::most_telling(results.map(|result| match result {
         Outcome::Done | Outcome::Held => Exit::Done,
@@ -129,16 +132,6 @@ pub(super) fn exit(plan: &Plan) -> Exit {
         Outcome::Blocked => Exit::Blocked,
         Outcome::Busy | Outcome::Skipped => Exit::Busy,
     }))
-}
-
-/// Gives the actions that cannot be carried out their results, when no other is there.
-pub(super) fn without_running(plan: &mut Plan) {
-    for action in &mut plan.actions {
-        if let Some((outcome, text)) = engine::standing(action) {
-            action.result = Some(outcome);
-            action.error = text;
-        }
-    }
 }
 
 /// Prints a plan with its results: as JSON, or what `human` says.

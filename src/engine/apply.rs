@@ -45,7 +45,7 @@ impl<H: Host> Engine<H> {
         let mut report = Report::default();
         let mut waiting: Vec<&Action> = Vec::new();
         for action in &plan.actions {
-            match standing(action) {
+            match standing(plan, action) {
                 Some(ended) => {
                     report.ended.insert(action.id.clone(), ended);
                 }
@@ -72,7 +72,7 @@ impl<H: Host> Engine<H> {
                         .ended
                         .insert(action.id.clone(), (Outcome::Skipped, Some(text)));
                 } else if let Some(failed) = first_not_done(action, &report) {
-                    let text = format!("it needs {failed}, which was not done");
+                    let text = format!("it needs {}, which was not done", plan.name_of(failed));
                     report
                         .ended
                         .insert(action.id.clone(), (Outcome::Skipped, Some(text)));
@@ -157,13 +157,16 @@ impl Report {
 
 /// How an action that something stands in the way of ends; none for one that can be carried out.
 #[must_use]
-pub fn standing(action: &Action) -> Option<(Outcome, Option<String>)> {
+pub fn standing(plan: &Plan, action: &Action) -> Option<(Outcome, Option<String>)> {
     let block = action.blocked_by.first()?;
     Some(match block {
         Block::Blocked(refusal) => (Outcome::Blocked, Some(refusal.text.clone())),
         Block::Held { text, .. } => (Outcome::Held, Some(text.clone())),
         Block::Busy { holder } => (Outcome::Busy, Some(holder.clone())),
-        Block::Waits { action } => (Outcome::Skipped, Some(format!("it waits for {action}"))),
+        Block::Waits { action } => {
+            let text = format!("it needs {}, which is not done", plan.name_of(action));
+            (Outcome::Skipped, Some(text))
+        }
     })
 }
 

@@ -232,6 +232,13 @@ impl Plan {
         !self.actions.iter().any(Action::is_free)
     }
 
+    /// How people call an action of it.
+    #[must_use]
+    pub fn name_of<'a>(&'a self, id: &'a ActionId) -> &'a str {
+        let action = self.actions.iter().find(|action| action.id == *id);
+        action.map_or(id.as_str(), |action| &action.address)
+    }
+
     /// Counts its actions.
     #[must_use]
     pub fn summarise(actions: &[Action]) -> Summary {

@@ -360,7 +360,7 @@ fn holder(op: &Op, guest: &Guest) -> Option<String> {
                 ..
             } = open;
             let state = if *alive { "" } else { ", interrupted" };
-            format!("{verb} by knib {command} (pid {pid}{state}) since {since}")
+            format!("{verb} by knib {command} (pid {pid}{state}) since {since:.0}")
         })
     })
 }

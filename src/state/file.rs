@@ -6,8 +6,7 @@ use std::io;
 use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::MetadataExt;
-use std::time::Duration;
-use std::time::Instant;
+use std::path::Path;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -20,7 +19,8 @@ use rusqlite::backup::StepResult;
 use rusqlite::config::DbConfig;
 use tempfile::NamedTempFile;
 
-use crate::state::PATIENCE;
+use crate::state::ATTEMPTS;
+use crate::state::PAUSE;
 use crate::state::error::Result;
 use crate::state::error::StateError;
 use crate::state::error::Trouble;
@@ -43,18 +43,15 @@ pub(super) fn open(path: &Utf8Path, steps: &[&str]) -> Result<Opened> {
         }
         let path = path.canonicalize_utf8()?;
         check_header(&path)?;
-        let db = Connection::open_with_flags(
-            &path,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )?;
+        let db = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // sqlite falls back to reading by itself.
         if db.is_readonly("main")? {
             return Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem).into());
         }
-        settle(&db)?;
         let found = schema::version(&db, &path)?;
         let known = schema::version_of(steps);
         schema::not_newer(&path, found, known)?;
+        check_length(&db, &path)?;
         db.pragma_update(None, "journal_mode", "DELETE")?;
         if found < known {
             upgrade(&db, &path, steps)?;
@@ -72,21 +69,19 @@ pub(super) fn look(path: &Utf8Path, steps: &[&str]) -> Result<Option<Opened>> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let deadline = Instant::now() + PATIENCE;
+        let mut attempts = 0;
         loop {
+            if is_left_behind(&path)?
+                && let Some(db) = recovered_copy(&path, steps)?
+            {
+                return Ok(Some(Opened { db, path }));
+            }
             match look_at(&path, steps) {
-                Err(trouble) if trouble.is_hot_journal() => {
-                    if let Some(db) = recovered_copy(&path, steps)? {
-                        return Ok(Some(Opened { db, path }));
-                    }
-                    // It was a writer that has just ended, or somebody put the file right.
-                    if Instant::now() > deadline {
-                        return Err(trouble);
-                    }
-                    std::thread::sleep(Duration::from_millis(2));
-                }
+                // A writer has just ended, or has just died.
+                Err(trouble) if trouble.is_hot_journal() && attempts < ATTEMPTS => attempts += 1,
                 other => return other.map(|db| Some(Opened { db, path })),
             }
+            std::thread::sleep(PAUSE);
         }
     };
     all().map_err(|trouble: Trouble| trouble.of(path))
@@ -102,11 +97,9 @@ fn look_at(path: &Utf8Path, steps: &[&str]) -> Result<Connection, Trouble> {
             ),
         }));
     }
-    let db = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    settle(&db)?;
+    let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    schema::version(&db, path)?;
+    check_length(&db, path)?;
     for_looking(db, path, steps)
 }
 
@@ -116,9 +109,8 @@ fn for_looking(db: Connection, path: &Utf8Path, steps: &[&str]) -> Result<Connec
     let known = schema::version_of(steps);
     schema::not_newer(path, found, known)?;
     let db = if found < known {
-        let mut memory = Connection::open_in_memory()?;
+        let mut memory = settled(Connection::open_in_memory()?)?;
         pour(&db, &mut memory)?;
-        settle(&memory)?;
         schema::upgrade(&memory, found, steps)?;
         memory
     } else {
@@ -128,11 +120,33 @@ fn for_looking(db: Connection, path: &Utf8Path, steps: &[&str]) -> Result<Connec
     Ok(db)
 }
 
-/// A process died while it wrote, and the file makes sense only with the journal that it left. Rolls
-/// back a copy of both and leaves them as they are for the next who may write. None when the journal
-/// went or changed meanwhile: then the file may have changed as well.
+fn journal_of(path: &Utf8Path) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{path}-journal"))
+}
+
+/// Whether there is a journal that nobody writes to: of a process that died, or that does not get on.
+/// sqlite would open it to find out, and as root it changes the owner of what it opens.
+fn is_left_behind(path: &Utf8Path) -> Result<bool, Trouble> {
+    const LONG_ENOUGH: u32 = 20;
+    let journal = journal_of(path);
+    let first = fingerprint(&journal)?;
+    if first.is_none() {
+        return Ok(false);
+    }
+    for _ in 0..LONG_ENOUGH {
+        std::thread::sleep(PAUSE);
+        if fingerprint(&journal)? != first {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The file makes sense only together with its journal. Rolls back a copy of both, and leaves them as
+/// they are for the next who may write. None when the journal went or changed meanwhile: then the
+/// file may have changed as well.
 fn recovered_copy(path: &Utf8Path, steps: &[&str]) -> Result<Option<Connection>, Trouble> {
-    let journal = Utf8PathBuf::from(format!("{path}-journal"));
+    let journal = journal_of(path);
     let dir = tempfile::tempdir()?;
     let copy = dir.path().join("state.db");
     let Some(before) = fingerprint(&journal)? else {
@@ -146,11 +160,7 @@ fn recovered_copy(path: &Utf8Path, steps: &[&str]) -> Result<Option<Connection>,
     if fingerprint(&journal)? != Some(before) {
         return Ok(None);
     }
-    let db = Connection::open_with_flags(
-        copy,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    settle(&db)?;
+    let db = connect(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let db = for_looking(db, path, steps)?;
     // The copy stays readable without its name, and nothing is left behind whatever happens.
     dir.close()?;
@@ -203,9 +213,30 @@ fn check_header(path: &Utf8Path) -> Result<JournalMode, Trouble> {
     })
 }
 
-/// Settings of a connection.
-fn settle(db: &Connection) -> Result<(), Trouble> {
-    db.busy_timeout(PATIENCE)?;
+/// A file whose end is missing is not taken for one whose end is empty, as sqlite would.
+fn check_length(db: &Connection, path: &Utf8Path) -> Result<(), Trouble> {
+    // While this is read nobody else writes.
+    let _instant = Transaction::new_unchecked(db, TransactionBehavior::Deferred)?;
+    let pages: u64 = db.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    let size: u64 = db.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let (whole, length) = (pages * size, path.metadata()?.len());
+    if length < whole {
+        let why = format!("it has {length} bytes of {whole}");
+        return Err(damaged(path.to_owned(), why).into());
+    }
+    Ok(())
+}
+
+fn connect(path: impl AsRef<Path>, mode: OpenFlags) -> Result<Connection, Trouble> {
+    settled(Connection::open_with_flags(
+        path,
+        mode | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?)
+}
+
+/// A connection with our settings.
+fn settled(mut db: Connection) -> Result<Connection, Trouble> {
+    db.busy_handler(Some(wait))?;
     db.pragma_update(None, "synchronous", "EXTRA")?;
     db.pragma_update(None, "foreign_keys", true)?;
     db.pragma_update(None, "trusted_schema", false)?;
@@ -214,7 +245,13 @@ fn settle(db: &Connection) -> Result<(), Trouble> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
-    Ok(())
+    Ok(db)
+}
+
+/// sqlite asks whether to try again. Its own timeout would sleep longer and longer.
+fn wait(attempts: i32) -> bool {
+    std::thread::sleep(PAUSE);
+    attempts < ATTEMPTS
 }
 
 /// Makes a new file beside the locks of runs, where leftovers are swept, and gives it its name when
@@ -224,8 +261,7 @@ fn make(path: &Utf8Path, steps: &[&str]) -> Result<(), Trouble> {
     private_dir(&dir)?;
     let path = dir.canonicalize_utf8()?.join(name);
     let new = new_beside(&path)?;
-    let db = Connection::open(new.path())?;
-    settle(&db)?;
+    let db = settled(Connection::open(new.path())?)?;
     let transaction = Transaction::new_unchecked(&db, TransactionBehavior::Immediate)?;
     schema::upgrade(&transaction, 0, steps)?;
     transaction.execute("INSERT INTO meta (key, value) VALUES ('id', ?1)", [uuid()?])?;
@@ -245,7 +281,7 @@ fn upgrade(db: &Connection, path: &Utf8Path, steps: &[&str]) -> Result<(), Troub
     let found = schema::version(&transaction, path)?;
     schema::not_newer(path, found, schema::version_of(steps))?;
     if found < schema::version_of(steps) {
-        let reader = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         let copy = Utf8PathBuf::from(format!("{path}.v{found}"));
         let new = new_beside(path)?;
         pour(&reader, &mut Connection::open(new.path())?)?;
@@ -266,7 +302,6 @@ pub(super) fn copy(db: &Connection, to: &Utf8Path) -> Result<(), Trouble> {
 }
 
 fn pour(from: &Connection, to: &mut Connection) -> Result<(), Trouble> {
-    from.busy_timeout(PATIENCE)?;
     match Backup::new(from, to)?.step(-1)? {
         StepResult::Done => Ok(()),
         _ => Err(rusqlite::Error::SqliteFailure(
@@ -314,4 +349,100 @@ fn uuid() -> io::Result<String> {
         &hex[20..],
     ];
     Ok(parts.join("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &[&str] = schema::STEPS;
+    const NEW: &[&str] = &[OLD[0], "ALTER TABLE run ADD COLUMN host TEXT"];
+    const BROKEN: &[&str] = &[
+        OLD[0],
+        "ALTER TABLE run ADD COLUMN host TEXT; SELECT nothing",
+    ];
+
+    fn place() -> (tempfile::TempDir, Utf8PathBuf) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("state.db")).expect("UTF-8");
+        (dir, path)
+    }
+
+    fn version_and_columns(db: &Connection) -> (u32, u32) {
+        let columns = "SELECT count(*) FROM pragma_table_info('run')";
+        (
+            db.pragma_query_value(None, "user_version", |row| row.get(0))
+                .expect("a version"),
+            db.query_row(columns, [], |row| row.get(0))
+                .expect("a count"),
+        )
+    }
+
+    #[test]
+    fn an_older_file_is_brought_up_to_date_after_a_copy() {
+        let (_dir, path) = place();
+        drop(open(&path, OLD).expect("made"));
+        let before = fs::read(&path).expect("content");
+        let opened = open(&path, NEW).expect("opened");
+        assert_eq!(version_and_columns(&opened.db), (2, 6));
+        let copy = Utf8PathBuf::from(format!("{path}.v1"));
+        assert_eq!(copy.metadata().expect("there").mode() & 0o777, 0o600);
+        let copied = open(&copy, OLD).expect("an older program reads the copy");
+        assert_eq!(version_and_columns(&copied.db), (1, 5));
+        assert_ne!(fs::read(&path).expect("content"), before);
+        // Once only.
+        fs::remove_file(&copy).expect("removed");
+        drop(open(&path, NEW).expect("opened"));
+        assert!(!copy.exists());
+        let refused = open(&path, OLD).err().expect("refused");
+        assert!(matches!(
+            refused,
+            StateError::Newer {
+                found: 2,
+                known: 1,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn looking_at_an_older_file_leaves_it_as_it_is() {
+        let (dir, path) = place();
+        drop(open(&path, OLD).expect("made"));
+        let before = fs::read(&path).expect("content");
+        let looked = look(&path, NEW).expect("looked").expect("there");
+        assert_eq!(version_and_columns(&looked.db), (2, 6));
+        assert!(looked.db.execute("DELETE FROM meta", []).is_err());
+        assert_eq!(fs::read(&path).expect("content"), before);
+        assert_eq!(dir.path().read_dir().expect("a listing").count(), 2);
+    }
+
+    #[test]
+    fn an_upgrade_that_fails_changes_nothing() {
+        let (_dir, path) = place();
+        drop(open(&path, OLD).expect("made"));
+        let before = fs::read(&path).expect("content");
+        assert!(open(&path, BROKEN).is_err());
+        assert_eq!(fs::read(&path).expect("content"), before);
+        drop(open(&path, OLD).expect("opened"));
+    }
+
+    #[test]
+    fn commits_outlive_a_power_cut() {
+        let (_dir, path) = place();
+        let opened = open(&path, OLD).expect("made");
+        let pragma = |name: &str| -> String {
+            opened
+                .db
+                .query_row(&format!("SELECT * FROM pragma_{name}"), [], |row| {
+                    row.get::<_, rusqlite::types::Value>(0)
+                })
+                .map(|value| format!("{value:?}"))
+                .expect("a value")
+        };
+        assert_eq!(pragma("synchronous"), "Integer(3)");
+        assert_eq!(pragma("journal_mode"), "Text(\"delete\")");
+        assert_eq!(pragma("foreign_keys"), "Integer(1)");
+        assert_eq!(pragma("trusted_schema"), "Integer(0)");
+    }
 }

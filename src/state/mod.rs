@@ -23,7 +23,6 @@ mod schema;
 mod value;
 
 use std::time::Duration;
-use std::time::Instant;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -44,8 +43,10 @@ pub use crate::state::history::PastStep;
 pub use crate::state::run::Run;
 use crate::state::value::Word;
 
-/// How long another process may keep the file locked.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How often the file is tried while another process has it locked, about five seconds in all. Short
+/// and often, since somebody who writes one transaction after the other leaves but short gaps.
+const ATTEMPTS: i32 = 5_000;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// An open state file.
 #[derive(Debug)]
@@ -135,16 +136,16 @@ impl State {
     /// A transaction that only reads. A writer that ends its transaction this very moment looks, to
     /// one who may not write, as if it had died in it.
     fn instant(&self) -> Result<Transaction<'_>, Trouble> {
-        let deadline = Instant::now() + PATIENCE;
+        let mut attempts = 0;
         loop {
             let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Deferred)?;
             match schema::expect(&transaction, &self.path) {
                 Ok(()) => return Ok(transaction),
-                Err(trouble) if trouble.is_hot_journal() && Instant::now() < deadline => {}
+                Err(trouble) if trouble.is_hot_journal() && attempts < ATTEMPTS => attempts += 1,
                 Err(trouble) => return Err(trouble),
             }
             drop(transaction);
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(PAUSE);
         }
     }
 }

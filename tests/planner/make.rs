@@ -54,14 +54,14 @@ use knib::planner;
 use knib::planner::Options;
 use knib::policy::Sources;
 
-pub(super) const STORAGE: &str = "5a7b0b5e-0000-4000-8000-000000000001";
-pub(super) const STATE: &str = "57a7e000-0000-4000-8000-000000000001";
+pub(crate) const STORAGE: &str = "5a7b0b5e-0000-4000-8000-000000000001";
+pub(crate) const STATE: &str = "57a7e000-0000-4000-8000-000000000001";
 
-pub(super) fn at(text: &str) -> Timestamp {
+pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().expect("an instant")
 }
 
-pub(super) fn policy(text: &str) -> Policy {
+pub(crate) fn policy(text: &str) -> Policy {
     let mut sources = Sources::default();
     sources.add("knib.yaml", text.as_bytes());
     let (policy, findings) = knib::policy::load(&sources);
@@ -69,7 +69,7 @@ pub(super) fn policy(text: &str) -> Policy {
 }
 
 /// One policy `all` over VMs `db-*`, with more lines of its own.
-pub(super) fn one_policy(lines: &str) -> Policy {
+pub(crate) fn one_policy(lines: &str) -> Policy {
     let more: String = lines.lines().map(|line| format!("    {line}\n")).collect();
     policy(&format!(
         "version: 1\nstorage:\n  nas: {{ path: /nas }}\nofferings:\n  plain: {{}}\npolicies:\n  all:\n    \
@@ -77,7 +77,7 @@ pub(super) fn one_policy(lines: &str) -> Policy {
     ))
 }
 
-pub(super) fn world(now: &str) -> World {
+pub(crate) fn world(now: &str) -> World {
     let storage = StorageSeen {
         path: "/nas".into(),
         known: Some(StorageId::new(STORAGE)),
@@ -110,7 +110,7 @@ pub(super) fn world(now: &str) -> World {
     }
 }
 
-pub(super) fn space(device: u64) -> Space {
+pub(crate) fn space(device: u64) -> Space {
     Space {
         free: Bytes(1 << 40),
         total: Bytes(2 << 40),
@@ -120,7 +120,7 @@ pub(super) fn space(device: u64) -> Space {
 }
 
 /// A running VM with qcow2 disks of 10 GiB, one of which is allocated.
-pub(super) fn vm(name: &str, disks: &[&str]) -> Guest {
+pub(crate) fn vm(name: &str, disks: &[&str]) -> Guest {
     let id = VmId::new(format!("{:0>8}-0000-4000-8000-000000000000", hex(name)));
     let disks = disks.iter().map(|target| disk(name, target)).collect();
     let machine = Machine {
@@ -147,7 +147,7 @@ pub(super) fn vm(name: &str, disks: &[&str]) -> Guest {
 }
 
 fn hex(name: &str) -> String {
-    Digest::of(name.as_bytes()).as_str()[7..15].to_owned()
+    Digest::of(name.as_bytes()).hex()[..8].to_owned()
 }
 
 fn disk(vm: &str, target: &str) -> Disk {
@@ -169,7 +169,7 @@ fn disk(vm: &str, target: &str) -> Disk {
     }
 }
 
-pub(super) fn layer(path: &str, allocated: u64) -> Layer {
+pub(crate) fn layer(path: &str, allocated: u64) -> Layer {
     Layer {
         path: path.into(),
         format: Format::Qcow2,
@@ -182,12 +182,12 @@ pub(super) fn layer(path: &str, allocated: u64) -> Layer {
     }
 }
 
-pub(super) fn add(world: &mut World, guest: Guest) {
+pub(crate) fn add(world: &mut World, guest: Guest) {
     world.guests.insert(guest.vm.uuid.clone(), guest);
 }
 
 /// Puts another layer on a disk, as a snapshot does.
-pub(super) fn cover(guest: &mut Guest, target: &str, path: &str, allocated: u64) {
+pub(crate) fn cover(guest: &mut Guest, target: &str, path: &str, allocated: u64) {
     let machine = guest.machine.as_mut().expect("a VM that is there");
     let disk = machine
         .disk_mut(&Target::new(target))
@@ -203,7 +203,7 @@ pub(super) fn cover(guest: &mut Guest, target: &str, path: &str, allocated: u64)
 }
 
 /// A backup on record that left its deltas on primary, as the newest of the VM's chain.
-pub(super) fn backed_up(guest: &mut Guest, created: &str, position: u32) -> BackupId {
+pub(crate) fn backed_up(guest: &mut Guest, created: &str, position: u32) -> BackupId {
     let id = BackupId::allot(at(created), &guest.vm.uuid, 0);
     let parent = guest.record.current.clone();
     let targets: Vec<_> = guest
@@ -237,7 +237,7 @@ pub(super) fn backed_up(guest: &mut Guest, created: &str, position: u32) -> Back
                 base: base.into(),
             }),
         };
-        disks.insert(target, file);
+        disks.insert(target, Box::new(file));
     }
     let backup = Backup {
         format: 1,
@@ -280,7 +280,7 @@ fn set_current(record: &mut Record, machine: Option<&mut Machine>, id: &BackupId
     }
 }
 
-pub(super) fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         id: PlanId::new("p1a20000-0000-4000-8000-000000000001"),
         uri: "qemu:///system".to_owned(),
@@ -291,12 +291,12 @@ pub(super) fn options() -> Options {
     }
 }
 
-pub(super) fn plan(policy: &Policy, world: &World) -> Plan {
+pub(crate) fn plan(policy: &Policy, world: &World) -> Plan {
     planner::reconcile(policy, world, &options())
 }
 
 /// The world after everything a plan will do, some time later.
-pub(super) fn applied(policy: &Policy, world: &World, later: &str) -> World {
+pub(crate) fn applied(policy: &Policy, world: &World, later: &str) -> World {
     let mut ahead = world.clone();
     for action in plan(policy, world)
         .actions
@@ -319,7 +319,7 @@ pub(super) fn applied(policy: &Policy, world: &World, later: &str) -> World {
 }
 
 /// One line an action: its address, what stands in its way, and the shape of a backup.
-pub(super) fn lines(plan: &Plan) -> String {
+pub(crate) fn lines(plan: &Plan) -> String {
     plan.actions.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 

@@ -3,5 +3,5 @@
 mod config;
 mod due;
 mod kinds;
-mod make;
+pub(crate) mod make;
 mod removals;

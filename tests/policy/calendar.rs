@@ -336,15 +336,17 @@ fn pattern() -> impl Strategy<Value = Pattern> {
 /// Every instant of a window at which the clock on the wall first shows a time of the pattern, or
 /// a later one. Nothing is known here of gaps and repeated hours.
 fn fires(pattern: &Pattern, zone: &TimeZone, from: Timestamp, hours: i64) -> Vec<Timestamp> {
-    let mut shown = zone.to_datetime(from);
+    // What the clock showed before the window counts, where it went back.
+    let before = 4 * 60;
+    let mut shown = zone.to_datetime(from - before.minutes());
     let mut fired = Vec::new();
-    for minute in 1..=hours * 60 {
+    for minute in 1 - before..=hours * 60 {
         let instant = from + minute.minutes();
         let now = zone.to_datetime(instant);
         let mut local = shown;
         while local < now {
             local = local.saturating_add(1.minute());
-            if pattern.takes(local) && fired.last() != Some(&instant) {
+            if minute > 0 && pattern.takes(local) && fired.last() != Some(&instant) {
                 fired.push(instant);
             }
         }

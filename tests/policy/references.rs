@@ -104,6 +104,7 @@ fn names_may_stand_in_another_file() {
     assert_eq!(codes(&several(&[("a", storage), ("b", &rest)])), [""; 0]);
     // Whether it does cannot be known of a file that cannot be read.
     assert_eq!(codes(&several(&[("a", "]"), ("b", &rest)])), ["not_yaml"]);
+    assert_eq!(codes(&several(&[("a", "]"), ("b", storage)])), ["not_yaml"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub mod findings;
 pub mod lists;
 pub mod plan;
 pub mod report;
+pub mod said;
 pub mod table;
 pub mod text;
 

@@ -12,6 +12,7 @@ use crate::model::id::ActionId;
 use crate::model::plan::Action;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
+use crate::model::reason::Block;
 
 /// So many actions of one kind are named.
 const NAMED: usize = 20;
@@ -36,8 +37,13 @@ pub fn human(plan: &Plan, hints: &BTreeMap<ActionId, String>, stopped: bool, loo
     let (head, style) = match (stopped, failed) {
         (true, _) => ("Interrupted; the next knib apply carries on.", CHANGED),
         (_, true) => ("Ended with failures.", BAD),
-        (false, false) if of(Outcome::Blocked).is_empty() => ("Done.", GOOD),
-        (false, false) => ("Ended; something wants you.", CHANGED),
+        (false, false) if !of(Outcome::Blocked).is_empty() => {
+            ("Ended, and something wants a human.", CHANGED)
+        }
+        (false, false) if of(Outcome::Busy).is_empty() && of(Outcome::Skipped).is_empty() => {
+            ("Done.", GOOD)
+        }
+        (false, false) => ("Ended; not everything was done.", CHANGED),
     };
     let mut drawn = look.paint(style, head) + "\n\n";
     for (outcome, word) in ORDER {
@@ -52,13 +58,22 @@ pub fn human(plan: &Plan, hints: &BTreeMap<ActionId, String>, stopped: bool, loo
         }
         for (n, action) in all.iter().take(NAMED).enumerate() {
             let first = if n == 0 { &first } else { "               " };
-            drawn += &undone(first, action, hints.get(&action.id), look);
+            let hint = hints.get(&action.id).or_else(|| planned(action));
+            drawn += &undone(first, action, hint, look);
         }
         if all.len() > NAMED {
             drawn += &format!("               and {} more\n", all.len() - NAMED);
         }
     }
     drawn
+}
+
+/// What the plan said already.
+fn planned(action: &Action) -> Option<&String> {
+    match action.blocked_by.first()? {
+        Block::Blocked(refusal) => refusal.hint.as_ref(),
+        _ => None,
+    }
 }
 
 fn undone(first: &str, action: &Action, hint: Option<&String>, look: Look) -> String {

@@ -19,7 +19,9 @@ use crate::cli::verbs::plan::Narrow;
 use crate::cli::work;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
+use crate::model::policy::Policy;
 use crate::model::seconds::Seconds;
+use crate::model::world::Applied;
 use crate::state::State;
 
 /// Do what the plan says
@@ -60,7 +62,7 @@ pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
     wait(session, &basis, &args).await?;
     let seen = session.see(&basis).await?;
     let is_saved = saved.is_some();
-    let mut plan = match (saved, &args.plan) {
+    let plan = match (saved, &args.plan) {
         (Some(plan), Some(path)) => {
             saved::check_host(&plan, path, &seen.world.host.id)?;
             not_applied(&plan, path, &basis)?;
@@ -70,29 +72,20 @@ pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
     };
     refuse_empty(&basis, &seen, args.allow_empty)?;
     show(session, json, &args, &plan)?;
-    plan::refuse_errors(session, &basis, &plan)?;
-    if plan.is_empty() {
-        work::without_running(&mut plan);
-        keep_if_changed(&basis, &args.narrow, &plan)?;
-        if json {
-            session.print(&saved::text(&plan))?;
-        }
-        return Ok(work::exit(&plan));
-    }
-    if !args.auto_approve && !agreed(session, &plan)? {
+    plan::refuse_errors(&basis, &plan)?;
+    if !plan.is_empty() && !args.auto_approve && !agreed(session, &plan)? {
         session.note("nothing was changed");
-        return Ok(Exit::Done);
+        return Ok(Exit::Error);
     }
+    let nothing = plan.is_empty();
     let lanes = usize::from(args.parallelism);
     let finished = work::carry_out(session, &basis, &seen, plan, "apply", lanes).await?;
-    if args.narrow.is_everything()
-        && let Some(policy) = &basis.policy
-    {
-        finished.keep(policy)?;
+    keep(&basis)?;
+    if json {
+        session.print(&saved::text(&finished.plan))?;
+    } else if !nothing {
+        session.print(&format!("\n{}", finished.report(session)))?;
     }
-    work::print(session, json, &finished.plan, || {
-        format!("\n{}", finished.report(session))
-    })?;
     Ok(match finished.exit() {
         // What a saved plan says and was not done is no longer so: it wants a new plan.
         Exit::Busy if is_saved && is_stale(&finished.plan) => Exit::Refused,
@@ -194,24 +187,30 @@ fn agreed(session: &Session, plan: &Plan) -> Result<bool> {
     Ok(answer == "yes")
 }
 
-/// With nothing to do, the policy's text may still be another.
-fn keep_if_changed(basis: &Basis, narrow: &Narrow, plan: &Plan) -> Result<()> {
-    let blocked = !plan.actions.is_empty();
-    let Some(policy) = basis
-        .policy
-        .as_ref()
-        .filter(|_| narrow.is_everything() && !blocked)
-    else {
+/// Keeps the policy for commands that find no file, once all that it says is on record. Nothing is
+/// written where nothing is new.
+fn keep(basis: &Basis) -> Result<()> {
+    let Some(policy) = &basis.policy else {
         return Ok(());
     };
-    let kept = match State::look(&basis.state)? {
-        Some(state) => state.policy()?,
-        None => return Ok(()),
+    let Some(state) = State::look(&basis.state)? else {
+        return Ok(());
     };
-    if kept.is_none_or(|kept| kept.digest != policy.digest) {
+    let kept = state.policy()?;
+    if kept.is_none_or(|kept| kept.digest != policy.digest)
+        && is_on_record(policy, &state.applied()?)
+    {
+        drop(state);
         State::open(&basis.state)?.set_policy(policy)?;
     }
     Ok(())
+}
+
+fn is_on_record(policy: &Policy, applied: &Applied) -> bool {
+    let policies = applied.policies.iter().map(|(name, one)| (name, &one.spec));
+    let offerings = applied.offerings.iter().filter(|(_, one)| !one.removed);
+    let offerings = offerings.map(|(name, one)| (name, &one.spec));
+    policies.eq(&policy.policies) && offerings.eq(&policy.offerings)
 }
 
 fn is_stale(plan: &Plan) -> bool {

@@ -25,7 +25,7 @@ use crate::model::seconds::Seconds;
 use crate::planner::request;
 use crate::planner::request::BackupRun;
 
-/// Backups
+/// Make backups and look at them
 #[derive(Debug, clap::Subcommand)]
 pub(in crate::cli) enum Backup {
     /// Back a VM up now
@@ -189,7 +189,7 @@ async fn make(session: &Session, args: Run) -> Result<Exit> {
 /// The backup that was made, in a line.
 fn made(finished: &Finished) -> Option<String> {
     let id = done(&finished.plan)?;
-    let recalled = recalled(&finished.state).ok()?;
+    let recalled = recalled(finished.state.as_ref()?).ok()?;
     let (guest, found) = recalled
         .guests
         .values()

@@ -6,7 +6,7 @@ use crate::cli::render::lists;
 use crate::cli::session::Session;
 use crate::cli::view::chain;
 
-/// Chains
+/// Backups that continue each other
 #[derive(Debug, clap::Subcommand)]
 pub(in crate::cli) enum Chain {
     /// List the chains of every VM

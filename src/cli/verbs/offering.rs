@@ -8,7 +8,7 @@ use crate::cli::session::Session;
 use crate::cli::view::offering;
 use crate::cli::view::offering::OfferingView;
 
-/// Offerings
+/// Kinds of backups
 #[derive(Debug, clap::Subcommand)]
 pub(in crate::cli) enum Offering {
     /// List the offerings in force

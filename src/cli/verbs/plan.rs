@@ -75,11 +75,6 @@ impl Narrow {
         });
         (!self.only.is_empty()).then(|| groups.collect())
     }
-
-    /// Nothing is left out.
-    pub(super) fn is_everything(&self) -> bool {
-        self.only.is_empty() && self.vm.is_none()
-    }
 }
 
 fn glob(text: &str) -> std::result::Result<Glob, String> {
@@ -112,7 +107,7 @@ pub(super) async fn run(session: &Session, args: Plan) -> Result<Exit> {
         Format::Markdown => render::markdown(&plan),
         _ => render::human(&plan, work::detail(session), session.look()),
     })?;
-    refuse_errors(session, &basis, &plan)?;
+    refuse_errors(&basis, &plan)?;
     Ok(Exit::most_telling(args.detailed_exitcode.then(|| {
         if plan.summary.blocked > 0 {
             Exit::Blocked
@@ -136,6 +131,13 @@ pub(super) fn draw_up(
     options.vm.clone_from(&narrow.vm);
     let policy = basis.policy();
     let mut plan = planner::reconcile(policy, world, &options);
+    if let Some(pattern) = &narrow.vm {
+        plan.unprotected.retain(|name| pattern.matches(name));
+        plan.findings.retain(|finding| {
+            let vm = finding.vm.as_ref();
+            vm.is_none_or(|name| pattern.matches(name))
+        });
+    }
     if !plan.unprotected.is_empty() {
         plan.findings.push(lint::unprotected(&plan.unprotected));
     }
@@ -144,7 +146,7 @@ pub(super) fn draw_up(
 }
 
 /// A plan with errors is drawn, so that the whole is seen, and not carried out.
-pub(super) fn refuse_errors(session: &Session, basis: &Basis, plan: &plan::Plan) -> Result<()> {
+pub(super) fn refuse_errors(basis: &Basis, plan: &plan::Plan) -> Result<()> {
     let errors = plan.findings.iter();
     let errors: Vec<_> = errors
         .filter(|finding| finding.severity == Severity::Error)
@@ -153,9 +155,7 @@ pub(super) fn refuse_errors(session: &Session, basis: &Basis, plan: &plan::Plan)
     if errors.is_empty() {
         return Ok(());
     }
-    session.tell(&errors, &basis.sources);
-    let text = format!("{} to be mended first", errors.len());
-    Err(Failure::new("plan_errors", text).hint("nothing was changed"))
+    Err(Failure::plan(errors, basis.sources.clone()))
 }
 
 fn replayed(file: &Utf8Path) -> Result<World> {

@@ -73,7 +73,10 @@ pub(super) async fn run(session: &Session, Restore::New(args): Restore) -> Resul
             DiskFormat::Raw => Format::Raw,
         },
     };
-    let plan = request::new_vm(&asked, &seen.world, &session.options(&basis)?);
+    let mut plan = request::new_vm(&asked, &seen.world, &session.options(&basis)?);
+    if let Some(policy) = &basis.policy {
+        plan.clock.timezone.clone_from(&policy.timezone);
+    }
     if args.plan {
         session.print(&if json {
             saved::text(&plan)

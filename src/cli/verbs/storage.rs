@@ -6,7 +6,7 @@ use crate::cli::render::lists;
 use crate::cli::session::Session;
 use crate::cli::view::storage;
 
-/// Storages
+/// Directories for backups
 #[derive(Debug, clap::Subcommand)]
 pub(in crate::cli) enum Storage {
     /// List storages with their space, and what each VM takes of it

@@ -9,7 +9,7 @@ use crate::cli::view::vm;
 use crate::cli::view::vm::VmView;
 use crate::planner;
 
-/// VMs
+/// VMs and who protects them
 #[derive(Debug, clap::Subcommand)]
 pub(in crate::cli) enum Vm {
     /// List VMs with the policy each has

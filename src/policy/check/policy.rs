@@ -23,7 +23,7 @@ impl Check<'_, '_> {
         for (_, entry, raw) in self.section::<raw::Policy>("templates") {
             self.parts(raw, &entry.node, offerings, timezone);
         }
-        if self.whole.entry("policies").is_none() {
+        if self.scope.complete && self.whole.entry("policies").is_none() {
             self.refuse(
                 "missing_key",
                 "the policy has no `policies`",

@@ -25,6 +25,7 @@ pub fn backups(all: &[BackupView], when: &When, look: Look) -> String {
         ("CREATED", Side::Left),
         ("KIND", Side::Left),
         ("CHAIN", Side::Right),
+        ("POS", Side::Right),
         ("SIZE", Side::Right),
         ("STORAGE", Side::Left),
         ("STATUS", Side::Left),
@@ -35,7 +36,8 @@ pub fn backups(all: &[BackupView], when: &When, look: Look) -> String {
             one.vm.name.clone(),
             created(one, when),
             kind(one),
-            place(one),
+            or_dash(one.chain),
+            or_dash(one.position),
             one.size.to_string(),
             or_dash(one.storage.as_ref()),
             standing(one),
@@ -58,7 +60,9 @@ pub fn backup(one: &BackupView, when: &When, look: Look) -> String {
     say("status", standing(one));
     say("error", or_dash(one.error.as_ref()));
     say("kind", kind(one));
-    say("chain", place(one));
+    if let (Some(chain), Some(position)) = (one.chain, one.position) {
+        say("chain", format!("{chain}, at position {position}"));
+    }
     say("parent", or_dash(one.parent.as_ref()));
     let consistency = one
         .consistency
@@ -113,13 +117,6 @@ fn kind_word(kind: Kind) -> &'static str {
     match kind {
         Kind::Full => "full",
         Kind::Incremental => "incremental",
-    }
-}
-
-fn place(one: &BackupView) -> String {
-    match (one.chain, one.position) {
-        (Some(chain), Some(position)) => format!("{chain}/{position}"),
-        _ => "-".to_owned(),
     }
 }
 

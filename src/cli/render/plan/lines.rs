@@ -78,12 +78,16 @@ pub(super) fn sections(plan: &Plan, zone: &TimeZone) -> Vec<Section> {
     ];
     let mut sections: Vec<Section> = Vec::new();
     for title in titles {
-        let lines: Vec<Line> = plan
+        let mut lines: Vec<Line> = plan
             .actions
             .iter()
             .filter(|action| section(action) == title)
-            .map(|action| line(action, &plan.actions, zone))
+            .map(|action| line(action, plan, zone))
             .collect();
+        // A plan goes by uuid; people look for names. What of one VM comes first stays first.
+        if title != "Offerings and policies" {
+            lines.sort_by(|a, b| a.subject.cmp(&b.subject));
+        }
         if !lines.is_empty() {
             sections.push(Section { title, lines });
         }
@@ -113,7 +117,7 @@ fn section(action: &Action) -> &'static str {
     }
 }
 
-fn line(action: &Action, all: &[Action], zone: &TimeZone) -> Line {
+fn line(action: &Action, plan: &Plan, zone: &TimeZone) -> Line {
     let (subject, what) = described(action);
     let mut line = Line {
         sign: sign(action),
@@ -137,7 +141,7 @@ fn line(action: &Action, all: &[Action], zone: &TimeZone) -> Line {
     line.cost = None;
     line.details = reason.into_iter().collect();
     for block in &action.blocked_by {
-        let (text, hint) = words::block(block, all, zone);
+        let (text, hint) = words::block(block, plan, zone);
         line.details.push(text);
         line.hints.extend(hint);
     }
@@ -251,7 +255,7 @@ fn cost(action: &Action) -> Option<String> {
         } else {
             estimate.bytes
         };
-        format!("~{bytes}, ~{}", text::length(estimate.seconds))
+        format!("about {bytes}, {}", text::length(estimate.seconds))
     })
 }
 

@@ -16,8 +16,8 @@ use crate::cli::render::Look;
 use crate::cli::render::plan::lines::Line;
 use crate::cli::render::plan::lines::Sign;
 pub use crate::cli::render::plan::markdown::markdown;
+use crate::cli::render::said::said;
 use crate::cli::render::text;
-use crate::model::finding::Finding;
 use crate::model::finding::Severity;
 use crate::model::plan::Plan;
 
@@ -96,7 +96,7 @@ fn draw(line: &Line, wide: usize, detail: Detail, look: Look) -> String {
     };
     let subject = text::clean(&line.subject);
     let first = format!("  {} {subject:<wide$}  ", line.sign.letter());
-    let cost = line.cost.as_ref().map(|cost| format!("  {cost}"));
+    let cost = line.cost.as_ref().map(|cost| format!(", {cost}"));
     let what = format!("{}{}", text::clean(&line.what), cost.unwrap_or_default());
     let mut drawn = text::wrap(&first, &what, 6, look.width);
     if look.colour {
@@ -142,26 +142,8 @@ fn besides(plan: &Plan, zone: &TimeZone, look: Look) -> String {
         drawn += &said(finding, look);
     }
     if let Some(next) = summary::next(plan, zone) {
-        drawn += &text::wrap("\nNext: ", &next, 6, look.width);
-    }
-    drawn
-}
-
-fn said(finding: &Finding, look: Look) -> String {
-    let (word, style) = match finding.severity {
-        Severity::Error => ("error", BAD),
-        Severity::Warning => ("warning", CHANGED),
-        Severity::Note => ("note", FAINT),
-    };
-    let place = finding.labels.first().map(|label| &label.origin);
-    let place = place.map(|at| format!(" ({}:{})", at.file, at.line));
-    let line = format!("{}{}", finding.text, place.unwrap_or_default());
-    let mut drawn = text::wrap(&format!("{word}: "), &line, 2, look.width);
-    if look.colour {
-        drawn = drawn.replacen(word, &look.paint(style, word), 1);
-    }
-    if let Some(hint) = &finding.hint {
-        drawn += &text::wrap("  -> ", hint, 5, look.width);
+        drawn.push('\n');
+        drawn += &text::wrap("Next: ", &next, 6, look.width);
     }
     drawn
 }
@@ -173,9 +155,7 @@ fn closing(plan: &Plan, look: Look) -> String {
     }
     let mut counted = format!("{}.", summary::counts(plan));
     if let Some(bytes) = summary::bytes(plan) {
-        let mut letters = bytes.chars();
-        let first = letters.next().map(|first| first.to_ascii_uppercase());
-        counted += &format!(" {}{}.", String::from_iter(first), letters.as_str());
+        counted += &format!(" {bytes}");
     }
     let line = text::wrap("Plan: ", &counted, 6, look.width);
     drawn + &line.replacen("Plan:", &look.paint(HEADING, "Plan:"), 1)

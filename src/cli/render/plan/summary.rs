@@ -68,12 +68,12 @@ pub(super) fn bytes(plan: &Plan) -> Option<String> {
     let (written, freed) = (plan.summary.bytes_written, plan.summary.bytes_freed);
     let mut said = Vec::new();
     if written.0 > 0 {
-        said.push(format!("writes about {written}"));
+        said.push(format!("Writes about {written}."));
     }
     if freed.0 > 0 {
-        said.push(format!("frees about {freed}"));
+        said.push(format!("Frees about {freed}."));
     }
-    (!said.is_empty()).then(|| said.join(", "))
+    (!said.is_empty()).then(|| said.join(" "))
 }
 
 /// First backups are many and great at once: how much, and the line that lets them wait.
@@ -100,9 +100,9 @@ pub(super) fn first_backups(plan: &Plan) -> Option<String> {
         .map(|name| format!("policies.{name}"))
         .collect();
     Some(format!(
-        "{} now: about {bytes}, about {} one after the other. They wait for a slot of their \
-         schedules with `first: nextSlot` in {}.",
-        text::count(firsts.len(), "first backup"),
+        "First backups: {}, about {bytes}, about {}. To let them wait for a slot of their \
+         schedules: `first: nextSlot` in {}.",
+        firsts.len(),
         text::length(seconds),
         text::and(&keys)
     ))

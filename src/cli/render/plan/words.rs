@@ -7,6 +7,7 @@ use crate::model::op::DiskPlan;
 use crate::model::op::Verb;
 use crate::model::op::WhyFull;
 use crate::model::plan::Action;
+use crate::model::plan::Plan;
 use crate::model::policy::CompressMode;
 use crate::model::policy::Offering;
 use crate::model::policy::Schedule;
@@ -81,23 +82,33 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
                 let why = error.as_deref().unwrap_or("it was turned back");
                 format!("it failed ({why}) and is taken back")
             }
-            (Some(error), false) => {
-                format!(
-                    "it failed at step {} of {stages} ({error}) and goes on: {doing}",
-                    stage + 1
-                )
-            }
+            (Some(error), false) => format!(
+                "it failed at step {} of {stages} ({error}) and goes on: {}",
+                stage + 1,
+                first(doing)
+            ),
             (None, false) => format!(
-                "it was interrupted at step {} of {stages} and goes on: {doing}",
-                stage + 1
+                "it was interrupted at step {} of {stages} and goes on: {}",
+                stage + 1,
+                first(doing)
             ),
         },
     })
 }
 
+/// The first of several things that are done side by side.
+fn first(doing: &str) -> String {
+    let mut all = doing.split("; ");
+    let first = all.next().unwrap_or_default();
+    match all.count() {
+        0 => first.to_owned(),
+        more => format!("{first}, and {}", text::count(more, "more step")),
+    }
+}
+
 /// Why an action is not done, and what to do about it.
 #[must_use]
-pub fn block(block: &Block, actions: &[Action], zone: &TimeZone) -> (String, Option<String>) {
+pub fn block(block: &Block, plan: &Plan, zone: &TimeZone) -> (String, Option<String>) {
     match block {
         Block::Blocked(refusal) => (refusal.text.clone(), refusal.hint.clone()),
         Block::Held { until, text } => {
@@ -106,8 +117,7 @@ pub fn block(block: &Block, actions: &[Action], zone: &TimeZone) -> (String, Opt
         }
         Block::Busy { holder } => (format!("busy: {holder}"), None),
         Block::Waits { action } => {
-            let other = actions.iter().find(|other| other.id == *action);
-            let name = other.map_or(action.as_str(), |other| other.address.as_str());
+            let name = plan.name_of(action);
             (format!("it needs {name}, which is not done"), None)
         }
     }
