@@ -1,13 +1,11 @@
 //! The one integration-test binary: a list of modules, so that everything links once.
 
 mod cli;
-mod crash;
 mod host;
 mod live;
 mod modules;
 mod planner;
 mod policy;
-mod sim;
 mod state;
 mod support;
 mod tidy;
