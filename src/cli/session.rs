@@ -27,14 +27,12 @@ use crate::engine;
 use crate::host::Host;
 use crate::host::Local;
 use crate::model::backup::Backup;
-use crate::model::finding::Severity;
 use crate::model::plan::Plan;
 use crate::model::policy::Policy;
 use crate::model::world::Applied;
 use crate::model::world::Guest;
 use crate::model::world::World;
 use crate::planner::Options;
-use crate::policy;
 use crate::policy::Sources;
 use crate::policy::connect;
 use crate::policy::lint;
@@ -172,8 +170,10 @@ impl Session {
     /// else is looked at.
     pub(super) fn basis_in_files(&self) -> Result<Basis> {
         let places = self.places()?;
-        let (sources, policy) = self.load(&places)?;
-        Ok(self.basis(Some(policy), sources))
+        match sources::load(&places) {
+            (sources, Some(policy), _) => Ok(self.basis(Some(policy), sources)),
+            (sources, None, findings) => Err(Failure::policy(findings, sources)),
+        }
     }
 
     /// The policy in files, or else the one last applied, or else none.
@@ -207,19 +207,6 @@ impl Session {
             basis.uri.clone_from(&plan.host.uri);
         }
         basis
-    }
-
-    #[expect(clippy::unused_self, reason = "a command loads one policy")]
-    fn load(&self, places: &[PathBuf]) -> Result<(Sources, Policy)> {
-        let (sources, mut findings) = sources::read(places);
-        let (policy, more) = policy::load(&sources);
-        findings.extend(more);
-        match policy {
-            Some(policy) if findings.iter().all(|one| one.severity < Severity::Error) => {
-                Ok((sources, policy))
-            }
-            _ => Err(Failure::policy(findings, sources)),
-        }
     }
 
     fn basis(&self, policy: Option<Policy>, sources: Sources) -> Basis {

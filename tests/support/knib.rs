@@ -72,6 +72,7 @@ impl Knib {
     }
 
     /// Runs it to its end.
+    #[must_use = "assert the exit code, or take a snapshot of the whole"]
     #[track_caller]
     pub(crate) fn run(self) -> Output {
         self.start().finish()
@@ -123,6 +124,7 @@ impl Running {
     ///
     /// # Panics
     /// When it is still running after five minutes.
+    #[must_use = "assert the exit code, or take a snapshot of the whole"]
     #[track_caller]
     pub(crate) fn finish(mut self) -> Output {
         let stdout = collect(self.child().stdout.take());
@@ -155,7 +157,6 @@ impl Drop for Running {
 
 /// What a run of knib gave. Its text, as a snapshot shows it, is everything that a person sees, with `$DIR` and `$RUN`
 /// for what differs each time; the sandbox has snapshots mask the rest.
-#[must_use = "assert the exit code, or take a snapshot of the whole"]
 pub(crate) struct Output {
     pub(crate) stdout: String,
     pub(crate) stderr: String,

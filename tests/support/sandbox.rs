@@ -140,6 +140,7 @@ impl Sandbox {
     }
 
     /// Runs knib with these arguments to its end.
+    #[must_use = "assert the exit code, or take a snapshot of the whole"]
     #[track_caller]
     pub(crate) fn knib<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Output {
         self.knib_with(args).run()
