@@ -20,6 +20,7 @@ use knib::model::backup::Edge;
 use knib::model::backup::Link;
 use knib::model::backup::Maker;
 use knib::model::backup::Marks;
+use knib::model::backup::OfferingCopy;
 use knib::model::backup::StorageRef;
 use knib::model::backup::VmRef;
 use knib::model::bytes::Bytes;
@@ -41,6 +42,7 @@ use knib::model::machine::Machine;
 use knib::model::machine::Note;
 use knib::model::machine::Power;
 use knib::model::machine::Source;
+use knib::model::policy::Offering;
 use knib::model::policy::Policy;
 use knib::model::receipt::Consistency;
 use knib::model::world;
@@ -235,7 +237,10 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
             }),
             consistency: Consistency::Filesystem,
             policy: Some("all".to_owned()),
-            offering: None,
+            offering: Some(OfferingCopy {
+                name: "plain".to_owned(),
+                spec: Offering::default(),
+            }),
             slots: Vec::new(),
             storage: StorageRef {
                 name: "nas".to_owned(),

@@ -28,6 +28,7 @@ pub mod view;
 mod work;
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::CommandFactory;
 use clap::FromArgMatches;
@@ -40,6 +41,9 @@ use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 pub use crate::cli::io::Io;
 use crate::cli::session::Session;
+
+/// How long calls that hang may keep a command from ending.
+const LONGEST_END: Duration = Duration::from_secs(1);
 
 /// Does what was typed.
 #[must_use]
@@ -76,7 +80,8 @@ fn on_one_thread(session: &Session, command: Command) -> Result<Exit> {
         .build()
         .map_err(|error| Failure::new("runtime", format!("could not start: {error}")))?;
     let ended = runtime.block_on(LocalSet::new().run_until(verbs::run(session, command)));
-    // A call that hangs in the kernel must not keep the command from ending.
-    runtime.shutdown_background();
+    // Threads that blocked are waited for: one that ends while libvirt's libraries are cleaned up would
+    // crash. Yet a call that hangs in the kernel must not keep the command from ending.
+    runtime.shutdown_timeout(LONGEST_END);
     ended
 }

@@ -61,6 +61,8 @@ impl Step {
                 let Some(disk) = machine.disk_mut(target) else {
                     return;
                 };
+                // A job that was there is this merge, which an earlier run began.
+                disk.job = None;
                 if disk.head() == Some(&top.path) {
                     let source = Source::File {
                         path: base.path.clone(),

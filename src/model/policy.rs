@@ -83,7 +83,7 @@ pub struct Offering {
     /// By a job afterwards or while copying.
     pub compress_mode: CompressMode,
     /// Whether and how backups are booted.
-    pub validate: Option<Validation>,
+    pub validate: Option<Box<Validation>>,
     /// Whether a VM may run from a backup.
     pub allow_quick_restore: bool,
     /// Whether files may be taken out of backups.

@@ -54,13 +54,6 @@ impl Booted {
             .snapshot(&self.id, &overlays, &[], freeze)
             .await
     }
-
-    /// How often the agent froze and thawed so far.
-    fn freezes(&self) -> (usize, usize) {
-        let log = self.guest.run("cat /tmp/agent.log");
-        let count = |what: &str| log.matches(what).count();
-        (count("guest-fsfreeze called"), count("guest-fsthaw called"))
-    }
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ impl Tower {
         let lab = Lab::new();
         let base = lab.image("a", format, 4 * MIB);
         let vm = lab.vm(&[("vda", &base)]);
-        let truth = Truth::new(&lab, "truth", 4 * MIB);
+        let truth = Truth::new(&lab, 4 * MIB);
         vm.start();
         vm.write("vda", 1, 0, MIB);
         truth.write(1, 0, MIB);
@@ -264,7 +264,7 @@ async fn of_a_disk_that_shrank_and_one_that_grew() {
     ] {
         let lab = Lab::new();
         let base = lab.image("a", format, 4 * MIB);
-        let truth = Truth::new(&lab, "truth", 4 * MIB);
+        let truth = Truth::new(&lab, 4 * MIB);
         qemu_io(&base, &["write -P 1 0 4M"]);
         truth.write(1, 0, 4 * MIB);
         let top = lab.overlay("1", &base);

@@ -137,7 +137,7 @@ struct Past {
 impl Past {
     async fn new(history: &[&[Happens]], base_format: &str) -> Self {
         let lab = Lab::new();
-        let truth = Truth::new(&lab, "truth", 4 * MIB);
+        let truth = Truth::new(&lab, 4 * MIB);
         let base = lab.image("base", base_format, 4 * MIB);
         qemu_io(&base, &["write -P 1 0 4M"]);
         truth.write(1, 0, 4 * MIB);
@@ -178,12 +178,11 @@ async fn an_increment_is_what_was_there_then() {
     let (host, quiet) = (host().await, Quiet::new());
     for (n, history) in HISTORIES.iter().enumerate() {
         for base in ["qcow2", "raw"] {
-            println!("history {n} over {base}");
             let past = Past::new(history, base).await;
             let increment = past.increment();
             host.convert(&increment, &quiet.task())
                 .await
-                .unwrap_or_else(|error| panic!("{n}: {error}"));
+                .unwrap_or_else(|error| panic!("history {n} over {base}: {error}"));
             let made = qcow2(&increment.to);
             past.truth.is(&made);
             assert_eq!(backing(&made), "\"../b1/vda.qcow2\" \"qcow2\"");

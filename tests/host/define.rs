@@ -193,7 +193,7 @@ async fn a_new_vm_runs_beside_its_original() {
         "{xml}"
     );
     new.start();
-    assert_eq!(new.machine(&host).await.disks[0].live, [copy.path.clone()]);
+    assert_eq!(new.machine(&host).await.disks[0].live, [&*copy.path]);
     assert_eq!(vm.source("vda", &[]), lab.at("a.1"));
 
     let again = host

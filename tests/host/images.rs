@@ -184,7 +184,7 @@ async fn a_rebase_changes_the_header_alone() {
     }
     let top = lab.overlay("top", &old);
     qemu_io(&top, &["write -P 2 0 64k"]);
-    let truth = Truth::new(&lab, "truth", MIB);
+    let truth = Truth::new(&lab, MIB);
     truth.write(1, 0, MIB);
     truth.write(2, 0, 64 * KIB);
     let host = host().await;

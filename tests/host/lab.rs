@@ -1,5 +1,6 @@
 //! What the tests of the real host share: one sandbox, images of any shape, calls without a run around them.
 
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::FileExt;
 
@@ -160,26 +161,20 @@ impl Lab {
     /// The same with further devices.
     pub(crate) fn vm_with(&self, disks: &[(&str, &Image)], devices: &str) -> Vm {
         let name = format!("{}-vm", self.live.run);
-        let disks: String = disks
-            .iter()
-            .map(|(target, image)| {
-                let path = image
-                    .path
-                    .as_str()
-                    .replace('&', "&amp;")
-                    .replace('\'', "&apos;");
-                let (format, serial) = (&image.format, target);
-                format!(
-                    "<disk type='file' device='disk'><driver name='qemu' type='{format}'/>\
-                     <source file='{path}'/><target dev='{target}' bus='virtio'/>\
-                     <serial>{serial}</serial><alias name='ua-{target}'/></disk>"
-                )
-            })
-            .collect();
+        let mut all = String::new();
+        for (target, Image { path, format }) in disks {
+            let path = path.as_str().replace('&', "&amp;").replace('\'', "&apos;");
+            let _ = write!(
+                all,
+                "<disk type='file' device='disk'><driver name='qemu' type='{format}'/>\
+                 <source file='{path}'/><target dev='{target}' bus='virtio'/>\
+                 <alias name='ua-{target}'/></disk>"
+            );
+        }
         let xml = format!(
             "<domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>\
              <os><type arch='x86_64' machine='q35'>hvm</type></os>\
-             <features><acpi/></features><devices>{disks}{devices}</devices></domain>"
+             <features><acpi/></features><devices>{all}{devices}</devices></domain>"
         );
         let file = self.at("vm.xml");
         fs::write(&file, xml).expect("written");
@@ -247,8 +242,8 @@ pub(crate) struct Truth {
 }
 
 impl Truth {
-    pub(crate) fn new(lab: &Lab, name: &str, size: u64) -> Self {
-        let path = lab.path(name);
+    pub(crate) fn new(lab: &Lab, size: u64) -> Self {
+        let path = lab.path("truth/disk");
         let file = fs::File::options()
             .create_new(true)
             .read(true)
@@ -287,7 +282,9 @@ impl Truth {
 /// Writes to an image that no VM uses.
 pub(crate) fn qemu_io(image: &Image, orders: &[&str]) {
     let mut args = vec!["-t", "unsafe", "-f", image.format.as_str()];
-    orders.iter().for_each(|order| args.extend(["-c", order]));
+    for order in orders {
+        args.extend(["-c", order]);
+    }
     args.push(image.path.as_str());
     let said = run("qemu-io", &args);
     assert!(!said.contains("failed"), "{said}");

@@ -85,7 +85,7 @@ async fn a_vm_off_and_on() {
     vm.start();
     let on = vm.machine(&host).await;
     assert_eq!(on.power, Power::Paused { io_error: false });
-    assert_eq!(on.disks[1].live, [b.path.clone()]);
+    assert_eq!(on.disks[1].live, [&*b.path]);
     assert_eq!(on.disks[1].source, off.disks[1].source);
     assert_eq!(on.disks[1].inactive, off.disks[1].inactive);
     assert!(on.disks.iter().all(|disk| disk.job.is_none()));

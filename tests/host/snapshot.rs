@@ -25,7 +25,7 @@ impl Mixed {
         );
         let c = lab.image("c.qcow2", "qcow2", MIB);
         let shared = lab.image("shared.raw", "raw", MIB);
-        let truth = Truth::new(&lab, "truth", MIB);
+        let truth = Truth::new(&lab, MIB);
         qemu_io(&b, &["write -P 1 0 64k"]);
         truth.write(1, 0, 64 * KIB);
         let cd = lab.image("cd.iso", "raw", MIB);
@@ -118,7 +118,7 @@ async fn a_leftover_empty_backing_store_does_not_hide_the_disk() {
     let lab = Lab::new();
     let a = lab.image("a.qcow2", "qcow2", MIB);
     qemu_io(&a, &["write -P 1 0 64k"]);
-    let truth = Truth::new(&lab, "truth", MIB);
+    let truth = Truth::new(&lab, MIB);
     truth.write(1, 0, 64 * KIB);
     let vm = lab.vm(&[("vda", &a)]);
     let xml = virsh(&["dumpxml", &vm.name]);

@@ -5,6 +5,7 @@ use camino::Utf8Path;
 use crate::engine::Engine;
 use crate::engine::perform::Performed;
 use crate::engine::perform::Scene;
+use crate::engine::perform::settled;
 use crate::host::Convert;
 use crate::host::Host;
 use crate::host::Task;
@@ -46,7 +47,7 @@ pub(super) async fn perform<H: Host>(
         limit: None,
     };
     // The digest reads what is still in the page cache while the disk takes the same bytes in.
-    let (synced, digested) = tokio::join!(engine.host.sync(to), engine.host.digest(to, &task));
+    let (synced, digested) = tokio::join!(settled(engine, to), engine.host.digest(to, &task));
     synced?;
     let (digest, size) = digested?;
     let image = Image::new(to.to_owned(), Format::Qcow2);

@@ -47,17 +47,7 @@ impl Merge<'_> {
         let mut wait = SHORTEST_WAIT;
         let mut tries = 0;
         loop {
-            let machine = engine.host.machine(self.vm).await?;
-            claimed(&machine, self.claim)?;
-            let disk = machine
-                .disk(self.target)
-                .ok_or_else(|| self.lost(&machine))?;
-            let looked = if machine.power.is_on() {
-                self.look_at_running(engine, scene, &machine, disk).await
-            } else {
-                self.look_at_stopped(engine, scene, disk).await
-            };
-            match looked {
+            match self.look(engine, scene).await {
                 Ok(Looked::Merged) => return Ok(Receipt::Done),
                 Ok(Looked::Changed) => wait = SHORTEST_WAIT,
                 Ok(Looked::Working) => {}
@@ -72,13 +62,7 @@ impl Merge<'_> {
         }
     }
 
-    async fn look_at_running<H: Host>(
-        &self,
-        engine: &Engine<H>,
-        scene: &Scene,
-        machine: &Machine,
-        disk: &Disk,
-    ) -> Result<Looked, StepError> {
+    async fn look<H: Host>(&self, engine: &Engine<H>, scene: &Scene) -> Result<Looked, StepError> {
         if let Some(job) = engine.host.job(self.vm, self.target).await? {
             engine.say(&Event::Progress {
                 action: scene.action.clone(),
@@ -88,11 +72,31 @@ impl Merge<'_> {
                 total: job.total,
             });
             if job.ready && job.kind == JobKind::ActiveCommit {
+                claimed(&engine.host.machine(self.vm).await?, self.claim)?;
                 engine.host.end_job(self.vm, self.target, true).await?;
                 return Ok(Looked::Changed);
             }
             return Ok(Looked::Working);
         }
+        // Only now: a job that ended a moment ago has changed the chain.
+        let machine = engine.host.machine(self.vm).await?;
+        claimed(&machine, self.claim)?;
+        let disk = machine
+            .disk(self.target)
+            .ok_or_else(|| self.lost(&machine))?;
+        if machine.power.is_on() {
+            self.look_at_running(engine, &machine, disk).await
+        } else {
+            self.look_at_stopped(engine, scene, disk).await
+        }
+    }
+
+    async fn look_at_running<H: Host>(
+        &self,
+        engine: &Engine<H>,
+        machine: &Machine,
+        disk: &Disk,
+    ) -> Result<Looked, StepError> {
         let Some(at) = disk.live.iter().position(|path| *path == self.top.path) else {
             return self.absent(engine, disk).await;
         };
@@ -158,29 +162,18 @@ impl Merge<'_> {
                 .shrink(self.base, layers[at].virtual_size)
                 .await?;
         }
-        let head = if at == 0 {
-            self.base.clone()
-        } else {
-            let above = &layers[at - 1];
-            engine
-                .host
-                .rebase(
-                    &Image::new(above.path.clone(), above.format.clone()),
-                    self.base,
-                )
-                .await?;
-            head
+        // First of all the definition names the head alone. What it said of the files below would be
+        // believed at a start, whatever the headers say by then.
+        let image = if at == 0 { self.base.clone() } else { head };
+        let head = Head {
+            target: self.target.clone(),
+            image,
         };
-        engine
-            .host
-            .point(
-                self.vm,
-                &[Head {
-                    target: self.target.clone(),
-                    image: head,
-                }],
-            )
-            .await?;
+        engine.host.point(self.vm, &[head]).await?;
+        if let Some(above) = at.checked_sub(1).map(|above| &layers[above]) {
+            let above = Image::new(above.path.clone(), above.format.clone());
+            engine.host.rebase(&above, self.base).await?;
+        }
         Ok(Looked::Changed)
     }
 

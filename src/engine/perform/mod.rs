@@ -15,6 +15,7 @@ mod thaw;
 
 use std::rc::Rc;
 
+use camino::Utf8Path;
 use jiff::Timestamp;
 
 use crate::engine::Engine;
@@ -138,6 +139,15 @@ impl<H: Host> Engine<H> {
             text: text.into(),
         });
     }
+}
+
+/// A new file is on stable storage, its name as well: a step that is done is not looked at again.
+async fn settled<H: Host>(engine: &Engine<H>, file: &Utf8Path) -> Result<(), StepError> {
+    engine.host.sync(file).await?;
+    if let Some(dir) = file.parent() {
+        engine.host.sync(dir).await?;
+    }
+    Ok(())
 }
 
 /// A domain that does not carry the program's claim was defined again from an older XML, or was

@@ -9,6 +9,7 @@ use crate::engine::Engine;
 use crate::engine::perform::Performed;
 use crate::engine::perform::Scene;
 use crate::engine::perform::conflict;
+use crate::engine::perform::settled;
 use crate::host::Convert;
 use crate::host::Head;
 use crate::host::Host;
@@ -58,7 +59,7 @@ pub(super) async fn fetch<H: Host>(
     );
     checked?;
     converted?;
-    engine.host.sync(&to.path).await?;
+    settled(engine, &to.path).await?;
     Ok(Receipt::Done)
 }
 

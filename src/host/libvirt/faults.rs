@@ -11,6 +11,8 @@ use crate::model::fault::Fault;
 const WORDS: &[(&str, Fault)] = &[
     ("already in active block job", Fault::Busy),
     ("already exists and is not a block device", Fault::Conflict),
+    ("already exists with uuid", Fault::Conflict),
+    ("already defined with uuid", Fault::Conflict),
     ("no disk named", Fault::Conflict),
     ("too many disk snapshot requests", Fault::Conflict),
     ("not ready for pivot yet", Fault::Busy),

@@ -30,7 +30,7 @@ impl Check<'_, '_> {
                     compress: raw.compress.unwrap_or_default(),
                     compression_library: raw.compression_library.unwrap_or_default(),
                     compress_mode: raw.compress_mode.unwrap_or_default(),
-                    validate,
+                    validate: validate.map(Box::new),
                     allow_quick_restore: raw.allow_quick_restore.unwrap_or_default(),
                     allow_extract_file: raw.allow_extract_file.unwrap_or_default(),
                     backup_chain_size: raw.backup_chain_size,
