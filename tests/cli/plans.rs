@@ -175,7 +175,7 @@ fn a_first_plan_in_colour() {
     };
     let text = plan::human(&plan, Detail::Normal, look);
     insta::assert_snapshot!(text.replace('\u{1b}', "^"));
-    let plain = plan::human(
+    let dull = plan::human(
         &plan,
         Detail::Normal,
         Look {
@@ -184,14 +184,14 @@ fn a_first_plan_in_colour() {
         },
     );
     assert_eq!(
-        anstream_free(&text),
-        plain,
+        without_escapes(&text),
+        dull,
         "colour adds nothing but colour"
     );
 }
 
 /// Without escape sequences.
-fn anstream_free(text: &str) -> String {
+fn without_escapes(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
     while let Some(at) = rest.find('\u{1b}') {
