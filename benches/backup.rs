@@ -1,7 +1,7 @@
 //! Full backup, incremental without a change, and restore, each against the best that can be done
 //! without knib, in turns on the same disk.
 //!
-//! `cargo bench --bench backup [-- DIR [MIB]]`: needs libvirt at qemu:///system and twelve times MIB of
+//! `cargo bench --bench backup [-- DIR [MIB]]`: needs libvirt at `qemu:///system` and twelve times MIB of
 //! room in DIR. Ratios of medians are what counts; the machine's own speed is not knib's.
 
 use std::env;

@@ -186,6 +186,7 @@ fn world(policy: &Policy) -> World {
         },
         primaries: BTreeMap::from([("/images".into(), space(1))]),
         findings: Vec::new(),
+        open: Vec::new(),
     }
 }
 

@@ -114,8 +114,8 @@ pub(super) fn program(op: &BackupOp, guest: &Guest) -> Result<Program, Refusal> 
         dir: stage.clone(),
     };
     let mut stages = vec![
-        vec![stage_step],
         vec![note(true, record.current.clone())],
+        vec![stage_step],
         vec![overlay.clone()],
         copies,
         vec![Step::Seal { dir: stage.clone() }],

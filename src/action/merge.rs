@@ -28,11 +28,7 @@ pub(super) fn program(op: &Merge, guest: &Guest) -> Result<Program, Refusal> {
         note,
     };
     let mut disks = Vec::new();
-    for disk in machine
-        .disks
-        .iter()
-        .filter(|disk| disk.holds_data() && !disk.layers.is_empty())
-    {
+    for disk in machine.disks.iter().filter(|disk| disk.holds_data()) {
         let steps = vm::merges(machine, &guest.record, disk, claim)?;
         if !steps.is_empty() {
             vm::steady(machine, disk)?;

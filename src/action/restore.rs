@@ -103,11 +103,11 @@ fn chain(
                 "the chain of {backup} runs in a circle at {id}"
             )));
         }
-        files.push((id, file.name.clone(), file.digest.clone()));
+        files.push((id, file.name.clone(), file.digest));
         wanted = file
             .parent
             .as_ref()
-            .map(|edge| (edge.backup.clone(), Some(edge.birth.clone())));
+            .map(|edge| (edge.backup.clone(), Some(edge.birth)));
     }
     Ok(files)
 }

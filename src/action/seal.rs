@@ -69,7 +69,7 @@ pub(super) fn sealed(
                             file.ok_or_else(|| missing(format!("{id} has no file of {target}")))?;
                         Some(Edge {
                             backup: id.clone(),
-                            birth: file.birth.clone(),
+                            birth: file.birth,
                         })
                     }
                     _ => None,
@@ -79,8 +79,8 @@ pub(super) fn sealed(
                     parent: edge,
                     virtual_size: *virtual_size,
                     size: *size,
-                    birth: digest.clone(),
-                    digest: digest.clone(),
+                    birth: *digest,
+                    digest: *digest,
                     delta: delta_to_stay(program, target),
                 };
                 disks.insert(target.clone(), Box::new(file));

@@ -87,13 +87,7 @@ pub(super) fn steady(machine: &Machine, disk: &Disk) -> Result<Image, Refusal> {
     }
     match &disk.source {
         Some(Source::File { path, format }) if matches!(format, Format::Qcow2 | Format::Raw) => {
-            if disk.layers.is_empty() {
-                return Err(Refusal::new(
-                    "unreadable_disk",
-                    format!("{name}: the image of {target} could not be read: {path}"),
-                    format!("qemu-img info -U --backing-chain {path}"),
-                ));
-            }
+            readable(machine, disk)?;
             if disk.layers.iter().any(|layer| layer.encrypted) {
                 return Err(unsupported(name, disk, "an encrypted image"));
             }
@@ -114,6 +108,19 @@ pub(super) fn steady(machine: &Machine, disk: &Disk) -> Result<Image, Refusal> {
     }
 }
 
+/// Whether it is known what lies below a disk that is a file.
+fn readable(machine: &Machine, disk: &Disk) -> Result<(), Refusal> {
+    let (name, target) = (&machine.name, &disk.target);
+    match disk.head() {
+        Some(path) if disk.layers.is_empty() => Err(Refusal::new(
+            "unreadable_disk",
+            format!("{name}: the image of {target} could not be read: {path}"),
+            format!("qemu-img info -U --backing-chain {path}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The merges that take every delta knib left out of a disk's chain, lowest first. `claim` is the
 /// serial that the program claims.
 pub(super) fn merges(
@@ -122,6 +129,7 @@ pub(super) fn merges(
     disk: &Disk,
     claim: u64,
 ) -> Result<Vec<Step>, Refusal> {
+    readable(machine, disk)?;
     let mut steps = Vec::new();
     let mut below: Option<Image> = None;
     let mut below_size = None;

@@ -47,6 +47,9 @@ impl<H: Host> Engine<H> {
         for action in &plan.actions {
             match standing(plan, action) {
                 Some(ended) => {
+                    if let Some(Block::Blocked(refusal)) = action.blocked_by.first() {
+                        report.advise(&action.id, refusal.hint.as_ref());
+                    }
                     report.ended.insert(action.id.clone(), ended);
                 }
                 None => waiting.push(action),
@@ -117,19 +120,21 @@ impl<H: Host> Engine<H> {
 }
 
 impl Report {
+    fn advise(&mut self, id: &ActionId, hint: Option<&String>) {
+        if let Some(hint) = hint {
+            self.hints.insert(id.clone(), hint.clone());
+        }
+    }
+
     fn record(&mut self, id: ActionId, ended: Ended) {
         let outcome = match ended {
             Ended::Done => (Outcome::Done, None),
             Ended::TakenBack(error) => {
-                if let Some(hint) = &error.hint {
-                    self.hints.insert(id.clone(), hint.clone());
-                }
+                self.advise(&id, error.hint.as_ref());
                 (Outcome::Failed, Some(error.text))
             }
             Ended::LeftOpen(error) => {
-                if let Some(hint) = &error.hint {
-                    self.hints.insert(id.clone(), hint.clone());
-                }
+                self.advise(&id, error.hint.as_ref());
                 (
                     Outcome::Failed,
                     Some(format!("{}; the next apply carries it on", error.text)),
@@ -143,9 +148,7 @@ impl Report {
                 )
             }
             Ended::Refused(refusal) => {
-                if let Some(hint) = &refusal.hint {
-                    self.hints.insert(id.clone(), hint.clone());
-                }
+                self.advise(&id, refusal.hint.as_ref());
                 (Outcome::Blocked, Some(refusal.text))
             }
             Ended::Stale(text) => (Outcome::Skipped, Some(text)),

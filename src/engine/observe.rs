@@ -78,13 +78,16 @@ pub async fn observe<H: Host>(
         guest.vm = vm;
         guest.machine = Some(machine);
     }
+    let mut about_no_vm = Vec::new();
     for open in state.map(State::opens).transpose()?.unwrap_or_default() {
-        if let Some(vm) = open.op.vm() {
-            let guest = guests
-                .entry(vm.uuid.clone())
-                .or_insert_with(|| Guest::new(vm.clone()));
-            guest.open.push(open);
-        }
+        let Some(vm) = open.op.vm() else {
+            about_no_vm.push(open);
+            continue;
+        };
+        let guest = guests
+            .entry(vm.uuid.clone())
+            .or_insert_with(|| Guest::new(vm.clone()));
+        guest.open.push(open);
     }
     let mut places = storages.clone();
     for (name, known) in &applied.storages {
@@ -110,6 +113,7 @@ pub async fn observe<H: Host>(
         state: state.map(|state| state.id().clone()),
         primaries: primaries(host, &guests).await,
         guests,
+        open: about_no_vm,
         storages: seen,
         applied,
         findings,

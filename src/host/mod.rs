@@ -121,7 +121,8 @@ pub trait Host: 'static {
     async fn definition(&self, vm: &VmId, which: Definition) -> Result<String>;
     /// One atomic disk-only snapshot without metadata, of a VM that is on or off. Every hard disk
     /// is named: in `overlays`, or in `others`, which stay as they are. With `freeze` the guest's
-    /// file systems are frozen around it and the agent has that long to answer.
+    /// file systems are frozen around it and the agent has that long to answer. After `Agent` look
+    /// again: the guest may freeze later, and a thaw that fails comes after the overlays were made.
     async fn snapshot(
         &self,
         vm: &VmId,

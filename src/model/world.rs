@@ -77,6 +77,9 @@ pub struct World {
     pub state: Option<StateId>,
     /// VMs that are here or on record.
     pub guests: BTreeMap<VmId, Guest>,
+    /// What was begun about no VM and is not closed.
+    #[serde(default)]
+    pub open: Vec<Open>,
     /// Storages that the policy names or the record knows, by name.
     pub storages: BTreeMap<String, StorageSeen>,
     /// What the policy said when it was last applied.

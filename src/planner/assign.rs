@@ -28,11 +28,9 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy) -> Vec<String> {
             Some(machine) => choose(policy, machine),
             None => Choice::Nobody,
         };
-        let before = guest
-            .record
-            .assigned
-            .as_ref()
-            .map(|assigned| assigned.policy.clone());
+        let ahead = draft.ahead.guests.get(&guest.vm.uuid);
+        let assigned = ahead.and_then(|guest| guest.record.assigned.as_ref());
+        let before = assigned.map(|assigned| assigned.policy.clone());
         match choice {
             Choice::One { name, by, also } => {
                 selected.insert(name.clone());
@@ -178,7 +176,7 @@ fn leave(draft: &mut Draft<'_>, vm: &VmRef) {
         Reason::NotSelected,
     );
     wish.change.before = draft
-        .now
+        .ahead
         .guests
         .get(&vm.uuid)
         .and_then(|guest| guest.record.assigned.as_ref())

@@ -25,17 +25,13 @@ use crate::planner::fields::differences;
 /// New and changed ones.
 pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy) {
     for (name, spec) in &policy.offerings {
-        let before = draft
-            .now
-            .applied
-            .offerings
-            .get(name)
-            .filter(|known| !known.removed);
+        let before = draft.ahead.applied.offerings.get(name).cloned();
+        let before = before.filter(|known| !known.removed);
         let set = OfferingSet {
             name: name.clone(),
             spec: spec.clone(),
         };
-        let (op, reason) = match before {
+        let (op, reason) = match &before {
             None => (Op::OfferingCreate(set), Reason::New),
             Some(known) if known.spec == *spec => continue,
             Some(known) => (
@@ -57,14 +53,14 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy) {
         draft.add(wish);
     }
     for (name, spec) in &policy.policies {
-        let before = draft.now.applied.policies.get(name);
-        let since = since(spec, before, draft.now.now);
+        let before = draft.ahead.applied.policies.get(name).cloned();
+        let since = since(spec, before.as_ref(), draft.now.now);
         let set = PolicySet {
             name: name.clone(),
             spec: spec.clone(),
             since,
         };
-        let (op, reason) = match before {
+        let (op, reason) = match &before {
             None => (Op::PolicyCreate(set), Reason::New),
             Some(known) if known.spec == *spec => continue,
             Some(known) => (
@@ -109,7 +105,7 @@ fn since(
 /// Ones that are no longer in the policy. An offering stays while a VM holds it.
 pub(super) fn plan_removals(draft: &mut Draft<'_>, policy: &Policy) {
     let gone: Vec<String> = draft
-        .now
+        .ahead
         .applied
         .policies
         .keys()
@@ -120,7 +116,7 @@ pub(super) fn plan_removals(draft: &mut Draft<'_>, policy: &Policy) {
         let op = Op::PolicyDelete(Named { name: name.clone() });
         let mut wish = Wish::new(format!("policy.{name}"), op, Class::Config, Reason::Dropped);
         wish.change.before = draft
-            .now
+            .ahead
             .applied
             .policies
             .get(&name)
@@ -137,7 +133,7 @@ pub(super) fn plan_removals(draft: &mut Draft<'_>, policy: &Policy) {
         draft.add(wish);
     }
     let known = draft
-        .now
+        .ahead
         .applied
         .offerings
         .iter()
@@ -156,7 +152,7 @@ pub(super) fn plan_removals(draft: &mut Draft<'_>, policy: &Policy) {
             Reason::Dropped,
         );
         wish.change.before = draft
-            .now
+            .ahead
             .applied
             .offerings
             .get(&name)

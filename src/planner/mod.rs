@@ -65,5 +65,5 @@ pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
     config::plan_removals(&mut draft, policy);
     let upcoming = backups::plan(&mut draft, policy);
     unbuilt::tell(&mut draft, policy);
-    draft.finish(Some(policy.digest.clone()), upcoming, unprotected)
+    draft.finish(Some(policy.digest), upcoming, unprotected)
 }

@@ -13,13 +13,9 @@ use crate::planner::draft::Wish;
 
 /// An action for each open one whose run is dead; a living run's is left to it.
 pub(super) fn plan(draft: &mut Draft<'_>) {
-    let opens: Vec<Open> = draft
-        .now
-        .guests
-        .values()
-        .flat_map(|guest| guest.open.clone())
-        .collect();
-    for open in opens.into_iter().filter(|open| !open.alive) {
+    let world = draft.now;
+    let of_guests = world.guests.values().flat_map(|guest| &guest.open);
+    for open in world.open.iter().chain(of_guests).filter(|open| !open.alive) {
         let vm = open.op.vm().cloned();
         let name = vm
             .as_ref()
@@ -32,11 +28,21 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
             format!("recover.{name}/{}", open.op.verb().as_str()),
             op,
             Class::Recovery,
-            interrupted(&open),
+            interrupted(open),
         );
-        wish.gives = vm.iter().map(|vm| Key::Vm(vm.uuid.clone())).collect();
-        draft.take_up(wish, &open);
+        wish.gives = Vec::from_iter(gives(&open.op));
+        draft.take_up(wish, open);
     }
+}
+
+/// What later actions may need of it.
+fn gives(op: &Op) -> Option<Key> {
+    Some(match op {
+        Op::StorageCreate(op) => Key::Storage(op.storage.is.name.clone()),
+        Op::OfferingCreate(op) | Op::OfferingUpdate(op) => Key::Offering(op.name.clone()),
+        Op::PolicyCreate(op) | Op::PolicyUpdate(op) => Key::Policy(op.name.clone()),
+        op => Key::Vm(op.vm()?.uuid.clone()),
+    })
 }
 
 fn interrupted(open: &Open) -> Reason {

@@ -26,10 +26,10 @@ use crate::planner::draft::blocked;
 /// An action for each storage that is new to the record, or is somewhere else now.
 pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy) {
     for name in policy.storages.keys() {
-        let Some(seen) = draft.now.storages.get(name) else {
+        let Some(seen) = draft.ahead.storages.get(name).cloned() else {
             continue;
         };
-        let known = draft.now.applied.storages.get(name);
+        let known = draft.ahead.applied.storages.get(name);
         match (&seen.found, known) {
             (StorageFound::Marked(id), Some(known))
                 if *id == known.id && seen.path != known.path =>
@@ -40,14 +40,14 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy) {
                     after: Some(seen.path.to_string()),
                 };
                 let reason = Reason::Changed { fields: vec![path] };
-                add(draft, name, seen, id.clone(), true, reason);
+                add(draft, name, &seen, id.clone(), true, reason);
             }
             (StorageFound::Marked(id), None) => {
-                add(draft, name, seen, id.clone(), true, Reason::New);
+                add(draft, name, &seen, id.clone(), true, Reason::New);
             }
             (StorageFound::Unmarked { .. }, None) => {
                 let id = StorageId::new(draft.fresh_uuid(name));
-                add(draft, name, seen, id, false, Reason::New);
+                add(draft, name, &seen, id, false, Reason::New);
             }
             _ => {}
         }

@@ -235,10 +235,13 @@ async fn of_a_vm_that_is_off() {
         let busy = host.commit_offline(&two, &tower.base, &quiet.task()).await;
         assert_eq!(busy.expect_err("the VM runs").fault, Fault::Busy);
         tower.vm.stop();
+        let before = host.layers(&one).await.expect("read")[0].allocated;
         host.commit_offline(&one, &tower.base, &quiet.task())
             .await
             .expect("committed");
         tower.truth.is(&two);
+        let after = host.layers(&one).await.expect("read")[0].allocated;
+        assert_eq!(after, before, "it keeps what it holds");
         host.commit_offline(&two, &tower.base, &quiet.task())
             .await
             .expect("committed");

@@ -192,6 +192,9 @@ async fn a_new_vm_runs_beside_its_original() {
         xml.contains("s3cret") && !xml.contains("<seclabel"),
         "{xml}"
     );
+    // Its console and its agent speak to nobody else's files and sockets.
+    assert!(!xml.contains(&lab.at("agent.sock")), "{xml}");
+    assert!(!xml.contains(&lab.at("console")), "{xml}");
     new.start();
     assert_eq!(new.machine(&host).await.disks[0].live, [&*copy.path]);
     assert_eq!(vm.source("vda", &[]), lab.at("a.1"));
@@ -273,6 +276,11 @@ async fn a_vm_with_uefi_variables() {
         .nvram
         .expect("libvirt's choice");
     assert!(nvram.as_str().contains(&renewal.name), "{nvram}");
+    let xml = virsh(&["dumpxml", &new.name]);
+    assert!(
+        xml.contains(&format!("template='{}'", lab.path("VARS.fd"))),
+        "{xml}"
+    );
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod agent;
 mod commit;
+mod connection;
 mod convert;
 mod define;
 mod files;

@@ -170,13 +170,13 @@ fn what_stands_in_the_way_is_named() {
         guest.machine = Some(knib::model::machine::Machine {
             managed_save: true,
             ..machine(guest)
-        })
+        });
     };
     let transient = |guest: &mut Guest| {
         guest.machine = Some(knib::model::machine::Machine {
             persistent: false,
             ..machine(guest)
-        })
+        });
     };
     let device = |guest: &mut Guest| {
         let mut machine = machine(guest);

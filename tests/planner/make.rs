@@ -105,6 +105,7 @@ pub(crate) fn world(now: &str) -> World {
             storages: BTreeMap::from([("nas".to_owned(), applied)]),
             ..Applied::default()
         },
+        open: Vec::new(),
         primaries: BTreeMap::from([("/images".into(), space(1))]),
         findings: Vec::new(),
     }

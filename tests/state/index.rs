@@ -96,6 +96,7 @@ fn empty_world() -> World {
         guests: BTreeMap::new(),
         storages: BTreeMap::new(),
         applied: Applied::default(),
+        open: Vec::new(),
         primaries: BTreeMap::new(),
         findings: Vec::new(),
     }

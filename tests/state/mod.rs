@@ -239,7 +239,7 @@ fn backup(vm: &VmRef, id: &BackupId, parent: Option<&Backup>) -> Backup {
     let vda = target("vda");
     let edge = parent.map(|parent| Edge {
         backup: parent.id.clone(),
-        birth: parent.disks[&vda].birth.clone(),
+        birth: parent.disks[&vda].birth,
     });
     let digest = Digest::of(id.as_str().as_bytes());
     let disk = DiskFile {
@@ -247,7 +247,7 @@ fn backup(vm: &VmRef, id: &BackupId, parent: Option<&Backup>) -> Backup {
         parent: edge,
         virtual_size: Bytes(10 << 30),
         size: Bytes(u64::MAX),
-        birth: digest.clone(),
+        birth: digest,
         digest,
         delta: None,
     };

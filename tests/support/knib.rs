@@ -35,8 +35,8 @@ impl Knib {
             .env("TZ", "UTC");
         command.current_dir(&root);
         command
-            .args(["--connect", tool::URI, "--state"])
-            .arg(root.join("state.db"));
+            .env("KNIB_CONNECT", tool::URI)
+            .env("KNIB_STATE", root.join("state.db"));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

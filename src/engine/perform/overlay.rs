@@ -60,7 +60,17 @@ pub(super) async fn perform<H: Host>(
             path: at.path.clone(),
         })
         .collect();
-    let freeze = (asked && machine.agent == Agent::Connected).then_some(FREEZE);
+    let mut freeze = (asked && machine.agent == Agent::Connected).then_some(FREEZE);
+    if freeze.is_some() && matches!(engine.host.is_frozen(vm).await, Ok(true)) {
+        if quiesce == Quiesce::Required {
+            return Err(frozen_already(&machine));
+        }
+        engine.tell(
+            scene,
+            "the guest is frozen already, by somebody else, and is left so",
+        );
+        freeze = None;
+    }
     let mut thaw_owed = false;
     let mut consistency = if machine.power.is_on() {
         Consistency::Crash
@@ -209,6 +219,21 @@ async fn in_nobodys_hands<H: Host>(
             "it may run on another host: back it up there",
         )),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Whoever froze it may be at work in the guest: thawing it is not for knib.
+fn frozen_already(machine: &Machine) -> StepError {
+    StepError {
+        fault: Fault::Agent,
+        text: format!(
+            "the guest of {} is frozen already, by somebody else",
+            machine.name
+        ),
+        hint: Some(format!(
+            "if nobody is at work in it: virsh domfsthaw {}",
+            machine.name
+        )),
     }
 }
 
