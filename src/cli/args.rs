@@ -51,7 +51,7 @@ pub(super) struct Global {
     /// ./knib.d, else those of /etc/knib]
     #[arg(short, long = "file", value_name = "PATH", global = true)]
     pub(super) files: Vec<PathBuf>,
-    /// libvirt URI of this host [default: the policy's, else qemu:///system]
+    /// libvirt URI of this host [default: the policy's, else `qemu:///system`]
     #[arg(long, value_name = "URI", env = "KNIB_CONNECT", global = true)]
     pub(super) connect: Option<String>,
     /// State file [default: the policy's, else /var/lib/knib/state.db]
@@ -66,7 +66,7 @@ pub(super) struct Global {
         hide_possible_values = true
     )]
     pub(super) format: Format,
-    /// Colour; auto heeds NO_COLOR and CLICOLOR_FORCE
+    /// Colour; auto heeds `NO_COLOR` and `CLICOLOR_FORCE`
     #[arg(long, value_name = "WHEN", global = true, default_value = "auto")]
     pub(super) color: ColorWhen,
     /// Says more; twice: for finding defects

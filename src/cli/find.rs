@@ -2,6 +2,7 @@
 //! with the nearest ones, one that fits several with all of them.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -35,11 +36,11 @@ pub(super) fn vm<'a>(guests: &'a Guests, given: &str) -> Result<&'a Guest> {
     match (here, &named[..]) {
         (Some(guest), _) | (None, [guest]) => Ok(guest),
         (None, []) => {
-            let names: Vec<_> = guests
+            let known: Vec<_> = guests
                 .values()
                 .map(|guest| guest.vm.name.as_str())
                 .collect();
-            Err(unknown("VM", given, &names))
+            Err(unknown("VM", given, &known))
         }
         (None, several) => {
             let uuids = several.iter().map(|guest| guest.vm.uuid.as_str());
@@ -135,7 +136,7 @@ fn list(names: impl IntoIterator<Item = impl ToString>) -> String {
     let more = names.len().saturating_sub(NAMED);
     let mut text = names[..names.len() - more].join(", ");
     if more > 0 {
-        text += &format!(" and {more} more");
+        let _ = write!(text, " and {more} more");
     }
     text
 }

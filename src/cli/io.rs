@@ -66,14 +66,9 @@ impl Io {
         look(when, AutoStream::choice(&io::stderr()), self.err_width)
     }
 
-    /// Writes to stdout. A reader that has seen enough and left is no error.
+    /// Writes to stdout, around bars. A reader that has seen enough and left is no error.
     pub(super) fn print(&self, text: &str) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => other,
-        }
+        self.bars.suspend(|| print(text))
     }
 
     /// Writes to stderr, around bars. Where even that fails there is nobody to be told.
@@ -109,4 +104,13 @@ fn look(when: ColorWhen, found: ColorChoice, width: usize) -> Look {
         ColorWhen::Auto => found != ColorChoice::Never,
     };
     Look { width, colour }
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
 }

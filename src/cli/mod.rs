@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! args      what can be typed          verbs     one file a verb
-//! session   policy, state, host        work      carries a plan out, with progress and signals
+//! session   one command: io, policy    work      carries a plan out, with progress and signals
+//! basis     policy, state, record      
 //! find      VMs and backups by name    saved     plans in files
 //! view      values for JSON            render    values to text
 //! ```
 //! Nothing is decided here that a plan has not decided.
 
 mod args;
+mod basis;
 mod clock;
 mod exit;
 mod failure;

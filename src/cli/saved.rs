@@ -41,12 +41,16 @@ pub fn text(plan: &Plan) -> String {
         integrity: None,
         ..plan.clone()
     };
-    let plain = serde_json::to_string(&bare).expect("a plan is plain data");
+    let text = json(&bare);
     let sealed = Plan {
-        integrity: integrity(&plain),
+        integrity: integrity(&text),
         ..bare
     };
-    serde_json::to_string_pretty(&sealed).expect("a plan is plain data") + "\n"
+    json(&sealed)
+}
+
+fn json(plan: &Plan) -> String {
+    serde_json::to_string_pretty(plan).expect("a plan is plain data") + "\n"
 }
 
 /// The digest of everything but itself, whatever the order and the white space.

@@ -1,16 +1,14 @@
 //! What every command starts from: the policy it works from, where state and host are, and the world.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use camino::Utf8Path;
-use camino::Utf8PathBuf;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::cli::args::Global;
+use crate::cli::basis::Basis;
 use crate::cli::clock;
 use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
@@ -21,20 +19,14 @@ use crate::cli::render::Look;
 use crate::cli::render::lists::When;
 use crate::cli::render::text;
 use crate::cli::sources;
-use crate::cli::times;
-use crate::cli::view::Known;
 use crate::engine;
 use crate::host::Host;
 use crate::host::Local;
 use crate::model::backup::Backup;
-use crate::model::finding::Severity;
 use crate::model::plan::Plan;
 use crate::model::policy::Policy;
-use crate::model::world::Applied;
 use crate::model::world::Guest;
 use crate::model::world::World;
-use crate::planner::Options;
-use crate::policy;
 use crate::policy::Sources;
 use crate::policy::connect;
 use crate::policy::lint;
@@ -53,18 +45,6 @@ pub(super) struct Session {
     pub(super) io: Io,
     /// The instant that all of it is decided at.
     pub(super) now: Timestamp,
-}
-
-/// What a command works from.
-pub(super) struct Basis {
-    /// None: no file, and nothing was ever applied.
-    pub(super) policy: Option<Policy>,
-    /// The files it came from; none when it is the one last applied.
-    pub(super) sources: Sources,
-    /// The libvirt URI.
-    pub(super) uri: String,
-    /// The state file.
-    pub(super) state: Utf8PathBuf,
 }
 
 /// The host and what was seen of it.
@@ -172,8 +152,10 @@ impl Session {
     /// else is looked at.
     pub(super) fn basis_in_files(&self) -> Result<Basis> {
         let places = self.places()?;
-        let (sources, policy) = self.load(&places)?;
-        Ok(self.basis(Some(policy), sources))
+        match sources::load(&places) {
+            (sources, Some(policy), _) => Ok(self.basis(Some(policy), sources)),
+            (sources, None, findings) => Err(Failure::policy(findings, sources)),
+        }
     }
 
     /// The policy in files, or else the one last applied, or else none.
@@ -209,19 +191,6 @@ impl Session {
         basis
     }
 
-    #[expect(clippy::unused_self, reason = "a command loads one policy")]
-    fn load(&self, places: &[PathBuf]) -> Result<(Sources, Policy)> {
-        let (sources, mut findings) = sources::read(places);
-        let (policy, more) = policy::load(&sources);
-        findings.extend(more);
-        match policy {
-            Some(policy) if findings.iter().all(|one| one.severity < Severity::Error) => {
-                Ok((sources, policy))
-            }
-            _ => Err(Failure::policy(findings, sources)),
-        }
-    }
-
     fn basis(&self, policy: Option<Policy>, sources: Sources) -> Basis {
         let of_policy = policy.as_ref();
         let uri = self.global.connect.clone();
@@ -236,18 +205,6 @@ impl Session {
             policy,
             sources,
         }
-    }
-
-    /// What a plan is made under.
-    pub(super) fn options(&self, basis: &Basis) -> Result<Options> {
-        Ok(Options {
-            id: clock::plan_id()?,
-            uri: basis.uri.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            clock_given: false,
-            only: None,
-            vm: None,
-        })
     }
 
     /// Sees everything. Writes nothing.
@@ -266,80 +223,6 @@ impl Session {
             world.findings.push(finding);
         }
         Ok(Seen { host, world })
-    }
-
-    /// What is on record; the host is not asked.
-    pub(super) fn recall(&self, basis: &Basis) -> Result<Recalled> {
-        match State::look(&basis.state)? {
-            Some(state) => recalled(&state),
-            None => Ok(Recalled::default()),
-        }
-    }
-}
-
-/// What is on record.
-#[derive(Default)]
-pub(super) struct Recalled {
-    /// Without machines: nobody looked.
-    pub(super) guests: Guests,
-    applied: Applied,
-}
-
-impl Recalled {
-    pub(super) fn known(&self) -> Known<'_> {
-        Known {
-            guests: &self.guests,
-            applied: &self.applied,
-        }
-    }
-
-    /// VMs as lists have them.
-    pub(super) fn by_name(&self) -> Vec<&Guest> {
-        let mut guests: Vec<_> = self.guests.values().collect();
-        guests.sort_by(|a, b| a.vm.cmp(&b.vm));
-        guests
-    }
-}
-
-/// Reads what is on record, all of one instant.
-pub(super) fn recalled(state: &State) -> Result<Recalled> {
-    let read = state.read(|state| Ok((state.records()?, state.opens()?, state.applied()?)));
-    let (records, opens, applied) = read?;
-    let mut guests = Guests::new();
-    for (id, (vm, record)) in records {
-        let guest = Guest {
-            record,
-            ..Guest::new(vm)
-        };
-        guests.insert(id, guest);
-    }
-    for open in opens {
-        if let Some(vm) = open.op.vm().cloned() {
-            let guest = guests.entry(vm.uuid.clone());
-            guest.or_insert_with(|| Guest::new(vm)).open.push(open);
-        }
-    }
-    Ok(Recalled { guests, applied })
-}
-
-impl Basis {
-    /// Storages that the policy names.
-    fn storages(&self) -> BTreeMap<String, Utf8PathBuf> {
-        let storages = self.policy.iter().flat_map(|policy| &policy.storages);
-        storages
-            .map(|(name, storage)| (name.clone(), storage.path.clone()))
-            .collect()
-    }
-
-    /// The zone that times are shown in.
-    pub(super) fn zone(&self) -> TimeZone {
-        let name = self.policy.as_ref().map(|policy| policy.timezone.as_str());
-        name.map_or(TimeZone::UTC, times::zone)
-    }
-
-    /// The policy, of a basis in files.
-    pub(super) fn policy(&self) -> &Policy {
-        self.policy.as_ref().expect("a basis in files has a policy")
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::model::finding::Finding;
+use crate::model::policy::Policy;
+use crate::policy;
 use crate::policy::Sources;
 use crate::policy::source;
 use crate::policy::source::MAX_BYTES;
@@ -33,8 +35,21 @@ pub(super) fn places(named: &[PathBuf]) -> Vec<PathBuf> {
     found.unwrap_or_default()
 }
 
+/// The policy in these files with everything there is to say about it. Without one readable file that
+/// is all.
+pub(super) fn load(paths: &[PathBuf]) -> (Sources, Option<Policy>, Vec<Finding>) {
+    let (sources, mut findings) = read(paths);
+    if sources.files().is_empty() {
+        return (sources, None, findings);
+    }
+    let readable = findings.is_empty();
+    let (policy, more) = policy::load(&sources);
+    findings.extend(more);
+    (sources, policy.filter(|_| readable), findings)
+}
+
 /// Reads all of them, directories one level deep, and says what could not be read.
-pub(super) fn read(paths: &[PathBuf]) -> (Sources, Vec<Finding>) {
+fn read(paths: &[PathBuf]) -> (Sources, Vec<Finding>) {
     let mut sources = Sources::default();
     let mut findings = Vec::new();
     for path in paths {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use std::time::Instant;
 
+use crate::cli::basis::Basis;
 use crate::cli::clock;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -14,7 +15,6 @@ use crate::cli::progress::Progress;
 use crate::cli::render::plan::Detail;
 use crate::cli::render::report;
 use crate::cli::saved;
-use crate::cli::session::Basis;
 use crate::cli::session::Seen;
 use crate::cli::session::Session;
 use crate::cli::signals::Signals;

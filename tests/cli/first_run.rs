@@ -9,6 +9,7 @@ use crate::support::KIB;
 use crate::support::Live;
 use crate::support::MIB;
 use crate::support::Vm;
+use crate::support::knib::Knib;
 use crate::support::oracle;
 
 pub(super) const POLICY: &str = r#"
@@ -148,7 +149,7 @@ fn a_world_that_was_saved_gives_the_same_plan() {
         let run = live
             .knib_with(["plan", "--format", "json"])
             .env("KNIB_IDS", "the same");
-        let run = args.iter().fold(run, |run, arg| run.arg(arg));
+        let run = args.iter().fold(run, Knib::arg);
         run.run().exits(0).json()
     };
     let real = plan(&["--world-out", "world.json"]);

@@ -8,6 +8,7 @@ use knib::cli::render::lists;
 use knib::cli::render::lists::When;
 use knib::cli::view::Known;
 use knib::cli::view::backup;
+use knib::cli::view::backup::Status;
 use knib::cli::view::chain;
 use knib::cli::view::offering;
 use knib::cli::view::storage;
@@ -99,8 +100,15 @@ fn what_descends_from_damage_is_unusable() {
         .expect("it was added");
     let all = backup::of_guest(known(&world), guest);
     let status: Vec<_> = all.iter().map(|one| one.status).collect();
-    use backup::Status::*;
-    assert_eq!(status, [BackedUp, Unusable, Unusable, Failed]);
+    assert_eq!(
+        status,
+        [
+            Status::BackedUp,
+            Status::Unusable,
+            Status::Unusable,
+            Status::Failed
+        ]
+    );
     assert_eq!(all[0].needed_by, [all[1].id.clone(), all[2].id.clone()]);
     assert_eq!(all[0].frees_bytes.0, 0, "others need its files");
     assert!(all[2].current && !all[2].end_of_chain);

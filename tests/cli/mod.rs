@@ -5,7 +5,7 @@ mod first_run;
 mod help;
 mod lists;
 mod masks;
-mod plans;
+pub(crate) mod plans;
 mod reading;
 mod reports;
 mod schemas;

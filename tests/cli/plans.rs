@@ -43,6 +43,12 @@ policies:
       nightly: { cron: "30 3 * * *" }
 "#;
 
+/// Plans that have between them every verb of the planner, with the worlds they were made over.
+pub(crate) fn every_kind() -> Vec<(Plan, World)> {
+    let (_, world, plan) = first_plan();
+    vec![(plan, world), busy(), changed()]
+}
+
 /// As `knib plan` draws it in a pipe.
 pub(super) fn drawn(plan: &Plan) -> String {
     plan::human(plan, Detail::Normal, Look::PLAIN)
@@ -71,6 +77,10 @@ pub(super) fn first_plan() -> (Policy, World, Plan) {
 
 /// A night later: much is due, and not everything can be done.
 pub(super) fn busy_plan() -> Plan {
+    busy().0
+}
+
+fn busy() -> (Plan, World) {
     let policy = make::policy(TWO_POLICIES);
     let mut world = make::applied(
         &policy,
@@ -119,7 +129,7 @@ pub(super) fn busy_plan() -> Plan {
     disk.inactive = disk.source.clone();
     // web-02: its last backup was interrupted.
     interrupt(&mut world, &guests["web-02"]);
-    make::plan(&policy, &world)
+    (make::plan(&policy, &world), world)
 }
 
 fn interrupt(world: &mut World, vm: &knib::model::id::VmId) {
@@ -160,6 +170,30 @@ fn interrupt(world: &mut World, vm: &knib::model::id::VmId) {
     guest.open.push(open);
 }
 
+/// Text of the policy changed, and a part of it is gone.
+fn changed() -> (Plan, World) {
+    let policy = make::policy(TWO_POLICIES);
+    let mut world = make::applied(
+        &policy,
+        &fleet("2026-11-23T09:00:00Z"),
+        "2026-11-23T10:00:00Z",
+    );
+    for guest in world.guests.values_mut() {
+        guest.record.backups.clear();
+        guest.record.current = None;
+        make::backed_up(guest, "2026-11-23T09:00:00Z", 1);
+    }
+    let (kept, _) = TWO_POLICIES
+        .split_once("  everything:")
+        .expect("two policies");
+    let later = make::policy(
+        &kept
+            .replace("0 2 * * *", "0 4 * * *")
+            .replace("backupChainSize: 2", "backupChainSize: 9"),
+    );
+    (make::plan(&later, &world), world)
+}
+
 #[test]
 fn a_first_plan() {
     let (_, _, plan) = first_plan();
@@ -175,7 +209,7 @@ fn a_first_plan_in_colour() {
     };
     let text = plan::human(&plan, Detail::Normal, look);
     insta::assert_snapshot!(text.replace('\u{1b}', "^"));
-    let plain = plan::human(
+    let dull = plan::human(
         &plan,
         Detail::Normal,
         Look {
@@ -184,14 +218,14 @@ fn a_first_plan_in_colour() {
         },
     );
     assert_eq!(
-        anstream_free(&text),
-        plain,
+        without_escapes(&text),
+        dull,
         "colour adds nothing but colour"
     );
 }
 
 /// Without escape sequences.
-fn anstream_free(text: &str) -> String {
+fn without_escapes(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
     while let Some(at) = rest.find('\u{1b}') {
@@ -237,26 +271,7 @@ fn a_night_with_trouble_in_markdown() {
 
 #[test]
 fn a_changed_policy_and_one_that_goes() {
-    let policy = make::policy(TWO_POLICIES);
-    let mut world = make::applied(
-        &policy,
-        &fleet("2026-11-23T09:00:00Z"),
-        "2026-11-23T10:00:00Z",
-    );
-    for guest in world.guests.values_mut() {
-        guest.record.backups.clear();
-        guest.record.current = None;
-        make::backed_up(guest, "2026-11-23T09:00:00Z", 1);
-    }
-    let (kept, _) = TWO_POLICIES
-        .split_once("  everything:")
-        .expect("two policies");
-    let later = make::policy(
-        &kept
-            .replace("0 2 * * *", "0 4 * * *")
-            .replace("backupChainSize: 2", "backupChainSize: 9"),
-    );
-    insta::assert_snapshot!(drawn(&make::plan(&later, &world)));
+    insta::assert_snapshot!(drawn(&changed().0));
 }
 
 #[test]

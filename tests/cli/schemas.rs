@@ -70,5 +70,7 @@ pub(super) fn assert_all_valid(name: &str, list: &Value) {
         .as_array()
         .unwrap_or_else(|| panic!("{name}: no array: {list:#}"));
     assert!(!list.is_empty(), "{name}: an empty list shows nothing");
-    list.iter().for_each(|one| assert_valid(name, one));
+    for one in list {
+        assert_valid(name, one);
+    }
 }

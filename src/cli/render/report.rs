@@ -1,6 +1,7 @@
 //! How a run ended: what was done, and of everything else why not.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use crate::cli::render::BAD;
 use crate::cli::render::CHANGED;
@@ -62,7 +63,7 @@ pub fn human(plan: &Plan, hints: &BTreeMap<ActionId, String>, stopped: bool, loo
             drawn += &undone(first, action, hint, look);
         }
         if all.len() > NAMED {
-            drawn += &format!("               and {} more\n", all.len() - NAMED);
+            let _ = writeln!(drawn, "               and {} more", all.len() - NAMED);
         }
     }
     drawn

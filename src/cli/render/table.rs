@@ -31,7 +31,7 @@ impl Table {
     }
 
     /// One more row.
-    pub fn row(&mut self, cells: Vec<String>) {
+    pub fn row(&mut self, cells: &[String]) {
         self.rows
             .push(cells.iter().map(|cell| text::clean(cell)).collect());
     }

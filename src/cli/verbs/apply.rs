@@ -3,6 +3,7 @@
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 
+use crate::cli::basis::Basis;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
@@ -10,7 +11,6 @@ use crate::cli::render::plan as render;
 use crate::cli::render::plan::Detail;
 use crate::cli::render::text;
 use crate::cli::saved;
-use crate::cli::session::Basis;
 use crate::cli::session::Seen;
 use crate::cli::session::Session;
 use crate::cli::times;

@@ -2,13 +2,13 @@
 
 use clap::ValueEnum;
 
+use crate::cli::basis::Recalled;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 use crate::cli::find;
 use crate::cli::render::lists;
 use crate::cli::session::Session;
-use crate::cli::session::recalled;
 use crate::cli::times;
 use crate::cli::view::backup;
 use crate::cli::view::backup::BackupView;
@@ -97,7 +97,7 @@ pub(super) async fn run(session: &Session, args: Backup) -> Result<Exit> {
 fn list(session: &Session, args: &List) -> Result<Exit> {
     let json = session.global.format.is_json()?;
     let basis = session.basis_anyhow()?;
-    let recalled = session.recall(&basis)?;
+    let recalled = basis.recall()?;
     let guests = match &args.vm {
         Some(name) => vec![find::vm(&recalled.guests, name)?],
         None => recalled.by_name(),
@@ -119,7 +119,7 @@ fn is_listed(one: &BackupView) -> bool {
 fn show(session: &Session, args: &Show) -> Result<Exit> {
     let json = session.global.format.is_json()?;
     let basis = session.basis_anyhow()?;
-    let recalled = session.recall(&basis)?;
+    let recalled = basis.recall()?;
     let (guest, found) = session.choose(&recalled.guests, &args.backup, &basis)?;
     let view = backup::view(recalled.known(), guest, found);
     if json {
@@ -176,7 +176,7 @@ async fn make(session: &Session, args: Run) -> Result<Exit> {
         }),
         storage: args.storage,
     };
-    let options = session.options(&basis)?;
+    let options = basis.options()?;
     let policy = basis.policy.as_ref();
     let plan = request::backup(&asked, policy, &seen.world, &options);
     let finished = work::carry_out(session, &basis, &seen, plan, "backup run", 1).await?;
@@ -189,7 +189,7 @@ async fn make(session: &Session, args: Run) -> Result<Exit> {
 /// The backup that was made, in a line.
 fn made(finished: &Finished) -> Option<String> {
     let id = done(&finished.plan)?;
-    let recalled = recalled(finished.state.as_ref()?).ok()?;
+    let recalled = Recalled::of(finished.state.as_ref()?).ok()?;
     let (guest, found) = recalled
         .guests
         .values()

@@ -16,7 +16,7 @@ pub(in crate::cli) enum Chain {
 pub(super) fn run(session: &Session, Chain::List: &Chain) -> Result<Exit> {
     let json = session.global.format.is_json()?;
     let basis = session.basis_anyhow()?;
-    let recalled = session.recall(&basis)?;
+    let recalled = basis.recall()?;
     let known = recalled.known();
     let of_each = recalled.by_name().into_iter();
     let all: Vec<_> = of_each

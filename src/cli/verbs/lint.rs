@@ -8,7 +8,6 @@ use crate::cli::render::findings;
 use crate::cli::session::Session;
 use crate::cli::sources;
 use crate::model::finding::Severity;
-use crate::policy;
 use crate::policy::lint;
 
 /// Check the policy, without asking any host
@@ -33,11 +32,8 @@ pub(super) fn run(session: &Session, args: &Lint) -> Result<Exit> {
         return Err(find::unknown("lint", code, &known).exit(Exit::Usage));
     }
     let places = session.places()?;
-    let (sources, mut all) = sources::read(&places);
-    let readable = all.is_empty();
-    let (policy, found) = policy::load(&sources);
-    all.extend(found);
-    if let Some(policy) = policy.filter(|_| readable) {
+    let (sources, policy, mut all) = sources::load(&places);
+    if let Some(policy) = policy {
         all.extend(lint::lint(&policy, &sources, session.now));
     }
     lint::deny(&mut all, &args.deny);

@@ -36,7 +36,7 @@ pub(super) fn run(session: &Session, args: &Log) -> Result<Exit> {
         .since
         .as_ref()
         .map(|since| times::instant(since, &zone));
-    let recalled = session.recall(&basis)?;
+    let recalled = basis.recall()?;
     let vm = args
         .vm
         .as_ref()

@@ -1,5 +1,6 @@
 //! `knib man`: one page with every command.
 
+use std::fmt::Write;
 use std::io;
 
 use clap::Command;
@@ -54,13 +55,15 @@ fn commands(of: &Command, page: &mut String) -> io::Result<()> {
         man.render_options_section(&mut section)?;
         let name = command.get_bin_name().unwrap_or(command.get_name());
         let section = String::from_utf8_lossy(&section);
-        *page += &format!(".SS \"{name}\"\n");
+        let _ = writeln!(page, ".SS \"{name}\"");
         for line in section.lines() {
             // Headings of a page of its own would be as high as this page's.
-            match line.strip_prefix(".SH ") {
-                Some(_) => *page += ".PP\n",
-                None => *page += &format!("{line}\n"),
-            }
+            let line = if line.starts_with(".SH ") {
+                ".PP"
+            } else {
+                line
+            };
+            let _ = writeln!(page, "{line}");
         }
     }
     Ok(())

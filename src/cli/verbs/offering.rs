@@ -16,6 +16,7 @@ pub(in crate::cli) enum Offering {
 }
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(in crate::cli) struct List {
     /// One offering
     #[arg(value_name = "NAME")]
@@ -41,7 +42,7 @@ pub(super) fn run(session: &Session, args: &Offering) -> Result<Exit> {
     let Offering::List(args) = args;
     let json = session.global.format.is_json()?;
     let basis = session.basis_anyhow()?;
-    let recalled = session.recall(&basis)?;
+    let recalled = basis.recall()?;
     let mut all = offering::all(recalled.known());
     if let Some(name) = &args.name
         && !all.iter().any(|one| one.name == *name)

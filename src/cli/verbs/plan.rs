@@ -7,13 +7,13 @@ use camino::Utf8PathBuf;
 use clap::ValueEnum;
 
 use crate::cli::args::Format;
+use crate::cli::basis::Basis;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 use crate::cli::files;
 use crate::cli::render::plan as render;
 use crate::cli::saved;
-use crate::cli::session::Basis;
 use crate::cli::session::Session;
 use crate::cli::times;
 use crate::cli::work;
@@ -121,12 +121,12 @@ pub(super) async fn run(session: &Session, args: Plan) -> Result<Exit> {
 
 /// What the policy asks for in this world.
 pub(super) fn draw_up(
-    session: &Session,
+    _session: &Session,
     basis: &Basis,
     world: &World,
     narrow: &Narrow,
 ) -> Result<plan::Plan> {
-    let mut options = session.options(basis)?;
+    let mut options = basis.options()?;
     options.only = narrow.groups();
     options.vm.clone_from(&narrow.vm);
     let policy = basis.policy();

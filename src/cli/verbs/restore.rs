@@ -1,5 +1,7 @@
 //! `knib restore`: VMs from backups.
 
+use std::fmt::Write;
+
 use camino::Utf8PathBuf;
 use clap::ValueEnum;
 
@@ -73,7 +75,7 @@ pub(super) async fn run(session: &Session, Restore::New(args): Restore) -> Resul
             DiskFormat::Raw => Format::Raw,
         },
     };
-    let mut plan = request::new_vm(&asked, &seen.world, &session.options(&basis)?);
+    let mut plan = request::new_vm(&asked, &seen.world, &basis.options()?);
     if let Some(policy) = &basis.policy {
         plan.clock.timezone.clone_from(&policy.timezone);
     }
@@ -105,7 +107,7 @@ fn defined(op: &RestoreNew) -> String {
         op.vm.name, op.vm.uuid, op.backup, op.from.name
     );
     for (target, path) in &op.disks {
-        said += &format!("  {target}  {path}\n");
+        let _ = writeln!(said, "  {target}  {path}");
     }
     said + &format!("It is stopped: virsh start {}\n", op.vm.name)
 }

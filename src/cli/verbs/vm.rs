@@ -1,9 +1,9 @@
 //! `knib vm`: who is protected.
 
+use crate::cli::basis::Basis;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Result;
 use crate::cli::render::lists;
-use crate::cli::session::Basis;
 use crate::cli::session::Session;
 use crate::cli::view::vm;
 use crate::cli::view::vm::VmView;
@@ -37,7 +37,7 @@ pub(super) async fn run(session: &Session, args: &Vm) -> Result<Exit> {
 /// Every VM, and what a plan made now would say of it.
 pub(super) async fn views(session: &Session, basis: &Basis) -> Result<Vec<VmView>> {
     let seen = session.see(basis).await?;
-    let options = session.options(basis)?;
+    let options = basis.options()?;
     let policy = basis.policy.as_ref();
     let plan = policy.map(|policy| planner::reconcile(policy, &seen.world, &options));
     Ok(vm::all(&seen.world, plan.as_ref()))

@@ -30,6 +30,7 @@ use crate::model::world::Open;
 
 /// One point in time of a VM.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the JSON")]
 pub struct BackupView {
     /// Sorts by time.
     pub id: BackupId,
@@ -263,8 +264,8 @@ fn disks(known: Known<'_>, backup: &Backup) -> Vec<DiskView> {
             format: Format::Qcow2,
             virtual_size: file.virtual_size,
             size: file.size,
-            birth: file.birth.clone(),
-            digest: file.digest.clone(),
+            birth: file.birth,
+            digest: file.digest,
         })
         .collect()
 }

@@ -9,6 +9,7 @@ use crate::model::policy::CompressionLibrary;
 
 /// What kind of backups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the JSON")]
 pub struct OfferingView {
     /// Its name.
     pub name: String,

@@ -31,7 +31,7 @@ pub fn backups(all: &[BackupView], when: &When, look: Look) -> String {
         ("STATUS", Side::Left),
     ]);
     for one in all {
-        table.row(vec![
+        table.row(&[
             one.id.to_string(),
             one.vm.name.clone(),
             created(one, when),

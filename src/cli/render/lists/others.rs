@@ -34,7 +34,7 @@ pub fn chains(all: &[ChainView], when: &When, look: Look) -> String {
             None if one.live => "live".to_owned(),
             None => "ended".to_owned(),
         };
-        table.row(vec![
+        table.row(&[
             one.vm.name.clone(),
             one.chain.to_string(),
             one.backups.len().to_string(),
@@ -64,7 +64,7 @@ pub fn storages(all: &[StorageView], look: Look) -> String {
         ("USED", Side::Right),
     ]);
     for one in all {
-        table.row(vec![
+        table.row(&[
             one.name.clone(),
             one.path.to_string(),
             or_dash(one.file_system.as_ref()),
@@ -75,7 +75,7 @@ pub fn storages(all: &[StorageView], look: Look) -> String {
         ]);
         for vm in &one.vms {
             let blank = String::new;
-            table.row(vec![
+            table.row(&[
                 format!("  {}", vm.vm.name),
                 blank(),
                 blank(),
@@ -114,7 +114,7 @@ pub fn offerings(all: &[OfferingView], look: Look) -> String {
     ]);
     for one in all {
         let library = format!("{:?}", one.compression_library).to_lowercase();
-        table.row(vec![
+        table.row(&[
             one.name.clone(),
             if one.compress { library } else { yes(false) },
             yes(one.validate),

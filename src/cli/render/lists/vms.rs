@@ -25,7 +25,7 @@ pub fn vms(all: &[VmView], when: &When, look: Look) -> String {
         ("LAST GOOD", Side::Left),
     ]);
     for vm in all {
-        table.row(vec![
+        table.row(&[
             vm.name.clone(),
             vm.state.clone(),
             yes(vm.protected),
@@ -53,7 +53,7 @@ pub fn status(all: &[VmView], when: &When, look: Look) -> String {
         ("DELTA", Side::Right),
     ]);
     for vm in all {
-        table.row(vec![
+        table.row(&[
             vm.name.clone(),
             vm.state.clone(),
             or_dash(vm.policy.as_ref()),

@@ -1,5 +1,7 @@
 //! A plan as sections of lines, before it is known whether they are drawn for a terminal or a page.
 
+use std::fmt::Write;
+
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
@@ -12,6 +14,7 @@ use crate::model::op::Verb;
 use crate::model::plan::Action;
 use crate::model::plan::Plan;
 use crate::model::policy::VmPolicy;
+use crate::model::program::Program;
 use crate::model::reason::Reason;
 
 /// Lines that belong together.
@@ -132,7 +135,9 @@ fn line(action: &Action, plan: &Plan, zone: &TimeZone) -> Line {
     if action.is_free() {
         // A rule that selected is short and belongs to what it did.
         match reason {
-            Some(reason) if action.verb == Verb::Assign => line.what += &format!(" ({reason})"),
+            Some(reason) if action.verb == Verb::Assign => {
+                let _ = write!(line.what, " ({reason})");
+            }
             Some(reason) => line.details.insert(0, reason),
             None => {}
         }
@@ -228,14 +233,14 @@ fn backup(op: &BackupOp, chain_size: Option<i64>) -> String {
 fn room(after: &Value) -> String {
     let mut said = String::new();
     if let Some(kind) = after["file_system"].as_str() {
-        said += &format!(", {kind}");
+        let _ = write!(said, ", {kind}");
     }
     if let Some(device) = after["device"].as_u64() {
         let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-        said += &format!(" on device {major}:{minor}");
+        let _ = write!(said, " on device {major}:{minor}");
     }
     if let Some(free) = after["free"].as_u64() {
-        said += &format!(", {} free", Bytes(free));
+        let _ = write!(said, ", {} free", Bytes(free));
     }
     if after["marked_already"].as_bool() == Some(true) {
         said += ", a storage already";
@@ -304,7 +309,7 @@ fn schedules(policy: &VmPolicy) -> impl Iterator<Item = String> {
 fn steps(action: &Action) -> Vec<String> {
     let program = action.program.iter();
     program
-        .flat_map(|program| program.steps())
+        .flat_map(Program::steps)
         .map(|(stage, _, step)| format!("{}. {}", stage + 1, step.synopsis()))
         .collect()
 }

@@ -5,6 +5,8 @@ mod markdown;
 mod summary;
 pub mod words;
 
+use std::fmt::Write;
+
 use jiff::tz::TimeZone;
 
 use crate::cli::render::BAD;
@@ -47,7 +49,7 @@ pub fn human(plan: &Plan, detail: Detail, look: Look) -> String {
         drawn += &nothing(plan, look);
     }
     for section in lines::sections(plan, &zone) {
-        drawn += &format!("\n{}\n", look.paint(HEADING, section.title));
+        let _ = write!(drawn, "\n{}\n", look.paint(HEADING, section.title));
         let subjects = section
             .lines
             .iter()
@@ -155,7 +157,7 @@ fn closing(plan: &Plan, look: Look) -> String {
     }
     let mut counted = format!("{}.", summary::counts(plan));
     if let Some(bytes) = summary::bytes(plan) {
-        counted += &format!(" {bytes}");
+        let _ = write!(counted, " {bytes}");
     }
     let line = text::wrap("Plan: ", &counted, 6, look.width);
     drawn + &line.replacen("Plan:", &look.paint(HEADING, "Plan:"), 1)

@@ -1,5 +1,7 @@
 //! Reasons, blocks and descriptions in words.
 
+use std::fmt::Write;
+
 use jiff::tz::TimeZone;
 
 use crate::cli::render::text;
@@ -58,15 +60,17 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
             let due = text::minute(*due_at, zone);
             let mut said = format!("{}, due {due}", text::and(schedules));
             if *late_by_seconds >= 600 {
-                said += &format!(", {} late", text::length(*late_by_seconds));
+                let _ = write!(said, ", {} late", text::length(*late_by_seconds));
             }
             match superseded_slots {
                 0 => {}
                 1 => said += ", for an earlier slot as well",
-                n => said += &format!(", for {n} earlier slots as well"),
+                n => {
+                    let _ = write!(said, ", for {n} earlier slots as well");
+                }
             }
             if *failed_attempts > 0 {
-                said += &format!(", attempt {}", failed_attempts + 1);
+                let _ = write!(said, ", attempt {}", failed_attempts + 1);
             }
             said
         }
@@ -157,7 +161,7 @@ pub fn offering(offering: &Offering) -> String {
 pub fn policy(policy: &VmPolicy) -> String {
     let mut said = format!("offering {}", policy.offering);
     if let Some(storage) = &policy.storage {
-        said += &format!(", storage {storage}");
+        let _ = write!(said, ", storage {storage}");
     }
     if policy.paused {
         said += ", paused";
@@ -173,7 +177,7 @@ pub fn schedule(name: &str, schedule: &Schedule) -> String {
         said += ", isolated";
     }
     if let Some(storage) = &schedule.storage {
-        said += &format!(", to {storage}");
+        let _ = write!(said, ", to {storage}");
     }
     if schedule.paused {
         said += ", paused";

@@ -1,0 +1,152 @@
+//! What the crate's page says is what the code does: the lease table, one row a verb.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use knib::action;
+use knib::model::id::BackupId;
+use knib::model::lease::Lease;
+use knib::model::lease::Mode;
+use knib::model::lease::Subject;
+use knib::model::op::Named;
+use knib::model::op::Op;
+use knib::model::op::Verb;
+use knib::model::world::Record;
+use knib::planner::request;
+use knib::planner::request::NewVm;
+use schemars::schema_for;
+
+use crate::cli::plans;
+use crate::planner::make;
+
+/// Rows of the table: the verb, then a word a column.
+fn table() -> BTreeMap<String, [String; 3]> {
+    let page = include_str!("../src/lib.rs");
+    let rows = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | `"))
+        .filter_map(|row| row.split_once("` | "));
+    rows.map(|(verb, cells)| {
+        let cells: Vec<_> = cells
+            .trim_end_matches(" |")
+            .split(" | ")
+            .map(str::to_owned)
+            .collect();
+        let cells = cells.try_into().expect("three columns");
+        (verb.to_owned(), cells)
+    })
+    .collect()
+}
+
+/// Every verb, as the schema of plans has them.
+fn verbs() -> BTreeSet<String> {
+    let schema = schema_for!(Verb).to_value();
+    let names = schema["enum"].as_array().expect("verbs are names");
+    names
+        .iter()
+        .map(|name| name.as_str().expect("a name").to_owned())
+        .collect()
+}
+
+/// An action of every verb, with what is on record about its VM.
+fn actions() -> Vec<(Op, Record)> {
+    let mut all = Vec::new();
+    for (plan, world) in plans::every_kind() {
+        for action in plan.actions {
+            let guest = action.op.guest().and_then(|vm| world.guests.get(&vm.uuid));
+            let record = guest.map(|guest| guest.record.clone()).unwrap_or_default();
+            all.push((action.op, record));
+        }
+    }
+    let named = Named {
+        name: "gold".to_owned(),
+    };
+    all.push((Op::OfferingDelete(named), Record::default()));
+    let mut world = make::world("2026-11-24T09:00:00Z");
+    let mut guest = make::vm("db-01", &["vda"]);
+    for position in 1..=3 {
+        make::backed_up(
+            &mut guest,
+            &format!("2026-11-2{position}T02:00:00Z"),
+            position,
+        );
+    }
+    let asked = NewVm {
+        from: guest.vm.uuid.clone(),
+        backup: guest.record.current.clone().expect("the third"),
+        name: "copy".to_owned(),
+        dir: None,
+        format: knib::model::machine::Format::Qcow2,
+    };
+    let record = guest.record.clone();
+    make::add(&mut world, guest);
+    let restore = request::new_vm(&asked, &world, &make::options());
+    all.extend(
+        restore
+            .actions
+            .into_iter()
+            .map(|action| (action.op, record.clone())),
+    );
+    all
+}
+
+fn word(leases: &[Lease], subject: &Subject) -> &'static str {
+    let modes = leases
+        .iter()
+        .filter(|lease| lease.subject == *subject)
+        .map(|lease| lease.mode);
+    match modes.max() {
+        None => "-",
+        Some(Mode::Shared) => "shared",
+        Some(Mode::Exclusive) => "exclusive",
+    }
+}
+
+/// What the op is about, as the columns have it.
+fn found(op: &Op, record: &Record) -> [String; 3] {
+    let leases = action::leases(op, record);
+    let (backup, continued): (Option<&BackupId>, Vec<BackupId>) = match op {
+        Op::Backup(op) => {
+            let parent = op.parent.iter();
+            let above = parent.clone().flat_map(|id| record.ancestors(id));
+            (Some(&op.id), parent.cloned().chain(above).collect())
+        }
+        Op::RestoreNew(op) => (Some(&op.backup), record.ancestors(&op.backup)),
+        _ => (None, Vec::new()),
+    };
+    let of = |id: &BackupId| word(&leases, &Subject::Backup(id.clone()));
+    let vm = op
+        .vm()
+        .map(|vm| word(&leases, &Subject::Vm(vm.uuid.clone())));
+    let words: BTreeSet<_> = continued.iter().map(of).collect();
+    assert!(words.len() <= 1, "all ancestors are held alike");
+    let counted = leases.len();
+    let named = usize::from(vm.is_some_and(|word| word != "-"))
+        + usize::from(backup.is_some_and(|id| of(id) != "-"))
+        + continued.iter().filter(|id| of(id) != "-").count();
+    assert_eq!(counted, named, "{op:?} holds what no column names");
+    [vm, backup.map(of), words.first().copied()].map(|word| word.unwrap_or("-").to_owned())
+}
+
+#[test]
+fn the_lease_table_is_what_actions_hold() {
+    let table = table();
+    assert_eq!(
+        table.keys().cloned().collect::<BTreeSet<_>>(),
+        verbs(),
+        "a row a verb"
+    );
+    let mut strongest: BTreeMap<String, [String; 3]> = BTreeMap::new();
+    for (op, record) in actions() {
+        let verb = op.verb().as_str().to_owned();
+        let found = found(&op, &record);
+        let row = strongest.entry(verb).or_insert_with(|| found.clone());
+        for (cell, found) in row.iter_mut().zip(found) {
+            // A first backup continues nothing; the table says what the verb may hold.
+            if cell == "-" {
+                *cell = found;
+            }
+        }
+    }
+    assert_eq!(strongest, table);
+}
