@@ -170,3 +170,24 @@ fn a_vm_started_and_stopped_between_backups_stays_in_its_chain() {
         assert_holds(&backup.file("vdb"), truth);
     }
 }
+
+#[test]
+fn several_vms_in_one_apply_are_kept_apart() {
+    let site = Site::new();
+    let vms = ["a", "b", "c"].map(|name| two_disks(&site, name).define());
+    vms[0].start_paused();
+    let mut truths = Vec::new();
+    for (n, vm) in (0..).zip(&vms) {
+        write(vm, 3 * n);
+        truths.push(DISKS.map(|disk| vm.truth(disk)));
+    }
+    let args = ["apply", "--auto-approve", "--parallelism", "3"];
+    site.knib(args).exits(0);
+    for (vm, truths) in vms.iter().zip(&truths) {
+        let backup = site.newest(vm);
+        for (disk, truth) in DISKS.iter().zip(truths) {
+            assert_holds(&backup.file(disk), truth);
+        }
+        site.assert_one_delta_each(vm);
+    }
+}

@@ -223,3 +223,30 @@ fn a_new_disk_is_whole_in_an_incremental_backup() {
     assert_eq!(kinds, ["incremental", "incremental"]);
     assert_holds(&third.file("vda"), &vm.truth("vda"));
 }
+
+#[test]
+fn a_users_snapshot_can_be_reverted_to_after_a_backup() {
+    let site = Site::new();
+    let vm = site
+        .vm("a")
+        .disk(Disk::qcow2("vda", 4 * MIB))
+        .define();
+    vm.write("vda", 0, 0x11, MIB);
+    let then = vm.truth("vda");
+    virsh(["snapshot-create-as", &vm.name, "before"]).must();
+    for n in 0..2 {
+        vm.write("vda", n * MIB, 0x22, 512 * KIB);
+        let backup = if n == 0 {
+            site.first(&vm)
+        } else {
+            site.backup(&vm, &[])
+        };
+        assert_eq!(backup.kind(), "full");
+        assert_holds(&backup.file("vda"), &vm.truth("vda"));
+        // A delta on top would be lost by a revert.
+        site.assert_no_delta(&vm);
+    }
+    virsh(["snapshot-revert", &vm.name, "before"]).must();
+    assert_holds(&vm.disks["vda"], &then);
+    virsh(["snapshot-delete", &vm.name, "before"]).must();
+}

@@ -1,6 +1,7 @@
 //! Tests on a real libvirt with real QEMU processes. They need the daemon at `qemu:///system` and fail without it.
 
 mod agent;
+mod catalogue;
 mod chain;
 mod content;
 mod harness;
