@@ -15,7 +15,12 @@ use crate::planner::draft::Wish;
 pub(super) fn plan(draft: &mut Draft<'_>) {
     let world = draft.now;
     let of_guests = world.guests.values().flat_map(|guest| &guest.open);
-    for open in world.open.iter().chain(of_guests).filter(|open| !open.alive) {
+    for open in world
+        .open
+        .iter()
+        .chain(of_guests)
+        .filter(|open| !open.alive)
+    {
         let vm = open.op.vm().cloned();
         let name = vm
             .as_ref()
