@@ -76,7 +76,7 @@ pub(super) fn program(op: &BackupOp, guest: &Guest) -> Result<Program, Refusal> 
     for (target, plan) in &op.disks {
         let disk = machine.disk(target).ok_or_else(|| disks_changed(op))?;
         let base = vm::steady(machine, disk)?;
-        let path = overlay_path(op, disk)?;
+        let path = overlay_path(op, machine, disk)?;
         overlays.insert(target.clone(), OverlayAt { base, path });
         let (layers, parent) = match plan {
             DiskPlan::Full { .. } => (disk.layers.iter().take(1).map(image).collect(), None),
@@ -251,7 +251,11 @@ fn agent_answers(op: &BackupOp, machine: &Machine) -> Result<(), Refusal> {
 }
 
 /// Beside the disk, named after the nearest file that is no delta.
-fn overlay_path(op: &BackupOp, disk: &Disk) -> Result<camino::Utf8PathBuf, Refusal> {
+fn overlay_path(
+    op: &BackupOp,
+    machine: &Machine,
+    disk: &Disk,
+) -> Result<camino::Utf8PathBuf, Refusal> {
     let named = disk
         .layers
         .iter()
@@ -276,6 +280,17 @@ fn overlay_path(op: &BackupOp, disk: &Disk) -> Result<camino::Utf8PathBuf, Refus
                 op.vm.name, disk.target
             ),
             "give the image a shorter name",
+        ));
+    }
+    if !machine.power.is_on() && path.as_str().contains(',') {
+        // libvirt doubles the comma in the name of the file it makes, though not in the definition.
+        return Err(Refusal::new(
+            "comma_in_path",
+            format!(
+                "{}: libvirt cannot make an overlay of {} while the VM is off: {path}",
+                op.vm.name, disk.target
+            ),
+            "start the VM, or move its disk to a path without a comma",
         ));
     }
     Ok(path)

@@ -19,14 +19,18 @@ const DISKS: [&str; 2] = ["vda", "vdb"];
 
 /// Stops the guest's writes, takes its checksums and a backup, and lets it write again.
 fn backup_of_a_quiet_guest(site: &Site, vm: &Vm, guest: &Guest) -> (Backup, [String; 2]) {
-    DISKS.iter().for_each(|disk| guest.stop_writes(disk));
+    for disk in DISKS {
+        guest.stop_writes(disk);
+    }
     let sums = DISKS.map(|disk| guest.disk_sha256(disk));
     let backup = if site.path("state.db").exists() {
         site.backup(vm, &[])
     } else {
         site.first(vm)
     };
-    DISKS.iter().for_each(|disk| guest.resume_writes(disk));
+    for disk in DISKS {
+        guest.resume_writes(disk);
+    }
     (backup, sums)
 }
 
@@ -77,9 +81,10 @@ fn a_guest_in_the_middle_of_writing_gets_a_file_system_that_is_whole() {
 
     for _ in 0..2 {
         let quiesce = ["--quiesce", "required"];
-        let backup = match site.path("state.db").exists() {
-            true => site.backup(&vm, &quiesce),
-            false => site.first(&vm),
+        let backup = if site.path("state.db").exists() {
+            site.backup(&vm, &quiesce)
+        } else {
+            site.first(&vm)
         };
         oracle::assert_clean_ext4(&backup.file("vda"));
     }

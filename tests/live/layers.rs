@@ -163,7 +163,7 @@ fn a_template_below_the_disk_is_copied_and_never_written() {
     qemu_img(
         create
             .into_iter()
-            .chain([&template, disk].map(|path| path.as_path())),
+            .chain([&template, disk].map(std::path::PathBuf::as_path)),
     )
     .must();
     let before = oracle::file_sha256(&template);

@@ -104,10 +104,7 @@ fn edit(xml: &str, vm: &Vm, name: &str, place: &Path, sources: &[(&str, PathBuf)
         &format!("<name>{}</name>", vm.name),
         &format!("<name>{name}</name>"),
     );
-    text = text.replace(
-        &vm.uuid(),
-        &vm.uuid().replace(|c: char| c == 'a' || c == '1', "b"),
-    );
+    text = text.replace(&vm.uuid(), &vm.uuid().replace(['a', '1'], "b"));
     text = text.replace("type='raw'", "type='qcow2'");
     for (target, source) in sources {
         let new = place.join(format!("{target}.qcow2"));

@@ -118,7 +118,7 @@ fn a_storage_that_fills_up_in_the_copy_fails_the_backup_and_nothing_else() {
     site.set_clock(&soon.to_string());
     site.knib(["plan", "-o", &plan]).exits(0);
     let filler = small.join("filler");
-    let written = fs::write(&filler, vec![1; 16 * MIB as usize]);
+    let written = fs::write(&filler, vec![1; 16 << 20]);
     written.expect("there is room for this");
     let failed = site.knib(["apply", &plan, "--auto-approve"]).exits(5);
     let said = failed.to_string();

@@ -116,22 +116,20 @@ impl Drop for Live {
                 "--checkpoints-metadata",
             ];
             virsh(["undefine", &name].into_iter().chain(with_all));
-            forget_log(&name);
+            forget_logs(&format!("{name}.log"));
         }
+        // Of those that are gone by now.
+        forget_logs(&format!("{}-", self.run));
     }
 }
 
-/// Removes the log that libvirt keeps of a virtual machine, and its older parts.
-fn forget_log(vm: &str) {
+/// Removes the logs that libvirt keeps of virtual machines, with their older parts.
+fn forget_logs(beginning: &str) {
     let Ok(logs) = fs::read_dir("/var/log/libvirt/qemu") else {
         return;
     };
     for log in logs.flatten() {
-        if log
-            .file_name()
-            .to_string_lossy()
-            .starts_with(&format!("{vm}.log"))
-        {
+        if log.file_name().to_string_lossy().starts_with(beginning) {
             let _ = fs::remove_file(log.path());
         }
     }

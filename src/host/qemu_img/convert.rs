@@ -61,7 +61,7 @@ impl QemuImg {
     ) -> Result<()> {
         let layers = self.layers(top).await?;
         let copied = if backing.is_some() {
-            &layers[..1]
+            layers.get(..1).unwrap_or_default()
         } else {
             &layers
         };
