@@ -126,6 +126,8 @@ fn a_policy_that_lost_its_policies_is_refused() {
     live.policy(&format!("{kept}policies: {{}}\n"));
     let output = live.knib(["apply", "--auto-approve"]).exits(1);
     assert!(output.stderr.contains("--allow-empty"), "{output}");
+    let plan = live.knib(["plan"]).exits(0);
+    assert!(plan.stdout.contains("every VM would leave"), "{plan}");
     assert!(
         !oracle::deltas(&live.primary()).is_empty(),
         "nothing was merged"
