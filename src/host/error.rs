@@ -14,6 +14,8 @@ pub struct HostError {
     pub tried: String,
     /// The cause in the words of libvirt, of the program's last lines on stderr, or of the kernel.
     pub cause: String,
+    /// What a person can do about it, where that is known.
+    pub hint: Option<String>,
 }
 
 /// Of calls outside.
@@ -26,6 +28,16 @@ impl HostError {
             fault,
             tried: tried.into(),
             cause: cause.to_string(),
+            hint: None,
+        }
+    }
+
+    /// The same, with what a person can do about it.
+    #[must_use]
+    pub fn hinted(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
         }
     }
 }

@@ -4,7 +4,13 @@
 //! host of the tests exercises the very same logic. No call waits for a block job, none decides,
 //! and none knows the state file. Nouns in, nouns out: XML, flags and handles stay behind it.
 
+mod command;
 mod error;
+mod faults;
+mod files;
+mod libvirt;
+mod local;
+mod qemu_img;
 mod task;
 
 use std::time::Duration;
@@ -14,12 +20,12 @@ use camino::Utf8PathBuf;
 
 pub use crate::host::error::HostError;
 pub use crate::host::error::Result;
+pub use crate::host::local::Local;
 pub use crate::host::task::Stop;
 pub use crate::host::task::StopLevel;
 pub use crate::host::task::Task;
 use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
-use crate::model::id::HostId;
 use crate::model::id::Target;
 use crate::model::id::VmId;
 use crate::model::machine::Format;
@@ -27,19 +33,9 @@ use crate::model::machine::Job;
 use crate::model::machine::Layer;
 use crate::model::machine::Machine;
 use crate::model::machine::Note;
-
-/// Who this hypervisor is and what it can do.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Identity {
-    /// libvirt's host uuid.
-    pub id: HostId,
-    /// Its name.
-    pub hostname: String,
-    /// libvirt's version, `9.0.0`.
-    pub libvirt: String,
-    /// QEMU's version.
-    pub qemu: String,
-}
+use crate::model::step::Image;
+use crate::model::world::Identity;
+use crate::model::world::Space;
 
 /// An overlay that is to be made on top of a disk.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -48,15 +44,6 @@ pub struct NewOverlay {
     pub target: Target,
     /// The new file; nothing is there before.
     pub path: Utf8PathBuf,
-}
-
-/// A file with its format, never guessed.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Image {
-    /// Absolute.
-    pub path: Utf8PathBuf,
-    /// As definition or header say.
-    pub format: Format,
 }
 
 /// The content that frozen layers hold, written into one new qcow2 file.
@@ -116,19 +103,6 @@ pub struct Entry {
     pub size: Bytes,
 }
 
-/// Room on a file system.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Space {
-    /// Free for us.
-    pub free: Bytes,
-    /// In all.
-    pub total: Bytes,
-    /// `ext4`, `nfs`.
-    pub kind: String,
-    /// Tells file systems apart on this host.
-    pub device: u64,
-}
-
 /// What knib needs from outside.
 #[expect(
     async_fn_in_trait,
@@ -147,7 +121,8 @@ pub trait Host: 'static {
     async fn definition(&self, vm: &VmId, which: Definition) -> Result<String>;
     /// One atomic disk-only snapshot without metadata, of a VM that is on or off. Every hard disk
     /// is named: in `overlays`, or in `others`, which stay as they are. With `freeze` the guest's
-    /// file systems are frozen around it and the agent has that long to answer.
+    /// file systems are frozen around it and the agent has that long to answer. After `Agent` look
+    /// again: the guest may freeze later, and a thaw that fails comes after the overlays were made.
     async fn snapshot(
         &self,
         vm: &VmId,
@@ -188,6 +163,8 @@ pub trait Host: 'static {
     /// An image and everything below it, top first. Looks without taking a lock, so it is for
     /// deciding, never for copying.
     async fn layers(&self, image: &Image) -> Result<Vec<Layer>>;
+    /// Whether nothing was ever written into an overlay: all it shows comes from below.
+    async fn is_blank(&self, image: &Image) -> Result<bool>;
     /// `Busy` when a process has the image open for writing, here or on another host.
     async fn idle(&self, image: &Image) -> Result<()>;
     /// Writes a new file. QEMU's lock refuses a layer that is still written.

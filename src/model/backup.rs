@@ -80,7 +80,7 @@ pub struct Backup {
     /// Who made it.
     pub origin: Maker,
     /// One entry a disk, by target.
-    pub disks: BTreeMap<Target, DiskFile>,
+    pub disks: BTreeMap<Target, Box<DiskFile>>,
     /// Other files in its directory.
     pub files: Vec<String>,
     /// What was learned or decided about it later.

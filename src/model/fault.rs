@@ -19,7 +19,7 @@ pub enum Fault {
     Denied,
     /// This host cannot do it.
     Unsupported,
-    /// The guest agent did not do as asked; the VM is as before.
+    /// The guest agent did not do as asked, or not in time.
     Agent,
     /// Reading or writing failed, or a file is damaged.
     Io,

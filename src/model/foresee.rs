@@ -16,7 +16,7 @@ use crate::model::receipt::Receipt;
 use crate::model::step::Step;
 
 impl Step {
-    /// Changes a VM as the step will.
+    /// Changes a VM as the step will; one that it has changed already stays as it is.
     pub fn foresee(&self, machine: &mut Machine) {
         match self {
             Self::Note { note, .. } => machine.note.clone_from(note),
@@ -26,6 +26,9 @@ impl Step {
                     let Some(disk) = machine.disk_mut(target) else {
                         continue;
                     };
+                    if disk.head() == Some(&at.path) {
+                        continue;
+                    }
                     let source = Source::File {
                         path: at.path.clone(),
                         format: Format::Qcow2,
@@ -47,6 +50,7 @@ impl Step {
                         internal_snapshots: 0,
                         encrypted: false,
                         compression: None,
+                        data_file: false,
                     };
                     disk.layers.insert(0, overlay);
                 }
@@ -57,6 +61,8 @@ impl Step {
                 let Some(disk) = machine.disk_mut(target) else {
                     return;
                 };
+                // A job that was there is this merge, which an earlier run began.
+                disk.job = None;
                 if disk.head() == Some(&top.path) {
                     let source = Source::File {
                         path: base.path.clone(),
@@ -87,7 +93,8 @@ impl Step {
             | Self::Fetch { .. }
             | Self::Place { .. }
             | Self::Rename { .. }
-            | Self::Define { .. } => {}
+            | Self::Define { .. }
+            | Self::Undefine { .. } => {}
         }
     }
 }

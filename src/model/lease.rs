@@ -91,7 +91,7 @@ impl std::fmt::Display for Holder {
         let state = if *alive { "" } else { ", interrupted" };
         write!(
             f,
-            "{operation} by knib {command} (pid {pid}{state}) since {since}"
+            "{operation} by knib {command} (pid {pid}{state}) since {since:.0}"
         )
     }
 }

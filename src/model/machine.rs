@@ -220,6 +220,8 @@ pub struct Layer {
     pub encrypted: bool,
     /// The cluster compression that the header allows.
     pub compression: Option<String>,
+    /// The guest's bytes are in another file, that no backing link leads to.
+    pub data_file: bool,
 }
 
 /// A block job.

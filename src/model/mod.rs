@@ -3,6 +3,8 @@
 //! Nothing here does I/O, reads a clock or draws a random number, and nothing here knows libvirt,
 //! sqlite or YAML. What can be serialised is, so that a world or a plan can be saved and replayed.
 
+mod cron_field;
+
 pub mod backup;
 pub mod bytes;
 pub mod calendar;
@@ -15,7 +17,9 @@ pub mod foresee;
 pub mod id;
 pub mod layout;
 pub mod lease;
+pub mod lineage;
 pub mod machine;
+pub mod misread;
 pub mod op;
 pub mod plan;
 pub mod policy;

@@ -12,7 +12,6 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::model::backup::Link;
-use crate::model::backup::Maker;
 use crate::model::backup::OfferingCopy;
 use crate::model::backup::Slot;
 use crate::model::backup::StorageRef;
@@ -229,8 +228,6 @@ pub struct BackupOp {
     pub quiesce: Quiesce,
     /// Bounds the copy.
     pub timeout: Seconds,
-    /// Written into the backup.
-    pub maker: Maker,
 }
 
 /// Whether a disk is copied whole, and why.
@@ -342,6 +339,15 @@ impl Op {
             | Self::PolicyCreate(_)
             | Self::PolicyUpdate(_)
             | Self::PolicyDelete(_) => None,
+        }
+    }
+
+    /// The VM whose record and definition it is decided on.
+    #[must_use]
+    pub fn guest(&self) -> Option<&VmRef> {
+        match self {
+            Self::RestoreNew(op) => Some(&op.from),
+            _ => self.vm(),
         }
     }
 }

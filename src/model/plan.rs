@@ -17,6 +17,7 @@ use crate::model::id::HostId;
 use crate::model::id::PlanId;
 use crate::model::op::Op;
 use crate::model::op::Verb;
+use crate::model::policy::Policy;
 use crate::model::program::Program;
 use crate::model::reason::Block;
 use crate::model::reason::Reason;
@@ -53,6 +54,13 @@ pub struct Plan {
     pub unprotected: Vec<String>,
     /// Counts.
     pub summary: Summary,
+    /// The policy it was made from, so that a saved plan needs no files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Value>")]
+    pub resolved: Option<Box<Policy>>,
+    /// Of all of the above, so that a saved plan that was edited is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integrity: Option<Digest>,
 }
 
 /// The one clock of a plan.
@@ -222,6 +230,13 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.actions.iter().any(Action::is_free)
+    }
+
+    /// How people call an action of it.
+    #[must_use]
+    pub fn name_of<'a>(&'a self, id: &'a ActionId) -> &'a str {
+        let action = self.actions.iter().find(|action| action.id == *id);
+        action.map_or(id.as_str(), |action| &action.address)
     }
 
     /// Counts its actions.

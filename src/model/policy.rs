@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -82,7 +83,7 @@ pub struct Offering {
     /// By a job afterwards or while copying.
     pub compress_mode: CompressMode,
     /// Whether and how backups are booted.
-    pub validate: Option<Validation>,
+    pub validate: Option<Box<Validation>>,
     /// Whether a VM may run from a backup.
     pub allow_quick_restore: bool,
     /// Whether files may be taken out of backups.
@@ -92,7 +93,7 @@ pub struct Offering {
 }
 
 /// The compression of qcow2 clusters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum CompressionLibrary {
@@ -102,7 +103,7 @@ pub enum CompressionLibrary {
 }
 
 /// When compression happens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CompressMode {
     /// A job after the backup.
@@ -175,7 +176,7 @@ pub struct VmPolicy {
 }
 
 /// When a VM without one good backup gets its first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum First {
     /// At the next apply.
@@ -192,7 +193,7 @@ pub struct Select {
     pub names: Vec<String>,
     /// Uuids in lower case.
     pub uuids: Vec<String>,
-    /// Globs over the values of knib tags.
+    /// Globs over the values of knib tags; all are to match.
     pub tags: BTreeMap<String, String>,
     /// Taken out again.
     pub exclude: Option<Box<Select>>,
@@ -221,9 +222,9 @@ pub struct Schedule {
     pub paused: bool,
 }
 
-/// Whether the guest's file systems are frozen while the overlays are made.
+/// Whether the guest's file systems are frozen while the overlays are made; from weak to strong.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Quiesce {
@@ -236,7 +237,7 @@ pub enum Quiesce {
     Required,
 }
 
-/// Which backups stay: each that any rule wants.
+/// Which backups stay: each that any rule wants. Without any rule all do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {
     /// The newest.
@@ -253,6 +254,14 @@ pub struct Retention {
     pub keep_yearly: u32,
     /// All that are at most this much older than the newest good one.
     pub keep_within: Option<Seconds>,
+}
+
+impl Retention {
+    /// Whether no rule is set, so that nothing is ever let go.
+    #[must_use]
+    pub fn keeps_everything(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Settings of the whole host, under the seed's names.

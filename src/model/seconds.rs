@@ -1,6 +1,7 @@
 //! Lengths of time as a policy writes them.
 
 use std::fmt;
+use std::fmt::Write;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -29,12 +30,12 @@ impl fmt::Display for Seconds {
         let mut text = String::new();
         for (name, unit) in UNITS {
             if rest >= unit && (name != "w" || rest.is_multiple_of(unit)) {
-                text += &format!("{}{name}", rest / unit);
+                write!(text, "{}{name}", rest / unit)?;
                 rest %= unit;
             }
         }
         if rest > 0 || text.is_empty() {
-            text += &format!("{rest}s");
+            write!(text, "{rest}s")?;
         }
         f.pad(&text)
     }

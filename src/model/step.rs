@@ -12,9 +12,9 @@ use camino::Utf8PathBuf;
 use serde::Deserialize;
 use serde::Serialize;
 
-use crate::model::backup::Maker;
 use crate::model::backup::Marker;
-use crate::model::id::BackupId;
+use crate::model::digest::Digest;
+use crate::model::id::StorageId;
 use crate::model::id::Target;
 use crate::model::id::VmId;
 use crate::model::machine::Format;
@@ -58,17 +58,21 @@ pub enum Step {
         vm: VmId,
         /// The serial that this program claims.
         claim: u64,
+        /// This step makes the claim; a later one only finds it.
+        claims: bool,
         /// What it says.
         note: Option<Note>,
     },
-    /// The VM's directory on the storage is ours and has a stage for this backup.
+    /// The storage is the right one, the VM's directory on it is ours, and there is a stage.
     Stage {
-        /// The VM's directory.
-        vm_dir: Utf8PathBuf,
+        /// The storage.
+        storage: Utf8PathBuf,
+        /// What its marker says.
+        id: StorageId,
+        /// Which VM.
+        vm: VmId,
         /// The stage.
         dir: Utf8PathBuf,
-        /// Who we are.
-        maker: Maker,
     },
     /// The VM writes into new overlays, all made at one instant.
     Overlay {
@@ -145,7 +149,7 @@ pub enum Step {
         /// The backup's files, the wanted one first, then what it continues.
         chain: Vec<Utf8PathBuf>,
         /// The digests they must have, in the same order.
-        digests: Vec<crate::model::digest::Digest>,
+        digests: Vec<Digest>,
         /// The new file.
         to: Image,
     },
@@ -176,6 +180,11 @@ pub enum Step {
         /// Its UEFI variables.
         nvram: Option<Utf8PathBuf>,
     },
+    /// A VM that was newly defined is not defined.
+    Undefine {
+        /// Which VM.
+        vm: VmId,
+    },
 }
 
 /// An overlay and what it covers.
@@ -197,7 +206,8 @@ impl Step {
             | Self::Capture { vm, .. }
             | Self::Thaw { vm }
             | Self::Merge { vm, .. }
-            | Self::Define { vm, .. } => Some(vm),
+            | Self::Define { vm, .. }
+            | Self::Undefine { vm } => Some(vm),
             Self::Mark { .. }
             | Self::Stage { .. }
             | Self::Copy { .. }
@@ -255,22 +265,17 @@ impl Step {
             Self::Place { from, to } => format!("copy {from} to {to}"),
             Self::Rename { from, to } => format!("rename {} to {to}", file(from)),
             Self::Define { name, .. } => format!("define {name}"),
+            Self::Undefine { vm } => format!("undefine {vm}"),
         }
     }
 
     /// What makes it as if it had never been done, from wherever it got to. Guest writes are never
-    /// dropped: the inverse of an overlay is a merge.
+    /// dropped: the inverse of an overlay is a merge. A claim is spent rather than taken back: it is
+    /// made again, for the record will know it.
     #[must_use]
-    pub fn inverse(&self, before: Option<&BackupId>) -> Vec<Self> {
+    pub fn inverse(&self) -> Vec<Self> {
         match self {
-            Self::Note { vm, claim, .. } => vec![Self::Note {
-                vm: vm.clone(),
-                claim: *claim,
-                note: Some(Note {
-                    serial: *claim,
-                    current: before.cloned(),
-                }),
-            }],
+            Self::Note { claims: true, .. } => vec![self.clone()],
             Self::Stage { dir, .. } => vec![Self::Discard { path: dir.clone() }],
             Self::Overlay {
                 vm, claim, disks, ..
@@ -294,14 +299,16 @@ impl Step {
                 from: to.clone(),
                 to: from.clone(),
             }],
-            Self::Mark { .. }
+            Self::Define { vm, .. } => vec![Self::Undefine { vm: vm.clone() }],
+            Self::Note { claims: false, .. }
+            | Self::Mark { .. }
             | Self::Capture { .. }
             | Self::Thaw { .. }
             | Self::Seal { .. }
             | Self::Publish { .. }
             | Self::Merge { .. }
             | Self::Discard { .. }
-            | Self::Define { .. } => Vec::new(),
+            | Self::Undefine { .. } => Vec::new(),
         }
     }
 }

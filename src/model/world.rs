@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
@@ -76,6 +77,9 @@ pub struct World {
     pub state: Option<StateId>,
     /// VMs that are here or on record.
     pub guests: BTreeMap<VmId, Guest>,
+    /// What was begun about no VM and is not closed.
+    #[serde(default)]
+    pub open: Vec<Open>,
     /// Storages that the policy names or the record knows, by name.
     pub storages: BTreeMap<String, StorageSeen>,
     /// What the policy said when it was last applied.
@@ -108,8 +112,8 @@ pub struct Record {
     pub current: Option<BackupId>,
     /// The serial of knib's last change to it.
     pub serial: u64,
-    /// Every backup with files, by id.
-    pub backups: BTreeMap<BackupId, Backup>,
+    /// Every backup with files, by id; shared, for a world is copied to see ahead.
+    pub backups: BTreeMap<BackupId, Arc<Backup>>,
     /// The latest slot served, by schedule.
     pub served: BTreeMap<String, Timestamp>,
     /// Backups that did not come about, oldest first.
@@ -339,7 +343,7 @@ impl Record {
             Change::Unassigned { .. } => self.assigned = None,
             Change::Published(backup) => {
                 self.backups
-                    .insert(backup.id.clone(), backup.as_ref().clone());
+                    .insert(backup.id.clone(), Arc::new(backup.as_ref().clone()));
             }
             Change::Touched {
                 serial, current, ..
@@ -366,6 +370,7 @@ impl Record {
     pub fn last_good(&self) -> Option<&Backup> {
         self.backups
             .values()
+            .map(Arc::as_ref)
             .filter(|backup| backup.is_good())
             .max_by_key(|backup| backup.created)
     }

@@ -127,9 +127,9 @@ fn published(db: &Connection, backup: &Backup) -> Result<(), Trouble> {
             vm,
             id,
             target.as_str(),
-            disk.birth.as_str(),
+            disk.birth.to_string(),
             parent.map(|edge| edge.backup.as_str()),
-            parent.map(|edge| edge.birth.as_str()),
+            parent.map(|edge| edge.birth.to_string()),
         ])?;
     }
     Ok(())

@@ -96,6 +96,7 @@ fn empty_world() -> World {
         guests: BTreeMap::new(),
         storages: BTreeMap::new(),
         applied: Applied::default(),
+        open: Vec::new(),
         primaries: BTreeMap::new(),
         findings: Vec::new(),
     }
@@ -134,7 +135,9 @@ fn change(seed: &Seed, n: u32, world: &World) -> Change {
     let vm = vm(seed.vm);
     let name = seed.text.clone();
     let record = world.guests.get(&vm.uuid).map(|guest| &guest.record);
-    let known: Vec<&Backup> = record.map_or(Vec::new(), |record| record.backups.values().collect());
+    let known: Vec<&Backup> = record.map_or(Vec::new(), |record| {
+        record.backups.values().map(AsRef::as_ref).collect()
+    });
     let picked = known.get(seed.pick % known.len().max(1)).copied();
     match seed.kind {
         0 => Change::Storage {
@@ -331,7 +334,7 @@ fn two_vms_may_have_backups_of_one_id() {
     let state = with(&place, &published(&both));
     let records = state.records().expect("read");
     for backup in both {
-        assert_eq!(records[&backup.vm.uuid].1.backups[&backup_id(7)], backup);
+        assert_eq!(*records[&backup.vm.uuid].1.backups[&backup_id(7)], backup);
     }
 }
 

@@ -208,7 +208,6 @@ fn backup_op(vm: &VmRef, id: &BackupId) -> Op {
         others: vec![target("vdb")],
         quiesce: Quiesce::Preferred,
         timeout: Seconds(3600),
-        maker: maker(),
     }))
 }
 
@@ -240,7 +239,7 @@ fn backup(vm: &VmRef, id: &BackupId, parent: Option<&Backup>) -> Backup {
     let vda = target("vda");
     let edge = parent.map(|parent| Edge {
         backup: parent.id.clone(),
-        birth: parent.disks[&vda].birth.clone(),
+        birth: parent.disks[&vda].birth,
     });
     let digest = Digest::of(id.as_str().as_bytes());
     let disk = DiskFile {
@@ -248,7 +247,7 @@ fn backup(vm: &VmRef, id: &BackupId, parent: Option<&Backup>) -> Backup {
         parent: edge,
         virtual_size: Bytes(10 << 30),
         size: Bytes(u64::MAX),
-        birth: digest.clone(),
+        birth: digest,
         digest,
         delta: None,
     };
@@ -268,7 +267,7 @@ fn backup(vm: &VmRef, id: &BackupId, parent: Option<&Backup>) -> Backup {
         slots: vec![slot("nightly", 0)],
         storage: storage(),
         origin: maker(),
-        disks: BTreeMap::from([(vda, disk)]),
+        disks: BTreeMap::from([(vda, Box::new(disk))]),
         files: vec!["domain.xml".to_owned()],
         marks: Marks::default(),
     }

@@ -1,0 +1,318 @@
+//! How long planning takes, and how much memory, over a world of 1,000 VMs and 100,000 backups.
+//!
+//! `cargo bench --bench planning`. The world is made first; what is timed is `reconcile` alone, with
+//! a slot due for every VM. Peak memory is of the whole process, the world included.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::hint::black_box;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use jiff::SignedDuration;
+use jiff::Timestamp;
+use knib::model::backup::Backup;
+use knib::model::backup::Delta;
+use knib::model::backup::DiskFile;
+use knib::model::backup::Edge;
+use knib::model::backup::Link;
+use knib::model::backup::Maker;
+use knib::model::backup::Marks;
+use knib::model::backup::OfferingCopy;
+use knib::model::backup::StorageRef;
+use knib::model::backup::VmRef;
+use knib::model::bytes::Bytes;
+use knib::model::digest::Digest;
+use knib::model::id::BackupId;
+use knib::model::id::HostId;
+use knib::model::id::PlanId;
+use knib::model::id::StateId;
+use knib::model::id::StorageId;
+use knib::model::id::Target;
+use knib::model::id::VmId;
+use knib::model::machine::Agent;
+use knib::model::machine::Device;
+use knib::model::machine::Disk;
+use knib::model::machine::Firmware;
+use knib::model::machine::Format;
+use knib::model::machine::Layer;
+use knib::model::machine::Machine;
+use knib::model::machine::Note;
+use knib::model::machine::Power;
+use knib::model::machine::Source;
+use knib::model::policy::Offering;
+use knib::model::policy::Policy;
+use knib::model::receipt::Consistency;
+use knib::model::world;
+use knib::model::world::Applied;
+use knib::model::world::AppliedPolicy;
+use knib::model::world::AppliedStorage;
+use knib::model::world::Assigned;
+use knib::model::world::Guest;
+use knib::model::world::Identity;
+use knib::model::world::Space;
+use knib::model::world::StorageFound;
+use knib::model::world::StorageSeen;
+use knib::model::world::World;
+use knib::planner;
+use knib::planner::Options;
+
+const VMS: u32 = 1_000;
+const BACKUPS: u32 = 100;
+const CHAIN: u32 = 8;
+const ROUNDS: usize = 5;
+const STORAGE: &str = "5a7b0b5e-0000-4000-8000-000000000001";
+
+const POLICY: &str = "version: 1
+storage: { nas: { path: /nas } }
+offerings: { plain: {} }
+policies:
+  all:
+    select: { names: [\"*\"] }
+    offering: plain
+    storage: nas
+    schedules: { nightly: { cron: \"0 2 * * *\", jitter: 30m } }
+";
+
+fn main() {
+    let mut sources = knib::policy::Sources::default();
+    sources.add("knib.yaml", POLICY);
+    let (policy, findings) = knib::policy::load(&sources);
+    let policy = policy.unwrap_or_else(|| panic!("the policy has errors: {findings:?}"));
+    let before = peak();
+    let world = world(&policy);
+    let made = peak();
+    let mut times = Vec::new();
+    let mut actions = 0;
+    for round in 0..ROUNDS {
+        let options = Options {
+            id: PlanId::new(format!("round-{round}")),
+            uri: "qemu:///system".to_owned(),
+            version: "bench".to_owned(),
+            clock_given: false,
+            only: None,
+            vm: None,
+        };
+        let begun = Instant::now();
+        let plan = black_box(planner::reconcile(&policy, &world, &options));
+        times.push(begun.elapsed());
+        actions = plan.actions.len();
+    }
+    times.sort_unstable();
+    let mut out = std::io::stdout();
+    let mut say = |text: String| {
+        let _ = writeln!(out, "{text}");
+    };
+    say(format!(
+        "{VMS} VMs, {} backups, {actions} actions planned",
+        VMS * BACKUPS
+    ));
+    say(format!(
+        "planning: {} (median of {ROUNDS}, slowest {})",
+        shown(times[ROUNDS / 2]),
+        shown(times[ROUNDS - 1])
+    ));
+    say(format!(
+        "peak memory: {} in all, the world {}",
+        peak(),
+        made.less(before)
+    ));
+}
+
+fn shown(time: Duration) -> String {
+    format!("{:.3} s", time.as_secs_f64())
+}
+
+/// The most memory this process had at once.
+fn peak() -> Bytes {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    Bytes(kib.unwrap_or_default() * 1024)
+}
+
+fn world(policy: &Policy) -> World {
+    let now: Timestamp = "2026-11-23T03:00:00Z".parse().expect("an instant");
+    let space = |device| Space {
+        free: Bytes(1 << 50),
+        total: Bytes(1 << 51),
+        kind: "ext4".to_owned(),
+        device,
+    };
+    let storage = StorageSeen {
+        path: "/nas".into(),
+        known: Some(StorageId::new(STORAGE)),
+        found: StorageFound::Marked(StorageId::new(STORAGE)),
+        space: Some(space(2)),
+        vms: BTreeMap::new(),
+    };
+    let since = now - SignedDuration::from_hours(24 * 200);
+    let spec = policy.policies["all"].clone();
+    let known = AppliedPolicy {
+        spec,
+        since: BTreeMap::from([("nightly".to_owned(), since)]),
+    };
+    let offering = knib::model::world::AppliedOffering {
+        spec: policy.offerings["plain"].clone(),
+        removed: false,
+    };
+    let guests = (0..VMS)
+        .map(|n| guest(n, now, since))
+        .map(|guest| (guest.vm.uuid.clone(), guest));
+    World {
+        format: world::FORMAT,
+        now,
+        host: Identity {
+            id: HostId::new("40570000-0000-4000-8000-000000000001"),
+            hostname: "kvm1".to_owned(),
+            libvirt: "9.0.0".to_owned(),
+            qemu: "7.2.0".to_owned(),
+        },
+        state: Some(StateId::new("57a7e000-0000-4000-8000-000000000001")),
+        guests: guests.collect(),
+        storages: BTreeMap::from([("nas".to_owned(), storage)]),
+        applied: Applied {
+            storages: BTreeMap::from([(
+                "nas".to_owned(),
+                AppliedStorage {
+                    id: StorageId::new(STORAGE),
+                    path: "/nas".into(),
+                },
+            )]),
+            offerings: BTreeMap::from([("plain".to_owned(), offering)]),
+            policies: BTreeMap::from([("all".to_owned(), known)]),
+        },
+        primaries: BTreeMap::from([("/images".into(), space(1))]),
+        findings: Vec::new(),
+        open: Vec::new(),
+    }
+}
+
+fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
+    let vm = VmRef {
+        name: format!("vm-{n:04}"),
+        uuid: VmId::new(format!("{n:08x}-0000-4000-8000-000000000000")),
+    };
+    let mut guest = Guest::new(vm.clone());
+    guest.record.assigned = Some(Assigned {
+        policy: "all".to_owned(),
+        since,
+    });
+    let base = format!("/images/{}.qcow2", vm.name);
+    let mut last = None;
+    for day in (1..=BACKUPS).rev() {
+        let created = now - SignedDuration::from_hours(24 * i64::from(day));
+        let id = BackupId::allot(created, &vm.uuid, 0);
+        let number = BACKUPS - day;
+        let position = number % CHAIN + 1;
+        let parent = last.clone().filter(|_| position > 1);
+        let ends = position == CHAIN;
+        let delta = Delta {
+            path: format!("{base}.knib-{id}").into(),
+            base: base.clone().into(),
+        };
+        let digest = Digest::of(id.as_str().as_bytes());
+        let file = DiskFile {
+            name: "vda.qcow2".to_owned(),
+            parent: parent.clone().map(|backup| Edge {
+                backup,
+                birth: digest,
+            }),
+            virtual_size: Bytes(40 << 30),
+            size: Bytes(1 << 30),
+            birth: digest,
+            digest,
+            delta: (!ends).then_some(delta),
+        };
+        let backup = Backup {
+            format: 1,
+            id: id.clone(),
+            vm: vm.clone(),
+            created,
+            parent,
+            link: Some(Link {
+                chain: number / CHAIN + 1,
+                position,
+            }),
+            consistency: Consistency::Filesystem,
+            policy: Some("all".to_owned()),
+            offering: Some(OfferingCopy {
+                name: "plain".to_owned(),
+                spec: Offering::default(),
+            }),
+            slots: Vec::new(),
+            storage: StorageRef {
+                name: "nas".to_owned(),
+                id: StorageId::new(STORAGE),
+            },
+            origin: Maker {
+                host: HostId::new("40570000-0000-4000-8000-000000000001"),
+                hostname: "kvm1".to_owned(),
+                state: StateId::new("57a7e000-0000-4000-8000-000000000001"),
+                knib: "bench".to_owned(),
+            },
+            disks: [(Target::new("vda"), Box::new(file))].into(),
+            files: vec!["domain.xml".to_owned(), "domain.inactive.xml".to_owned()],
+            marks: Marks::default(),
+        };
+        guest.record.backups.insert(id.clone(), Arc::new(backup));
+        guest.record.current = (!ends).then(|| id.clone());
+        last = Some(id);
+    }
+    guest.record.serial = u64::from(BACKUPS);
+    let delta = guest
+        .record
+        .current
+        .clone()
+        .map(|id| format!("{base}.knib-{id}"));
+    let note = Note {
+        serial: guest.record.serial,
+        current: guest.record.current.clone(),
+    };
+    guest.machine = Some(machine(&vm, &base, delta.as_deref(), note));
+    guest
+}
+
+fn machine(vm: &VmRef, base: &str, delta: Option<&str>, note: Note) -> Machine {
+    let paths: Vec<&str> = delta.into_iter().chain([base]).collect();
+    let source = Source::File {
+        path: paths[0].into(),
+        format: Format::Qcow2,
+    };
+    let layer = |path: &&str| Layer {
+        path: (*path).into(),
+        format: Format::Qcow2,
+        virtual_size: Bytes(40 << 30),
+        allocated: Bytes(1 << 30),
+        internal_snapshots: 0,
+        encrypted: false,
+        compression: None,
+        data_file: false,
+    };
+    let disk = Disk {
+        target: Target::new("vda"),
+        device: Device::Disk,
+        source: Some(source.clone()),
+        inactive: Some(source),
+        readonly: false,
+        shareable: false,
+        live: paths.iter().map(|path| (*path).into()).collect(),
+        job: None,
+        layers: paths.iter().map(layer).collect(),
+    };
+    Machine {
+        id: vm.uuid.clone(),
+        name: vm.name.clone(),
+        power: Power::Running,
+        persistent: true,
+        managed_save: false,
+        snapshots: Vec::new(),
+        agent: Agent::Connected,
+        note: Some(note),
+        tags: BTreeMap::new(),
+        disks: vec![disk],
+        firmware: Firmware::default(),
+    }
+}

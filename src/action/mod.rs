@@ -1,0 +1,117 @@
+//! The verbs, one file each: what must hold still, what is done file by file, what the record learns.
+//!
+//! All of it is pure. A program is computed when an action is planned and again when it starts; only
+//! if both are equal it is carried out, so nothing is done that was not planned.
+
+mod backup;
+mod config;
+mod merge;
+mod readme;
+mod restore;
+mod seal;
+mod vm;
+
+pub use crate::action::readme::readme;
+use crate::model::backup::Backup;
+use crate::model::backup::Maker;
+use crate::model::change::Change;
+use crate::model::lease::Lease;
+use crate::model::op::Op;
+use crate::model::program::Direction;
+use crate::model::program::Program;
+use crate::model::program::Refusal;
+use crate::model::receipt::Receipt;
+use crate::model::step::Step;
+use crate::model::world::Guest;
+use crate::model::world::Record;
+
+/// What must hold still from the beginning of an action to its close.
+#[must_use]
+pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
+    match op {
+        Op::Backup(op) => backup::leases(op, record),
+        Op::Merge(op) => merge::leases(op),
+        Op::RestoreNew(op) => restore::leases(op),
+        Op::StorageCreate(_)
+        | Op::OfferingCreate(_)
+        | Op::OfferingUpdate(_)
+        | Op::OfferingDelete(_)
+        | Op::PolicyCreate(_)
+        | Op::PolicyUpdate(_)
+        | Op::PolicyDelete(_)
+        | Op::Assign(_)
+        | Op::Unassign(_)
+        | Op::Recover(_) => Vec::new(),
+    }
+}
+
+/// How an action is carried out on a guest as it is now.
+///
+/// # Errors
+/// A rule stands in the way; nothing was touched.
+pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
+    match op {
+        Op::Backup(op) => backup::program(op, vm::known(guest, &op.vm)?),
+        Op::Merge(op) => merge::program(op, vm::known(guest, &op.vm)?),
+        Op::RestoreNew(op) => restore::program(op, vm::known(guest, &op.from)?),
+        Op::StorageCreate(op) => Ok(config::storage_program(op)),
+        Op::OfferingCreate(_)
+        | Op::OfferingUpdate(_)
+        | Op::OfferingDelete(_)
+        | Op::PolicyCreate(_)
+        | Op::PolicyUpdate(_)
+        | Op::PolicyDelete(_)
+        | Op::Assign(_)
+        | Op::Unassign(_)
+        | Op::Recover(_) => Ok(Program::default()),
+    }
+}
+
+/// What the record learns when an action closes, having gone to its end or back to its beginning.
+/// `receipts` has the shape of the program's stages.
+#[must_use]
+pub fn changes(
+    op: &Op,
+    program: &Program,
+    receipts: &[Vec<Option<Receipt>>],
+    went: Direction,
+) -> Vec<Change> {
+    match (op, went) {
+        (Op::Backup(op), _) => backup::changes(op, program, receipts, went),
+        (Op::Merge(op), _) => merge::changes(op, program, went),
+        (_, Direction::Forward) => config::changes(op),
+        (_, Direction::Back) => Vec::new(),
+    }
+}
+
+/// What `backup.json` says of a backup whose copies are made.
+///
+/// # Errors
+/// A receipt that every complete stage has is missing, or a parent is not on record.
+pub fn sealed(
+    op: &Op,
+    program: &Program,
+    receipts: &[Vec<Option<Receipt>>],
+    record: &Record,
+    maker: &Maker,
+) -> Result<Backup, Refusal> {
+    match op {
+        Op::Backup(op) => seal::sealed(op, program, receipts, record, maker),
+        _ => Err(Refusal::new(
+            "no_backup",
+            "this action makes no backup",
+            "report this as a bug",
+        )),
+    }
+}
+
+/// Pairs each step with its receipt.
+fn receipted<'a>(
+    program: &'a Program,
+    receipts: &'a [Vec<Option<Receipt>>],
+) -> impl Iterator<Item = (&'a Step, &'a Receipt)> {
+    let receipt = |stage: usize, n: usize| receipts.get(stage)?.get(n)?.as_ref();
+    program
+        .steps()
+        .filter_map(move |(stage, n, step)| Some((step, receipt(stage, n)?)))
+}

@@ -1,0 +1,219 @@
+//! What every verb that touches a VM asks of it first, and how deltas are found in its disks.
+
+use crate::model::backup::VmRef;
+use crate::model::id::BackupId;
+use crate::model::layout;
+use crate::model::machine::Disk;
+use crate::model::machine::Format;
+use crate::model::machine::Machine;
+use crate::model::machine::Power;
+use crate::model::machine::Source;
+use crate::model::program::Refusal;
+use crate::model::step::Image;
+use crate::model::step::Step;
+use crate::model::world::Guest;
+use crate::model::world::Record;
+
+/// The guest, if anything is known of it.
+pub(super) fn known<'a>(guest: Option<&'a Guest>, vm: &VmRef) -> Result<&'a Guest, Refusal> {
+    guest.ok_or_else(|| gone(vm))
+}
+
+/// The VM as it is, if it may be touched at all.
+pub(super) fn touchable(guest: &Guest) -> Result<&Machine, Refusal> {
+    let machine = guest.machine.as_ref().ok_or_else(|| gone(&guest.vm))?;
+    let name = &machine.name;
+    if !machine.persistent {
+        return Err(Refusal::new(
+            "transient_vm",
+            format!("{name} is transient: nothing about it would outlive its next stop"),
+            format!("define it: virsh dumpxml {name} >vm.xml && virsh define vm.xml"),
+        ));
+    }
+    if machine.managed_save {
+        return Err(Refusal::new(
+            "managed_save",
+            format!(
+                "{name} has a managed save: its next start would resume below any delta made now"
+            ),
+            format!("virsh start {name}, or virsh managedsave-remove {name}"),
+        ));
+    }
+    match &machine.power {
+        Power::Off | Power::Running | Power::Paused { io_error: false } => Ok(machine),
+        Power::Paused { io_error: true } => Err(Refusal::new(
+            "io_error",
+            format!("{name} is paused by an I/O error, most likely a full disk"),
+            format!("make room, then virsh resume {name}; virsh domblkerror {name} names the disk"),
+        )),
+        Power::Other(state) => Err(Refusal::new(
+            "vm_state",
+            format!("{name} is neither on nor off: {state}"),
+            format!("see virsh domstate --reason {name}"),
+        )),
+    }
+}
+
+/// The file that a disk writes to, if live and persistent definition agree and no job works on it.
+pub(super) fn steady(machine: &Machine, disk: &Disk) -> Result<Image, Refusal> {
+    let (name, target) = (&machine.name, &disk.target);
+    if let Some(job) = &disk.job {
+        return Err(Refusal::new(
+            "block_job",
+            format!(
+                "{name}: a block job works on {target} ({:?}, {} of {})",
+                job.kind, job.done, job.total
+            ),
+            format!("wait for it: virsh blockjob {name} {target}"),
+        ));
+    }
+    if disk.source != disk.inactive {
+        let shown = |source: &Option<Source>| match source {
+            Some(Source::File { path, .. }) => path.to_string(),
+            Some(Source::Other(kind)) => kind.clone(),
+            None => "nothing".to_owned(),
+        };
+        return Err(Refusal::new(
+            "definitions_differ",
+            format!(
+                "{name}: {target} runs on {} but its definition says {}",
+                shown(&disk.source),
+                shown(&disk.inactive)
+            ),
+            format!(
+                "make the definition name what runs (virsh edit {name}), or restart {name} if it is the other one that is right"
+            ),
+        ));
+    }
+    match &disk.source {
+        Some(Source::File { path, format }) if matches!(format, Format::Qcow2 | Format::Raw) => {
+            readable(machine, disk)?;
+            if disk.layers.iter().any(|layer| layer.encrypted) {
+                return Err(unsupported(name, disk, "an encrypted image"));
+            }
+            if disk.layers.iter().any(|layer| layer.data_file) {
+                return Err(unsupported(
+                    name,
+                    disk,
+                    "an image with a data file of its own",
+                ));
+            }
+            Ok(Image::new(path.clone(), format.clone()))
+        }
+        Some(Source::File { path, format }) => {
+            Err(unsupported(name, disk, &format!("{format} file {path}")))
+        }
+        Some(Source::Other(kind)) => Err(unsupported(name, disk, kind)),
+        None => Err(unsupported(name, disk, "empty")),
+    }
+}
+
+/// Whether it is known what lies below a disk that is a file.
+fn readable(machine: &Machine, disk: &Disk) -> Result<(), Refusal> {
+    let (name, target) = (&machine.name, &disk.target);
+    match disk.head() {
+        Some(path) if disk.layers.is_empty() => Err(Refusal::new(
+            "unreadable_disk",
+            format!("{name}: the image of {target} could not be read: {path}"),
+            format!("qemu-img info -U --backing-chain {path}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The merges that take every delta knib left out of a disk's chain, lowest first. `claim` is the
+/// serial that the program claims.
+pub(super) fn merges(
+    machine: &Machine,
+    record: &Record,
+    disk: &Disk,
+    claim: u64,
+) -> Result<Vec<Step>, Refusal> {
+    readable(machine, disk)?;
+    let mut steps = Vec::new();
+    let mut below: Option<Image> = None;
+    let mut below_size = None;
+    for layer in disk.layers.iter().rev() {
+        let image = Image::new(layer.path.clone(), layer.format.clone());
+        let ours = layout::delta_of(&layer.path).is_some_and(|id| left(record, machine, &id));
+        match &below {
+            Some(base) if ours => {
+                if machine.power.is_on() && below_size.is_some_and(|size| layer.virtual_size < size)
+                {
+                    return Err(Refusal::new(
+                        "shrunk_disk",
+                        format!(
+                            "{}: {} was made smaller; its delta cannot be merged while the VM runs",
+                            machine.name, disk.target
+                        ),
+                        format!("stop {} once; the next apply merges it", machine.name),
+                    ));
+                }
+                steps.push(Step::Merge {
+                    vm: machine.id.clone(),
+                    claim,
+                    target: disk.target.clone(),
+                    top: image,
+                    base: base.clone(),
+                });
+                below_size = Some(layer.virtual_size);
+            }
+            _ => {
+                below = Some(image);
+                below_size = Some(layer.virtual_size);
+            }
+        }
+    }
+    Ok(steps)
+}
+
+/// Runs each disk's steps one after the other, the disks side by side.
+pub(super) fn side_by_side(disks: Vec<Vec<Step>>) -> Vec<Vec<Step>> {
+    let mut stages: Vec<Vec<Step>> = Vec::new();
+    for steps in disks {
+        for (n, step) in steps.into_iter().enumerate() {
+            if stages.len() <= n {
+                stages.push(Vec::new());
+            }
+            stages[n].push(step);
+        }
+    }
+    stages
+}
+
+/// The serial a program claims: above whatever record and domain say.
+pub(super) fn claim(machine: &Machine, record: &Record) -> u64 {
+    record
+        .serial
+        .max(machine.note.as_ref().map_or(0, |note| note.serial))
+        + 1
+}
+
+/// Whether a backup of this VM left a delta that bears its id.
+fn left(record: &Record, machine: &Machine, id: &BackupId) -> bool {
+    record.current.as_ref() == Some(id)
+        || record.backups.contains_key(id)
+        || machine
+            .note
+            .as_ref()
+            .is_some_and(|note| note.current.as_ref() == Some(id))
+}
+
+fn gone(vm: &VmRef) -> Refusal {
+    Refusal::new(
+        "vm_gone",
+        format!("{} is not defined here any more", vm.name),
+        "virsh list --all",
+    )
+}
+
+fn unsupported(name: &str, disk: &Disk, what: &str) -> Refusal {
+    Refusal::new(
+        "unsupported_disk",
+        format!("{name}: {} cannot be captured: {what}", disk.target),
+        format!(
+            "back it up by other means and exclude it: policies.<name>.disks: {{ exclude: [\"{}\"] }}",
+            disk.target
+        ),
+    )
+}

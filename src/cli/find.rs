@@ -1,0 +1,141 @@
+//! VMs and backups by the names people give them. Nothing is guessed: an unknown name is answered
+//! with the nearest ones, one that fits several with all of them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::cli::failure::Failure;
+use crate::cli::failure::Result;
+use crate::cli::times;
+use crate::model::backup::Backup;
+use crate::model::id::BackupId;
+use crate::model::id::VmId;
+use crate::model::world::Guest;
+use crate::policy::suggest;
+
+/// All that is known, by VM.
+pub(super) type Guests = BTreeMap<VmId, Guest>;
+
+/// So many candidates are named.
+const NAMED: usize = 5;
+
+/// A VM by name or uuid. Of several with one name the one that is defined here is meant.
+pub(super) fn vm<'a>(guests: &'a Guests, given: &str) -> Result<&'a Guest> {
+    let uuid = VmId::new(given.to_lowercase());
+    if let Some(guest) = guests.get(&uuid) {
+        return Ok(guest);
+    }
+    let named: Vec<_> = guests
+        .values()
+        .filter(|guest| guest.vm.name == given)
+        .collect();
+    let here = named.iter().find(|guest| guest.machine.is_some());
+    match (here, &named[..]) {
+        (Some(guest), _) | (None, [guest]) => Ok(guest),
+        (None, []) => {
+            let names: Vec<_> = guests
+                .values()
+                .map(|guest| guest.vm.name.as_str())
+                .collect();
+            Err(unknown("VM", given, &names))
+        }
+        (None, several) => {
+            let uuids = several.iter().map(|guest| guest.vm.uuid.as_str());
+            let text = format!("{given} was the name of {} VMs", several.len());
+            Err(Failure::new("ambiguous", text).hint(format!("say which: {}", list(uuids))))
+        }
+    }
+}
+
+/// A backup by id, by a unique beginning of it, as `VM@latest` or as `VM@TIME`.
+pub(super) fn backup<'a>(
+    guests: &'a Guests,
+    given: &str,
+    zone: &TimeZone,
+) -> Result<(&'a Guest, &'a Backup)> {
+    match given.rsplit_once('@') {
+        Some((name, "latest")) => newest(vm(guests, name)?, None),
+        Some((name, time)) => {
+            let guest = vm(guests, name)?;
+            newest(guest, Some(times::instant(time, zone)?))
+        }
+        None => by_beginning(guests, given),
+    }
+}
+
+/// The newest good one, at or before an instant.
+fn newest(guest: &Guest, until: Option<Timestamp>) -> Result<(&Guest, &Backup)> {
+    let record = &guest.record;
+    let good = record
+        .backups
+        .values()
+        .map(AsRef::as_ref)
+        .filter(|backup: &&Backup| backup.is_good() && record.is_usable(&backup.id));
+    let found = good
+        .filter(|backup| until.is_none_or(|until| backup.created <= until))
+        .max_by_key(|backup| (backup.created, backup.id.clone()));
+    found.map(|backup| (guest, backup)).ok_or_else(|| {
+        let name = &guest.vm.name;
+        let text = match until {
+            Some(until) => format!("{name} has no good backup of {until} or before"),
+            None => format!("{name} has no good backup"),
+        };
+        Failure::new("no_backup", text).hint(format!(
+            "knib backup list --vm {name} --all shows what there is"
+        ))
+    })
+}
+
+fn by_beginning<'a>(guests: &'a Guests, given: &str) -> Result<(&'a Guest, &'a Backup)> {
+    let all = guests
+        .values()
+        .flat_map(|guest| guest.record.backups.values().map(move |one| (guest, one)));
+    let fits: Vec<_> = all
+        .filter(|(_, backup)| backup.id.as_str().starts_with(given) && !given.is_empty())
+        .collect();
+    let exact = fits.iter().find(|(_, backup)| backup.id.as_str() == given);
+    match (exact, &fits[..]) {
+        (Some((guest, backup)), _) | (None, [(guest, backup)]) => Ok((guest, backup)),
+        (None, []) => {
+            let ids: Vec<_> = guests
+                .values()
+                .flat_map(|guest| guest.record.backups.keys().map(BackupId::as_str))
+                .collect();
+            Err(unknown("backup", given, &ids))
+        }
+        (None, several) => {
+            let ids = several
+                .iter()
+                .map(|(guest, backup)| format!("{} of {}", backup.id, guest.vm.name));
+            let text = format!("{given} is the beginning of {} backups", several.len());
+            Err(Failure::new("ambiguous", text).hint(format!("say which: {}", list(ids))))
+        }
+    }
+}
+
+/// A name that nothing has.
+pub(super) fn unknown(what: &str, given: &str, known: &[&str]) -> Failure {
+    let failure = Failure::new("unknown", format!("there is no {what} {given:?}"));
+    let nearest = suggest::nearest(given, known.iter().copied(), NAMED);
+    if nearest.is_empty() {
+        return match known {
+            [] => failure.hint(format!("no {what} is known here")),
+            few if few.len() <= NAMED => failure.hint(format!("there is {}", list(few))),
+            _ => failure,
+        };
+    }
+    failure.hint(format!("did you mean {}?", list(nearest)))
+}
+
+/// The first few, and how many more.
+fn list(names: impl IntoIterator<Item = impl ToString>) -> String {
+    let names: Vec<_> = names.into_iter().map(|name| name.to_string()).collect();
+    let more = names.len().saturating_sub(NAMED);
+    let mut text = names[..names.len() - more].join(", ");
+    if more > 0 {
+        text += &format!(" and {more} more");
+    }
+    text
+}

@@ -1,0 +1,192 @@
+//! What a run says while it works: bars on a terminal, dated lines otherwise.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use std::time::Instant;
+
+use indicatif::ProgressBar;
+use indicatif::ProgressStyle;
+use jiff::tz::TimeZone;
+
+use crate::cli::clock;
+use crate::cli::io::Io;
+use crate::cli::render::report;
+use crate::cli::render::text;
+use crate::cli::times;
+use crate::model::bytes::Bytes;
+use crate::model::event::Event;
+use crate::model::id::ActionId;
+use crate::model::id::Target;
+use crate::model::op::Group;
+use crate::model::op::Op;
+use crate::model::plan::Plan;
+
+/// The time between two lines about one long step.
+const PAUSE: Duration = Duration::from_secs(15);
+const BAR: &str =
+    "{prefix:32} [{bar:20}] {percent:>3}% of {binary_total_bytes} {binary_bytes_per_sec}";
+
+/// A long step: of an action, what, on which disk.
+type Long = (ActionId, &'static str, Option<Target>);
+
+/// Hears what happens and tells it.
+pub(super) struct Progress {
+    io: Io,
+    quiet: bool,
+    zone: TimeZone,
+    names: BTreeMap<ActionId, String>,
+    bars: RefCell<BTreeMap<Long, ProgressBar>>,
+    told: RefCell<BTreeMap<Long, Instant>>,
+}
+
+impl Progress {
+    pub(super) fn new(io: Io, quiet: bool, plan: &Plan) -> Self {
+        let mut names = BTreeMap::new();
+        for action in &plan.actions {
+            // What only changes the record takes no time, and the report says it.
+            if action.verb.group() == Group::Config {
+                continue;
+            }
+            // What is recovered goes on under the name it had.
+            let id = match &action.op {
+                Op::Recover(op) => op.action.clone(),
+                _ => action.id.clone(),
+            };
+            names.insert(id, report::name(action));
+        }
+        Self {
+            io,
+            quiet,
+            zone: times::zone(&plan.clock.timezone),
+            names,
+            bars: RefCell::default(),
+            told: RefCell::default(),
+        }
+    }
+
+    pub(super) fn hear(&self, event: &Event) {
+        tracing::debug!(?event);
+        if self.quiet {
+            return;
+        }
+        match event {
+            Event::Began { action, resumed } => {
+                let word = if *resumed { "goes on" } else { "begins" };
+                self.line(action, word);
+            }
+            Event::Progress {
+                action,
+                what,
+                target,
+                done,
+                total,
+            } => self.long((action.clone(), what, target.clone()), *done, *total),
+            Event::Said { action, text } => self.line(action, text),
+            Event::TurnedBack { action, error } => {
+                self.clear(action);
+                self.line(action, &format!("FAILED, is taken back: {error}"));
+            }
+            Event::Marked { action, .. } => self.clear(action),
+            Event::Closed { action, done } => {
+                self.clear(action);
+                self.line(action, if *done { "done" } else { "taken back" });
+            }
+            Event::Intended { .. } | Event::Performed { .. } => {}
+        }
+    }
+
+    fn line(&self, action: &ActionId, what: &str) {
+        let Some(name) = self.names.get(action) else {
+            return;
+        };
+        let at = text::second(clock::now(), &self.zone);
+        self.io
+            .tell(&format!("{at}  {name}: {}\n", text::clean(what)));
+    }
+
+    fn long(&self, long: Long, done: Bytes, total: Bytes) {
+        if self.io.can_draw() {
+            self.bar(long, done, total);
+            return;
+        }
+        let now = Instant::now();
+        // The first line comes after a pause as well: short steps need none.
+        let mut told = self.told.borrow_mut();
+        let last = told.entry(long.clone()).or_insert(now);
+        if now.duration_since(*last) < PAUSE {
+            return;
+        }
+        *last = now;
+        let (action, what, target) = long;
+        let percent = (u128::from(done.0) * 100)
+            .checked_div(u128::from(total.0))
+            .unwrap_or(0);
+        self.line(
+            &action,
+            &format!(
+                "{} {percent}%, {done} of {total}",
+                on(what, target.as_ref())
+            ),
+        );
+    }
+
+    fn bar(&self, long: Long, done: Bytes, total: Bytes) {
+        let mut bars = self.bars.borrow_mut();
+        let bar = bars
+            .entry(long)
+            .or_insert_with_key(|(action, what, target)| {
+                let name = self.names.get(action).map_or("", String::as_str);
+                let style = ProgressStyle::with_template(BAR)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar())
+                    .progress_chars("=> ");
+                let bar = self.io.bars.add(ProgressBar::new(total.0));
+                bar.set_style(style);
+                bar.set_prefix(format!("{name} {}", on(what, target.as_ref())));
+                bar
+            });
+        bar.set_length(total.0);
+        bar.set_position(done.0);
+    }
+
+    fn clear(&self, action: &ActionId) {
+        self.told.borrow_mut().retain(|(of, _, _), _| of != action);
+        self.bars.borrow_mut().retain(|(of, _, _), bar| {
+            if of == action {
+                bar.finish_and_clear();
+            }
+            of != action
+        });
+    }
+}
+
+fn on(what: &str, target: Option<&Target>) -> String {
+    match target {
+        Some(target) => format!("{what} {target}"),
+        None => what.to_owned(),
+    }
+}
+
+/// Dies at an event, as `kill -9` would make it.
+#[cfg(feature = "test-hooks")]
+pub(super) fn crash_at(event: &Event) {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering;
+
+    static HEARD: AtomicUsize = AtomicUsize::new(0);
+    // How often progress is reported differs from run to run.
+    if matches!(event, Event::Progress { .. } | Event::Said { .. }) {
+        return;
+    }
+    let Ok(at) = std::env::var("KNIB_CRASH_AT") else {
+        return;
+    };
+    let at: usize = at.parse().expect("KNIB_CRASH_AT is a number");
+    if HEARD.fetch_add(1, Ordering::Relaxed) + 1 == at {
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
+#[cfg(not(feature = "test-hooks"))]
+pub(super) fn crash_at(_: &Event) {}

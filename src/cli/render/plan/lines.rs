@@ -1,0 +1,310 @@
+//! A plan as sections of lines, before it is known whether they are drawn for a terminal or a page.
+
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use crate::cli::render::plan::words;
+use crate::cli::render::text;
+use crate::model::bytes::Bytes;
+use crate::model::op::BackupOp;
+use crate::model::op::Op;
+use crate::model::op::Verb;
+use crate::model::plan::Action;
+use crate::model::plan::Plan;
+use crate::model::policy::VmPolicy;
+use crate::model::reason::Reason;
+
+/// Lines that belong together.
+pub(super) struct Section {
+    pub(super) title: &'static str,
+    pub(super) lines: Vec<Line>,
+}
+
+/// One action.
+pub(super) struct Line {
+    pub(super) sign: Sign,
+    /// Its object: a VM, `policy databases`.
+    pub(super) subject: String,
+    /// What happens to it.
+    pub(super) what: String,
+    /// What it takes.
+    pub(super) cost: Option<String>,
+    /// Details, one a line.
+    pub(super) details: Vec<String>,
+    /// What to do when it is not done.
+    pub(super) hints: Vec<String>,
+    /// How it is carried out.
+    pub(super) steps: Vec<String>,
+}
+
+/// What kind of change, at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// Added or backed up.
+    Add,
+    Change,
+    Remove,
+    Merge,
+    Resume,
+    Blocked,
+    Waits,
+}
+
+impl Sign {
+    pub(super) fn letter(self) -> char {
+        match self {
+            Self::Add => '+',
+            Self::Change => '~',
+            Self::Remove => '-',
+            Self::Merge => '>',
+            Self::Resume => '*',
+            Self::Blocked => '!',
+            Self::Waits => '.',
+        }
+    }
+}
+
+/// The sections in the order things are done, then what is not done.
+pub(super) fn sections(plan: &Plan, zone: &TimeZone) -> Vec<Section> {
+    let titles = [
+        "Interrupted",
+        "Storages",
+        "Offerings and policies",
+        "VMs",
+        "Backups",
+        "New VMs",
+        "Waiting",
+        "Blocked",
+    ];
+    let mut sections: Vec<Section> = Vec::new();
+    for title in titles {
+        let mut lines: Vec<Line> = plan
+            .actions
+            .iter()
+            .filter(|action| section(action) == title)
+            .map(|action| line(action, plan, zone))
+            .collect();
+        // A plan goes by uuid; people look for names. What of one VM comes first stays first.
+        if title != "Offerings and policies" {
+            lines.sort_by(|a, b| a.subject.cmp(&b.subject));
+        }
+        if !lines.is_empty() {
+            sections.push(Section { title, lines });
+        }
+    }
+    sections
+}
+
+fn section(action: &Action) -> &'static str {
+    if action.is_blocked() {
+        return "Blocked";
+    }
+    if !action.is_free() {
+        return "Waiting";
+    }
+    match action.verb {
+        Verb::Recover => "Interrupted",
+        Verb::StorageCreate => "Storages",
+        Verb::OfferingCreate
+        | Verb::OfferingUpdate
+        | Verb::OfferingDelete
+        | Verb::PolicyCreate
+        | Verb::PolicyUpdate
+        | Verb::PolicyDelete => "Offerings and policies",
+        Verb::Assign | Verb::Unassign => "VMs",
+        Verb::Backup | Verb::Merge => "Backups",
+        Verb::RestoreNew => "New VMs",
+    }
+}
+
+fn line(action: &Action, plan: &Plan, zone: &TimeZone) -> Line {
+    let (subject, what) = described(action);
+    let mut line = Line {
+        sign: sign(action),
+        subject,
+        what,
+        cost: cost(action),
+        details: details(action),
+        hints: Vec::new(),
+        steps: steps(action),
+    };
+    let reason = words::reason(action, zone);
+    if action.is_free() {
+        // A rule that selected is short and belongs to what it did.
+        match reason {
+            Some(reason) if action.verb == Verb::Assign => line.what += &format!(" ({reason})"),
+            Some(reason) => line.details.insert(0, reason),
+            None => {}
+        }
+        return line;
+    }
+    line.cost = None;
+    line.details = reason.into_iter().collect();
+    for block in &action.blocked_by {
+        let (text, hint) = words::block(block, plan, zone);
+        line.details.push(text);
+        line.hints.extend(hint);
+    }
+    line
+}
+
+fn sign(action: &Action) -> Sign {
+    if action.is_blocked() {
+        return Sign::Blocked;
+    }
+    if !action.is_free() {
+        return Sign::Waits;
+    }
+    match action.verb {
+        Verb::Recover => Sign::Resume,
+        Verb::Merge => Sign::Merge,
+        Verb::OfferingUpdate | Verb::PolicyUpdate => Sign::Change,
+        Verb::OfferingDelete | Verb::PolicyDelete | Verb::Unassign => Sign::Remove,
+        Verb::Assign if !action.change.before.is_null() => Sign::Change,
+        Verb::StorageCreate if matches!(action.reason, Reason::Changed { .. }) => Sign::Change,
+        Verb::StorageCreate
+        | Verb::OfferingCreate
+        | Verb::PolicyCreate
+        | Verb::Assign
+        | Verb::Backup
+        | Verb::RestoreNew => Sign::Add,
+    }
+}
+
+fn described(action: &Action) -> (String, String) {
+    let vm = || action.vm.as_ref().map_or("?", |vm| &vm.name).to_owned();
+    match &action.op {
+        Op::StorageCreate(op) => {
+            let what = format!("{}{}", op.storage.path, room(&action.change.after));
+            (op.storage.is.name.clone(), what)
+        }
+        Op::OfferingCreate(set) => (format!("offering {}", set.name), words::offering(&set.spec)),
+        Op::PolicyCreate(set) => (format!("policy {}", set.name), words::policy(&set.spec)),
+        Op::OfferingUpdate(set) => (format!("offering {}", set.name), String::new()),
+        Op::PolicyUpdate(set) => (format!("policy {}", set.name), String::new()),
+        Op::OfferingDelete(named) => (format!("offering {}", named.name), String::new()),
+        Op::PolicyDelete(named) => (format!("policy {}", named.name), String::new()),
+        Op::Assign(op) => match action.change.before["policy"].as_str() {
+            Some(before) => (vm(), format!("{before} -> {}", op.policy)),
+            None => (vm(), format!("-> {}", op.policy)),
+        },
+        Op::Unassign(_) => {
+            let before = action.change.before["policy"].as_str().unwrap_or("policy");
+            (vm(), format!("leaves {before}; its backups stay"))
+        }
+        Op::Recover(_) => {
+            let Reason::Interrupted { verb, .. } = &action.reason else {
+                return (vm(), "an interrupted action".to_owned());
+            };
+            (vm(), verb.replace('_', " "))
+        }
+        Op::Backup(op) => {
+            let size = action.change.after["chain_size"].as_i64();
+            (vm(), backup(op, size))
+        }
+        Op::Merge(op) if op.leave => (vm(), "merge its deltas, take knib's note away".to_owned()),
+        Op::Merge(_) => (vm(), "merge its deltas".to_owned()),
+        Op::RestoreNew(op) => (vm(), format!("from {} of {}", op.backup, op.from.name)),
+    }
+}
+
+fn backup(op: &BackupOp, chain_size: Option<i64>) -> String {
+    let kind = if op.parent.is_some() {
+        "incremental"
+    } else {
+        "full"
+    };
+    let place = match (op.link, chain_size) {
+        (None, _) => "isolated".to_owned(),
+        (Some(link), Some(size)) if size > 0 => {
+            format!("{} of {size} in chain {}", link.position, link.chain)
+        }
+        (Some(link), _) => format!("{} in chain {}", link.position, link.chain),
+    };
+    format!("{kind}, {place}, to {}", op.storage.is.name)
+}
+
+/// File system, device and free bytes of a storage.
+fn room(after: &Value) -> String {
+    let mut said = String::new();
+    if let Some(kind) = after["file_system"].as_str() {
+        said += &format!(", {kind}");
+    }
+    if let Some(device) = after["device"].as_u64() {
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        said += &format!(" on device {major}:{minor}");
+    }
+    if let Some(free) = after["free"].as_u64() {
+        said += &format!(", {} free", Bytes(free));
+    }
+    if after["marked_already"].as_bool() == Some(true) {
+        said += ", a storage already";
+    }
+    said
+}
+
+fn cost(action: &Action) -> Option<String> {
+    let estimate = &action.estimate;
+    let timed = matches!(
+        action.verb,
+        Verb::Backup | Verb::Merge | Verb::RestoreNew | Verb::Recover
+    );
+    (timed && estimate.seconds > 0).then(|| {
+        let bytes = if action.verb == Verb::Merge && estimate.bytes.0 == 0 {
+            estimate.frees
+        } else {
+            estimate.bytes
+        };
+        format!("about {bytes}, {}", text::length(estimate.seconds))
+    })
+}
+
+fn details(action: &Action) -> Vec<String> {
+    let mut said = Vec::new();
+    if let Reason::Changed { fields } = &action.reason {
+        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+        said.extend(fields.iter().map(|field| {
+            format!(
+                "{}: {} -> {}",
+                field.key,
+                value(&field.before),
+                value(&field.after)
+            )
+        }));
+    }
+    match &action.op {
+        Op::PolicyCreate(set) => said.extend(schedules(&set.spec)),
+        Op::Backup(op) => {
+            let disks = op
+                .disks
+                .iter()
+                .map(|(target, plan)| (target.as_str(), plan));
+            said.extend(words::disks(disks));
+            if op.ends_chain && op.link.is_some() {
+                said.push("the chain ends with it: the new delta is merged back".to_owned());
+            }
+        }
+        Op::RestoreNew(op) => {
+            let disks = op.disks.iter();
+            said.extend(disks.map(|(target, path)| format!("{target}: {path}")));
+            said.extend(op.nvram.iter().map(|path| format!("nvram: {path}")));
+        }
+        _ => {}
+    }
+    said
+}
+
+fn schedules(policy: &VmPolicy) -> impl Iterator<Item = String> {
+    policy
+        .schedules
+        .iter()
+        .map(|(name, schedule)| words::schedule(name, schedule))
+}
+
+fn steps(action: &Action) -> Vec<String> {
+    let program = action.program.iter();
+    program
+        .flat_map(|program| program.steps())
+        .map(|(stage, _, step)| format!("{}. {}", stage + 1, step.synopsis()))
+        .collect()
+}

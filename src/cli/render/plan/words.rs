@@ -1,0 +1,220 @@
+//! Reasons, blocks and descriptions in words.
+
+use jiff::tz::TimeZone;
+
+use crate::cli::render::text;
+use crate::model::op::DiskPlan;
+use crate::model::op::Verb;
+use crate::model::op::WhyFull;
+use crate::model::plan::Action;
+use crate::model::plan::Plan;
+use crate::model::policy::CompressMode;
+use crate::model::policy::Offering;
+use crate::model::policy::Schedule;
+use crate::model::policy::VmPolicy;
+use crate::model::reason::Block;
+use crate::model::reason::Reason;
+
+/// What a verb does, as a report says it: `backup`, `add offering`.
+#[must_use]
+pub fn verb(verb: Verb) -> &'static str {
+    match verb {
+        Verb::StorageCreate => "add storage",
+        Verb::OfferingCreate => "add offering",
+        Verb::OfferingUpdate => "change offering",
+        Verb::OfferingDelete => "remove offering",
+        Verb::PolicyCreate => "add policy",
+        Verb::PolicyUpdate => "change policy",
+        Verb::PolicyDelete => "remove policy",
+        Verb::Assign => "assign",
+        Verb::Unassign => "unassign",
+        Verb::Recover => "recover",
+        Verb::Backup => "backup",
+        Verb::Merge => "merge",
+        Verb::RestoreNew => "restore",
+    }
+}
+
+/// Why an action is planned; nothing where what it does says it.
+#[must_use]
+pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
+    Some(match &action.reason {
+        Reason::New | Reason::Changed { .. } | Reason::Asked => return None,
+        Reason::Dropped => "no longer in the policy".to_owned(),
+        Reason::Selected { by, also, .. } if also.is_empty() => by.clone(),
+        Reason::Selected { by, also, .. } => {
+            format!("{by}; also {}, of lower priority", text::and(also))
+        }
+        Reason::NotSelected => "no policy selects it any more".to_owned(),
+        Reason::FirstBackup => "it has no good backup".to_owned(),
+        Reason::SlotDue {
+            schedules,
+            due_at,
+            late_by_seconds,
+            superseded_slots,
+            failed_attempts,
+            ..
+        } => {
+            let due = text::minute(*due_at, zone);
+            let mut said = format!("{}, due {due}", text::and(schedules));
+            if *late_by_seconds >= 600 {
+                said += &format!(", {} late", text::length(*late_by_seconds));
+            }
+            match superseded_slots {
+                0 => {}
+                1 => said += ", for an earlier slot as well",
+                n => said += &format!(", for {n} earlier slots as well"),
+            }
+            if *failed_attempts > 0 {
+                said += &format!(", attempt {}", failed_attempts + 1);
+            }
+            said
+        }
+        Reason::Interrupted {
+            stage,
+            stages,
+            doing,
+            error,
+            turning_back,
+            ..
+        } => match (error, turning_back) {
+            (_, true) => {
+                let why = error.as_deref().unwrap_or("it was turned back");
+                format!("it failed ({why}) and is taken back")
+            }
+            (Some(error), false) => format!(
+                "it failed at step {} of {stages} ({error}) and goes on: {}",
+                stage + 1,
+                first(doing)
+            ),
+            (None, false) => format!(
+                "it was interrupted at step {} of {stages} and goes on: {}",
+                stage + 1,
+                first(doing)
+            ),
+        },
+    })
+}
+
+/// The first of several things that are done side by side.
+fn first(doing: &str) -> String {
+    let mut all = doing.split("; ");
+    let first = all.next().unwrap_or_default();
+    match all.count() {
+        0 => first.to_owned(),
+        more => format!("{first}, and {}", text::count(more, "more step")),
+    }
+}
+
+/// Why an action is not done, and what to do about it.
+#[must_use]
+pub fn block(block: &Block, plan: &Plan, zone: &TimeZone) -> (String, Option<String>) {
+    match block {
+        Block::Blocked(refusal) => (refusal.text.clone(), refusal.hint.clone()),
+        Block::Held { until, text } => {
+            let until = text::minute(*until, zone);
+            (format!("{text} (waits until {until})"), None)
+        }
+        Block::Busy { holder } => (format!("busy: {holder}"), None),
+        Block::Waits { action } => {
+            let name = plan.name_of(action);
+            (format!("it needs {name}, which is not done"), None)
+        }
+    }
+}
+
+/// An offering in a line.
+#[must_use]
+pub fn offering(offering: &Offering) -> String {
+    let mut parts = Vec::new();
+    if offering.compress {
+        let library = format!("{:?}", offering.compression_library).to_lowercase();
+        let inline = match offering.compress_mode {
+            CompressMode::Job => "",
+            CompressMode::Inline => " while copying",
+        };
+        parts.push(format!("compress with {library}{inline}"));
+    }
+    if offering.validate.is_some() {
+        parts.push("validate".to_owned());
+    }
+    if offering.allow_quick_restore {
+        parts.push("quick restore".to_owned());
+    }
+    if offering.allow_extract_file {
+        parts.push("extract files".to_owned());
+    }
+    parts.push(match offering.backup_chain_size {
+        Some(n) if n < 1 => "chains without end".to_owned(),
+        Some(n) => format!("chains of {n}"),
+        None => "chains as the settings say".to_owned(),
+    });
+    parts.join(", ")
+}
+
+/// A policy in a line.
+#[must_use]
+pub fn policy(policy: &VmPolicy) -> String {
+    let mut said = format!("offering {}", policy.offering);
+    if let Some(storage) = &policy.storage {
+        said += &format!(", storage {storage}");
+    }
+    if policy.paused {
+        said += ", paused";
+    }
+    said
+}
+
+/// A schedule in a line.
+#[must_use]
+pub fn schedule(name: &str, schedule: &Schedule) -> String {
+    let mut said = format!("{name}: {} ({})", schedule.cron, schedule.timezone);
+    if schedule.isolated {
+        said += ", isolated";
+    }
+    if let Some(storage) = &schedule.storage {
+        said += &format!(", to {storage}");
+    }
+    if schedule.paused {
+        said += ", paused";
+    }
+    said
+}
+
+/// Which disks are copied whole although others are not, and why; or why all are.
+#[must_use]
+pub fn disks<'a>(disks: impl IntoIterator<Item = (&'a str, &'a DiskPlan)>) -> Option<String> {
+    let disks: Vec<_> = disks.into_iter().collect();
+    let full: Vec<_> = disks
+        .iter()
+        .filter_map(|(name, plan)| match plan {
+            DiskPlan::Full { because } => Some((*name, because)),
+            DiskPlan::Incremental => None,
+        })
+        .collect();
+    let (_, first) = full.first()?;
+    if full.len() == disks.len() {
+        return why_full(**first).map(str::to_owned);
+    }
+    let each = full
+        .iter()
+        .map(|(name, because)| match why_full(**because) {
+            Some(why) => format!("{name} full ({why})"),
+            None => format!("{name} full"),
+        });
+    Some(each.collect::<Vec<_>>().join(", "))
+}
+
+/// Nothing for what goes without saying.
+fn why_full(because: WhyFull) -> Option<&'static str> {
+    match because {
+        WhyFull::FirstOfChain | WhyFull::Isolated | WhyFull::Asked => None,
+        WhyFull::ChainFull => Some("the chain is full"),
+        WhyFull::OtherStorage => Some("the chain is on another storage"),
+        WhyFull::NewDisk => Some("it is not in the parent"),
+        WhyFull::DeltaGone => Some("its delta is not where it was left"),
+        WhyFull::NoteDisagrees => Some("the domain's note and the record disagree"),
+        WhyFull::ParentUnusable => Some("a backup of the chain cannot be used"),
+        WhyFull::ForeignSnapshots => Some("snapshots of others forbid leaving a delta"),
+    }
+}

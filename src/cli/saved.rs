@@ -1,0 +1,162 @@
+//! Plans in files: written whole, read with suspicion.
+
+use camino::Utf8Path;
+use jiff::SignedDuration;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::failure::Result;
+use crate::cli::files;
+use crate::model::digest::Digest;
+use crate::model::id::HostId;
+use crate::model::op::Op;
+use crate::model::plan::Action;
+use crate::model::plan::FORMAT;
+use crate::model::plan::FORMAT_VERSION;
+use crate::model::plan::Plan;
+use crate::model::policy::Policy;
+use crate::model::program::Refusal;
+use crate::model::reason::Block;
+use crate::model::reason::Reason;
+use crate::model::seconds::Seconds;
+
+/// A plan is refused when it is older: the world it was made on is long gone.
+const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// A plan from a file.
+#[derive(Debug)]
+pub struct Saved {
+    /// The plan.
+    pub plan: Plan,
+    /// It is as it was written.
+    pub whole: bool,
+}
+
+/// The plan as it is printed and saved, its integrity included.
+#[must_use]
+pub fn text(plan: &Plan) -> String {
+    let bare = Plan {
+        integrity: None,
+        ..plan.clone()
+    };
+    let plain = serde_json::to_string(&bare).expect("a plan is plain data");
+    let sealed = Plan {
+        integrity: integrity(&plain),
+        ..bare
+    };
+    serde_json::to_string_pretty(&sealed).expect("a plan is plain data") + "\n"
+}
+
+/// The digest of everything but itself, whatever the order and the white space.
+fn integrity(text: &str) -> Option<Digest> {
+    let mut value: Value = serde_json::from_str(text).ok()?;
+    value.as_object_mut()?.remove("integrity");
+    Some(Digest::of(value.to_string().as_bytes()))
+}
+
+pub(super) fn write(path: &Utf8Path, plan: &Plan) -> Result<()> {
+    files::replace(path, text(plan).as_bytes())
+}
+
+pub(super) fn read(path: &Utf8Path) -> Result<Saved> {
+    let bytes = files::read(path)?;
+    let no_plan = |why: &dyn std::fmt::Display| {
+        Failure::new("no_plan", format!("{path} is not a saved plan: {why}"))
+            .hint("knib plan -o FILE saves one")
+    };
+    let text = std::str::from_utf8(&bytes).map_err(|error| no_plan(&error))?;
+    let value: Value = serde_json::from_str(text).map_err(|error| no_plan(&error))?;
+    let format = value["format"].as_str().unwrap_or_default();
+    if format != FORMAT {
+        return Err(no_plan(&format!("its format is {format:?}")));
+    }
+    let version = value["format_version"].as_str().unwrap_or_default();
+    let major = |version: &str| version.split('.').next().map(str::to_owned);
+    if major(version) != major(FORMAT_VERSION) {
+        let made_by = value["knib_version"].as_str().unwrap_or("another knib");
+        let text = format!("{path} has plan format {version}; this knib knows {FORMAT_VERSION}");
+        return Err(refused(text, &format!("it was made by knib {made_by}")));
+    }
+    let plan: Plan = serde_json::from_value(value).map_err(|error| no_plan(&error))?;
+    let whole = plan.integrity.is_some() && plan.integrity == integrity(text);
+    Ok(Saved { plan, whole })
+}
+
+/// What can be said against applying a plan without looking at the host.
+pub(super) fn check(saved: &Saved, path: &Utf8Path, now: Timestamp) -> Result<()> {
+    let again = "nothing was changed; make a new one: knib plan -o FILE";
+    if !saved.whole {
+        return Err(refused(
+            format!("{path} was altered after it was saved"),
+            again,
+        ));
+    }
+    let clock = &saved.plan.clock;
+    if clock.given {
+        let text = format!("{path} was made for {} with --at or --world", clock.now);
+        return Err(refused(text, "such a plan is for looking only"));
+    }
+    if now.duration_since(clock.now) > KEPT {
+        let text = format!("{path} is of {}, older than seven days", clock.now);
+        return Err(refused(text, again));
+    }
+    Ok(())
+}
+
+/// A plan for one host is not applied on another.
+pub(super) fn check_host(plan: &Plan, path: &Utf8Path, host: &HostId) -> Result<()> {
+    if plan.host.uuid == *host {
+        return Ok(());
+    }
+    let text = format!("{path} is for {} ({})", plan.host.hostname, plan.host.uuid);
+    Err(refused(text, &format!("this host is {host}")))
+}
+
+pub(super) fn refused(text: impl Into<String>, hint: &str) -> Failure {
+    Failure::new("plan_refused", text.into())
+        .hint(hint)
+        .exit(Exit::Refused)
+}
+
+/// Blocks backups whose deadline passed since the plan was made.
+pub fn expire(plan: &mut Plan, now: Timestamp) {
+    let policy = plan.resolved.clone();
+    for action in &mut plan.actions {
+        if policy
+            .as_ref()
+            .is_some_and(|policy| late(action, policy, now))
+        {
+            action.blocked_by.push(Block::Blocked(Refusal::new(
+                "deadline_over",
+                "its deadline is over",
+                "make a new plan: knib plan",
+            )));
+        }
+    }
+}
+
+fn late(action: &Action, policy: &Policy, now: Timestamp) -> bool {
+    let (Op::Backup(op), Reason::SlotDue { due_at, .. }) = (&action.op, &action.reason) else {
+        return false;
+    };
+    let schedules = op
+        .policy
+        .as_ref()
+        .and_then(|name| policy.policies.get(name))
+        .map(|policy| &policy.schedules);
+    let over = |deadline: Seconds| {
+        let passed = now.duration_since(*due_at).as_secs();
+        u64::try_from(passed).is_ok_and(|passed| passed > deadline.0)
+    };
+    !op.slots.is_empty()
+        && schedules.is_some_and(|schedules| {
+            op.slots.iter().all(|slot| {
+                let deadline = schedules
+                    .get(&slot.schedule)
+                    .and_then(|schedule| schedule.deadline);
+                deadline.is_some_and(over)
+            })
+        })
+}

@@ -1,0 +1,221 @@
+//! `knib apply`: do what the plan says. The only verb that asks.
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::failure::Result;
+use crate::cli::render::plan as render;
+use crate::cli::render::plan::Detail;
+use crate::cli::render::text;
+use crate::cli::saved;
+use crate::cli::session::Basis;
+use crate::cli::session::Seen;
+use crate::cli::session::Session;
+use crate::cli::times;
+use crate::cli::verbs::plan;
+use crate::cli::verbs::plan::Narrow;
+use crate::cli::work;
+use crate::model::plan::Outcome;
+use crate::model::plan::Plan;
+use crate::model::policy::Policy;
+use crate::model::seconds::Seconds;
+use crate::model::world::Applied;
+use crate::state::State;
+
+/// Do what the plan says
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Apply {
+    /// A plan saved by `knib plan -o`; without it a new one is made
+    #[arg(value_name = "PLAN", conflicts_with_all = ["only", "vm"])]
+    plan: Option<Utf8PathBuf>,
+    /// Do not ask
+    #[arg(long)]
+    auto_approve: bool,
+    /// Take a policy without any policies for what it says: every VM leaves
+    #[arg(long)]
+    allow_empty: bool,
+    #[command(flatten)]
+    narrow: Narrow,
+    /// So many VMs at a time
+    #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u16).range(1..))]
+    parallelism: u16,
+    /// Wait so long for other runs to let go of VMs before planning
+    #[arg(long, value_name = "D", default_value = "0s", value_parser = times::length)]
+    lock_timeout: Seconds,
+}
+
+pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
+    let json = session.global.format.is_json()?;
+    if !args.auto_approve && !session.io.can_ask() {
+        return Err(
+            Failure::usage("there is no terminal to ask on, and nothing was read")
+                .hint("--auto-approve applies without asking; knib plan shows what it would do"),
+        );
+    }
+    let saved = args.plan.as_deref().map(read_saved(session)).transpose()?;
+    let basis = match &saved {
+        Some(plan) => session.basis_of(plan),
+        None => session.basis_in_files()?,
+    };
+    wait(session, &basis, &args).await?;
+    let seen = session.see(&basis).await?;
+    let is_saved = saved.is_some();
+    let plan = match (saved, &args.plan) {
+        (Some(plan), Some(path)) => {
+            saved::check_host(&plan, path, &seen.world.host.id)?;
+            not_applied(&plan, path, &basis)?;
+            plan
+        }
+        _ => plan::draw_up(session, &basis, &seen.world, &args.narrow)?,
+    };
+    refuse_empty(&basis, &seen, args.allow_empty)?;
+    show(session, json, &args, &plan)?;
+    plan::refuse_errors(&basis, &plan)?;
+    if !plan.is_empty() && !args.auto_approve && !agreed(session, &plan)? {
+        session.note("nothing was changed");
+        return Ok(Exit::Error);
+    }
+    let nothing = plan.is_empty();
+    let lanes = usize::from(args.parallelism);
+    let finished = work::carry_out(session, &basis, &seen, plan, "apply", lanes).await?;
+    keep(&basis)?;
+    if json {
+        session.print(&saved::text(&finished.plan))?;
+    } else if !nothing {
+        session.print(&format!("\n{}", finished.report(session)))?;
+    }
+    Ok(match finished.exit() {
+        // What a saved plan says and was not done is no longer so: it wants a new plan.
+        Exit::Busy if is_saved && is_stale(&finished.plan) => Exit::Refused,
+        exit => exit,
+    })
+}
+
+fn read_saved(session: &Session) -> impl Fn(&Utf8Path) -> Result<Plan> {
+    |path| {
+        let saved = saved::read(path)?;
+        saved::check(&saved, path, session.now)?;
+        let mut plan = saved.plan;
+        saved::expire(&mut plan, session.now);
+        Ok(plan)
+    }
+}
+
+fn not_applied(plan: &Plan, path: &Utf8Path, basis: &Basis) -> Result<()> {
+    let applied = match State::look(&basis.state)? {
+        Some(state) => state.plan_applied(&plan.id)?,
+        None => false,
+    };
+    if applied {
+        let text = format!("{path} was applied before");
+        return Err(saved::refused(
+            text,
+            "a plan is applied once; make a new one",
+        ));
+    }
+    Ok(())
+}
+
+/// Other runs of VMs that this one is about.
+async fn wait(session: &Session, basis: &Basis, args: &Apply) -> Result<()> {
+    if args.lock_timeout == Seconds(0) {
+        return Ok(());
+    }
+    let pattern = args.narrow.vm.as_ref();
+    let ours = |name: &str| pattern.is_none_or(|pattern| pattern.matches(name));
+    // What is still held then is passed over, as without waiting.
+    work::wait(session, basis, args.lock_timeout, |open| {
+        open.op.vm().is_none_or(|vm| ours(&vm.name))
+    })
+    .await?;
+    Ok(())
+}
+
+/// A policy that lost all its policies by accident would let every VM leave.
+fn refuse_empty(basis: &Basis, seen: &Seen, allowed: bool) -> Result<()> {
+    let empty = basis
+        .policy
+        .as_ref()
+        .is_some_and(|policy| policy.policies.is_empty());
+    let before = seen.world.applied.policies.len();
+    if !empty || before == 0 || allowed {
+        return Ok(());
+    }
+    let text = format!(
+        "the policy has no policies, and {} in force: every VM would leave",
+        if before == 1 {
+            "1 is".to_owned()
+        } else {
+            format!("{before} are")
+        }
+    );
+    Err(Failure::new("empty", text)
+        .hint("nothing was changed; --allow-empty if that is what you want"))
+}
+
+/// What will be done, where the report will be; for a question beside it when that is JSON.
+fn show(session: &Session, json: bool, args: &Apply, plan: &Plan) -> Result<()> {
+    let detail = match work::detail(session) {
+        Detail::Normal if args.auto_approve => Detail::Brief,
+        detail => detail,
+    };
+    if !json {
+        return session.print(&render::human(plan, detail, session.look()));
+    }
+    if !args.auto_approve {
+        let look = session.io.err(session.global.color);
+        session.io.tell(&render::human(plan, detail, look));
+    }
+    Ok(())
+}
+
+fn agreed(session: &Session, plan: &Plan) -> Result<bool> {
+    let free = plan
+        .actions
+        .iter()
+        .filter(|action| action.is_free())
+        .count();
+    let question = format!(
+        "\nApply {}? Only 'yes' is accepted: ",
+        text::count(free, "action")
+    );
+    let answer = session.io.ask(&question).map_err(|error| {
+        Failure::new("no_answer", format!("could not read the answer: {error}"))
+    })?;
+    Ok(answer == "yes")
+}
+
+/// Keeps the policy for commands that find no file, once all that it says is on record. Nothing is
+/// written where nothing is new.
+fn keep(basis: &Basis) -> Result<()> {
+    let Some(policy) = &basis.policy else {
+        return Ok(());
+    };
+    let Some(state) = State::look(&basis.state)? else {
+        return Ok(());
+    };
+    let kept = state.policy()?;
+    if kept.is_none_or(|kept| kept.digest != policy.digest)
+        && is_on_record(policy, &state.applied()?)
+    {
+        drop(state);
+        State::open(&basis.state)?.set_policy(policy)?;
+    }
+    Ok(())
+}
+
+fn is_on_record(policy: &Policy, applied: &Applied) -> bool {
+    let policies = applied.policies.iter().map(|(name, one)| (name, &one.spec));
+    let offerings = applied.offerings.iter().filter(|(_, one)| !one.removed);
+    let offerings = offerings.map(|(name, one)| (name, &one.spec));
+    policies.eq(&policy.policies) && offerings.eq(&policy.offerings)
+}
+
+fn is_stale(plan: &Plan) -> bool {
+    let skipped = |action: &crate::model::plan::Action| {
+        action.is_free() && action.result == Some(Outcome::Skipped)
+    };
+    plan.actions.iter().any(skipped)
+}

@@ -1,0 +1,175 @@
+//! `knib plan`: what would be done, and why. Writes nothing but the files it is told to.
+
+use std::collections::BTreeSet;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use clap::ValueEnum;
+
+use crate::cli::args::Format;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::failure::Result;
+use crate::cli::files;
+use crate::cli::render::plan as render;
+use crate::cli::saved;
+use crate::cli::session::Basis;
+use crate::cli::session::Session;
+use crate::cli::times;
+use crate::cli::work;
+use crate::model::finding::Severity;
+use crate::model::op::Group;
+use crate::model::plan;
+use crate::model::world::World;
+use crate::planner;
+use crate::policy::glob::Glob;
+use crate::policy::lint;
+
+/// Show what would be done, and why; change nothing
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Plan {
+    /// Save the plan for `knib apply PLAN`
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<Utf8PathBuf>,
+    /// Exit 2 when changes are pending, 3 when something is blocked
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// Plan for another time: 2026-11-23T02:00 in the policy's zone, or with an offset
+    #[arg(long, value_name = "T")]
+    at: Option<String>,
+    #[command(flatten)]
+    pub(super) narrow: Narrow,
+    /// Plan over a world that was saved instead of this host
+    #[arg(long, value_name = "FILE", conflicts_with = "world_out")]
+    world: Option<Utf8PathBuf>,
+    /// Save what was seen, for --world
+    #[arg(long, value_name = "FILE")]
+    world_out: Option<Utf8PathBuf>,
+}
+
+/// What a plan is narrowed to.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Narrow {
+    /// Only these groups of actions
+    #[arg(long, value_name = "GROUP", value_delimiter = ',')]
+    pub(super) only: Vec<Only>,
+    /// Only actions of VMs whose name matches
+    #[arg(long, value_name = "GLOB", value_parser = glob)]
+    pub(super) vm: Option<Glob>,
+}
+
+/// A group of actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(in crate::cli) enum Only {
+    /// Storages, offerings, policies, who has which
+    Config,
+    /// Recoveries, backups, merges
+    Backup,
+}
+
+impl Narrow {
+    pub(super) fn groups(&self) -> Option<BTreeSet<Group>> {
+        let groups = self.only.iter().map(|only| match only {
+            Only::Config => Group::Config,
+            Only::Backup => Group::Backup,
+        });
+        (!self.only.is_empty()).then(|| groups.collect())
+    }
+}
+
+fn glob(text: &str) -> std::result::Result<Glob, String> {
+    Glob::read(text).map_err(|why| why.text)
+}
+
+pub(super) async fn run(session: &Session, args: Plan) -> Result<Exit> {
+    const FORMATS: [Format; 3] = [Format::Human, Format::Json, Format::Markdown];
+    let format = session.global.format.of(&FORMATS)?;
+    let basis = session.basis_in_files()?;
+    let mut world = match &args.world {
+        Some(file) => replayed(file)?,
+        None => session.see(&basis).await?.world,
+    };
+    if let Some(at) = &args.at {
+        world.now = times::instant(at, &basis.zone())?;
+    }
+    if let Some(file) = &args.world_out {
+        let text = serde_json::to_vec(&world).expect("a world is plain data");
+        files::replace(file, &text)?;
+    }
+    let mut plan = draw_up(session, &basis, &world, &args.narrow)?;
+    // What is planned for another time, or over another world, is for looking.
+    plan.clock.given = args.at.is_some() || args.world.is_some();
+    if let Some(file) = &args.out {
+        saved::write(file, &plan)?;
+    }
+    session.print(&match format {
+        Format::Json => saved::text(&plan),
+        Format::Markdown => render::markdown(&plan),
+        _ => render::human(&plan, work::detail(session), session.look()),
+    })?;
+    refuse_errors(&basis, &plan)?;
+    Ok(Exit::most_telling(args.detailed_exitcode.then(|| {
+        if plan.summary.blocked > 0 {
+            Exit::Blocked
+        } else if plan.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Changes
+        }
+    })))
+}
+
+/// What the policy asks for in this world.
+pub(super) fn draw_up(
+    session: &Session,
+    basis: &Basis,
+    world: &World,
+    narrow: &Narrow,
+) -> Result<plan::Plan> {
+    let mut options = session.options(basis)?;
+    options.only = narrow.groups();
+    options.vm.clone_from(&narrow.vm);
+    let policy = basis.policy();
+    let mut plan = planner::reconcile(policy, world, &options);
+    if let Some(pattern) = &narrow.vm {
+        plan.unprotected.retain(|name| pattern.matches(name));
+        plan.findings.retain(|finding| {
+            let vm = finding.vm.as_ref();
+            vm.is_none_or(|name| pattern.matches(name))
+        });
+    }
+    if !plan.unprotected.is_empty() {
+        plan.findings.push(lint::unprotected(&plan.unprotected));
+    }
+    plan.resolved = Some(Box::new(policy.clone()));
+    Ok(plan)
+}
+
+/// A plan with errors is drawn, so that the whole is seen, and not carried out.
+pub(super) fn refuse_errors(basis: &Basis, plan: &plan::Plan) -> Result<()> {
+    let errors = plan.findings.iter();
+    let errors: Vec<_> = errors
+        .filter(|finding| finding.severity == Severity::Error)
+        .cloned()
+        .collect();
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::plan(errors, basis.sources.clone()))
+}
+
+fn replayed(file: &Utf8Path) -> Result<World> {
+    let no_world = |why: &dyn std::fmt::Display| {
+        Failure::new("no_world", format!("{file} is not a saved world: {why}"))
+            .hint("knib plan --world-out FILE saves one")
+    };
+    let world: World =
+        serde_json::from_slice(&files::read(file)?).map_err(|error| no_world(&error))?;
+    if world.format > crate::model::world::FORMAT {
+        return Err(no_world(&format!(
+            "form {} is newer than this knib",
+            world.format
+        )));
+    }
+    Ok(world)
+}

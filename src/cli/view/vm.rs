@@ -1,0 +1,176 @@
+//! A VM and how well it is protected.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::cli::view::Known;
+use crate::cli::view::current;
+use crate::model::backup::Backup;
+use crate::model::bytes::Bytes;
+use crate::model::id::BackupId;
+use crate::model::id::VmId;
+use crate::model::layout;
+use crate::model::machine::Power;
+use crate::model::plan::Plan;
+use crate::model::reason::Block;
+use crate::model::world::Guest;
+use crate::model::world::World;
+
+/// A VM.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct VmView {
+    /// libvirt's name.
+    pub name: String,
+    /// libvirt's uuid.
+    pub uuid: VmId,
+    /// `running`, `off`, `paused`, `gone`, or libvirt's own word.
+    pub state: String,
+    /// The policy in force.
+    pub policy: Option<String>,
+    /// The offering in force.
+    pub offering: Option<String>,
+    /// A policy has it.
+    pub protected: bool,
+    /// Its newest good backup.
+    pub last_good: Option<LastGood>,
+    /// When its next backup will be due.
+    pub next_due: Option<Timestamp>,
+    /// The live chain.
+    pub chain: Option<u32>,
+    /// The place of the newest backup in it.
+    pub position: Option<u32>,
+    /// How many it may have; null: no limit, or the setting.
+    pub chain_size: Option<i64>,
+    /// What its deltas take on primary.
+    pub delta_bytes: Bytes,
+    /// What is going on.
+    pub jobs: Vec<String>,
+    /// What stands in the way of its backups.
+    pub problems: Vec<String>,
+}
+
+/// The newest good backup of a VM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LastGood {
+    /// Which.
+    pub id: BackupId,
+    /// The instant it shows.
+    pub created: Timestamp,
+}
+
+/// VMs that are here or have backups, by name. `plan` is what would be done now.
+#[must_use]
+pub fn all(world: &World, plan: Option<&Plan>) -> Vec<VmView> {
+    let known = Known {
+        guests: &world.guests,
+        applied: &world.applied,
+    };
+    let guests = world.guests.values();
+    let here = guests.filter(|guest| guest.machine.is_some() || !guest.record.backups.is_empty());
+    let mut views: Vec<_> = here.map(|guest| view(known, guest, plan)).collect();
+    views.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
+    views
+}
+
+fn view(known: Known<'_>, guest: &Guest, plan: Option<&Plan>) -> VmView {
+    let record = &guest.record;
+    let policy = record.assigned.as_ref().map(|held| held.policy.clone());
+    let in_force = policy
+        .as_ref()
+        .and_then(|name| known.applied.policies.get(name));
+    let link = current(record).and_then(|backup| backup.link);
+    let upcoming = plan.into_iter().flat_map(|plan| &plan.upcoming);
+    let next = upcoming
+        .filter(|next| next.vm == guest.vm.name)
+        .map(|next| next.due_at)
+        .min();
+    VmView {
+        name: guest.vm.name.clone(),
+        uuid: guest.vm.uuid.clone(),
+        state: state(guest),
+        offering: in_force.map(|applied| applied.spec.offering.clone()),
+        protected: policy.is_some(),
+        policy,
+        last_good: record.last_good().map(last_good),
+        next_due: next,
+        chain: link.map(|link| link.chain),
+        position: link.map(|link| link.position),
+        chain_size: known.chain_size(record),
+        delta_bytes: delta_bytes(guest),
+        jobs: jobs(guest),
+        problems: problems(guest, plan),
+    }
+}
+
+fn last_good(backup: &Backup) -> LastGood {
+    LastGood {
+        id: backup.id.clone(),
+        created: backup.created,
+    }
+}
+
+fn state(guest: &Guest) -> String {
+    let power = guest.machine.as_ref().map(|machine| &machine.power);
+    match power {
+        None => "gone".to_owned(),
+        Some(Power::Off) => "off".to_owned(),
+        Some(Power::Running) => "running".to_owned(),
+        Some(Power::Paused { .. }) => "paused".to_owned(),
+        Some(Power::Other(word)) => word.clone(),
+    }
+}
+
+fn delta_bytes(guest: &Guest) -> Bytes {
+    let disks = guest.machine.iter().flat_map(|machine| &machine.disks);
+    let layers = disks.flat_map(|disk| &disk.layers);
+    layers
+        .filter(|layer| layout::delta_of(&layer.path).is_some())
+        .map(|layer| layer.allocated)
+        .sum()
+}
+
+fn jobs(guest: &Guest) -> Vec<String> {
+    let open = guest.open.iter();
+    open.map(|open| {
+        let verb = open.op.verb().as_str().replace('_', " ");
+        if open.alive {
+            format!("{verb} (pid {})", open.pid)
+        } else {
+            format!("{verb}, interrupted: knib apply carries it on")
+        }
+    })
+    .collect()
+}
+
+/// What the plan has blocked of this VM, what it warns of, and a guest that is stuck.
+fn problems(guest: &Guest, plan: Option<&Plan>) -> Vec<String> {
+    let mut found = Vec::new();
+    let actions = plan.into_iter().flat_map(|plan| &plan.actions);
+    let of_it = actions.filter(|action| {
+        action
+            .vm
+            .as_ref()
+            .is_some_and(|vm| vm.uuid == guest.vm.uuid)
+    });
+    for block in of_it.flat_map(|action| &action.blocked_by) {
+        match block {
+            Block::Blocked(refusal) => found.push(refusal.text.clone()),
+            Block::Held { text, .. } => found.push(text.clone()),
+            Block::Busy { .. } | Block::Waits { .. } => {}
+        }
+    }
+    let findings = plan.into_iter().flat_map(|plan| &plan.findings);
+    let of_it = findings.filter(|finding| finding.vm.as_ref() == Some(&guest.vm.name));
+    found.extend(of_it.map(|finding| finding.text.clone()));
+    let stuck = Power::Paused { io_error: true };
+    if guest
+        .machine
+        .as_ref()
+        .is_some_and(|machine| machine.power == stuck)
+    {
+        found.push("QEMU paused it for an I/O error: is primary full?".to_owned());
+    }
+    found.dedup();
+    found
+}

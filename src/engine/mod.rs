@@ -1,0 +1,55 @@
+//! Does plans: sees the world, decides what may start, and carries actions out by the journal's rules.
+//!
+//! It knows no policy, and what a verb means is for `action` to say. All actions run as futures on one
+//! thread; sqlite is called directly on it, everything that takes long leaves it through the host.
+
+mod apply;
+mod error;
+mod observe;
+mod perform;
+mod run;
+
+use std::rc::Rc;
+
+use jiff::Timestamp;
+
+pub use crate::engine::apply::Report;
+pub use crate::engine::apply::standing;
+pub use crate::engine::error::EngineError;
+pub use crate::engine::observe::guest;
+pub use crate::engine::observe::observe;
+pub use crate::engine::run::Ended;
+use crate::host::Host;
+use crate::host::Stop;
+use crate::model::backup::Maker;
+use crate::model::event::Event;
+use crate::model::id::RunId;
+use crate::state::State;
+
+/// The parts that carrying out needs, shared by all actions of a run.
+pub struct Engine<H> {
+    /// Everything outside.
+    pub host: Rc<H>,
+    /// Journal, leases, index.
+    pub state: Rc<State>,
+    /// This run in the journal.
+    pub run: RunId,
+    /// Written into what it makes.
+    pub maker: Maker,
+    /// For stamps, never for decisions.
+    pub clock: Box<dyn Fn() -> Timestamp>,
+    /// Hears everything that happens.
+    pub sink: Box<dyn Fn(&Event)>,
+    /// Tells when to stop.
+    pub stop: Stop,
+}
+
+impl<H: Host> Engine<H> {
+    fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    fn say(&self, event: &Event) {
+        (self.sink)(event);
+    }
+}

@@ -1,0 +1,324 @@
+//! Sees everything once and makes one world of it: VMs and their image headers, storages, the record.
+//!
+//! It only looks: nothing is written, no lock is taken. What cannot be seen is a finding, and the rest
+//! is seen all the same.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::engine::EngineError;
+use crate::host::Host;
+use crate::host::HostError;
+use crate::model::backup::Marker;
+use crate::model::backup::Owner;
+use crate::model::backup::VmRef;
+use crate::model::fault::Fault;
+use crate::model::finding::Finding;
+use crate::model::finding::Severity;
+use crate::model::id::BackupId;
+use crate::model::id::VmId;
+use crate::model::layout;
+use crate::model::machine::Disk;
+use crate::model::machine::Machine;
+use crate::model::machine::Source;
+use crate::model::step::Image;
+use crate::model::world;
+use crate::model::world::Guest;
+use crate::model::world::Open;
+use crate::model::world::Space;
+use crate::model::world::StorageFound;
+use crate::model::world::StorageSeen;
+use crate::model::world::VmFound;
+use crate::model::world::World;
+use crate::state::State;
+
+/// So many image chains are read at a time.
+const AT_A_TIME: usize = 8;
+/// The storage layout that this program understands.
+const NEWEST_STORAGE: u32 = 1;
+
+/// Everything, at the instant `now`. `storages` are those that the policy names; those on record are
+/// looked at as well.
+///
+/// # Errors
+/// libvirt cannot be reached or the state file not be read.
+pub async fn observe<H: Host>(
+    host: &Rc<H>,
+    state: Option<&State>,
+    storages: &BTreeMap<String, Utf8PathBuf>,
+    now: Timestamp,
+) -> Result<World, EngineError> {
+    let mut findings = Vec::new();
+    let applied = state.map(State::applied).transpose()?.unwrap_or_default();
+    let mut guests = BTreeMap::new();
+    for (id, (vm, record)) in state.map(State::records).transpose()?.unwrap_or_default() {
+        guests.insert(
+            id,
+            Guest {
+                record,
+                ..Guest::new(vm)
+            },
+        );
+    }
+    for machine in with_layers(host, host.machines().await?, &mut findings).await {
+        let vm = VmRef {
+            name: machine.name.clone(),
+            uuid: machine.id.clone(),
+        };
+        let guest = guests
+            .entry(machine.id.clone())
+            .or_insert_with(|| Guest::new(vm.clone()));
+        guest.vm = vm;
+        guest.machine = Some(machine);
+    }
+    let mut about_no_vm = Vec::new();
+    for open in state.map(State::opens).transpose()?.unwrap_or_default() {
+        let Some(vm) = open.op.vm() else {
+            about_no_vm.push(open);
+            continue;
+        };
+        let guest = guests
+            .entry(vm.uuid.clone())
+            .or_insert_with(|| Guest::new(vm.clone()));
+        guest.open.push(open);
+    }
+    let mut places = storages.clone();
+    for (name, known) in &applied.storages {
+        places
+            .entry(name.clone())
+            .or_insert_with(|| known.path.clone());
+    }
+    let mut seen = BTreeMap::new();
+    for (name, path) in places {
+        let known = applied.storages.get(&name).map(|known| known.id.clone());
+        seen.insert(
+            name,
+            StorageSeen {
+                known,
+                ..storage(host, path, &mut findings).await
+            },
+        );
+    }
+    Ok(World {
+        format: world::FORMAT,
+        now,
+        host: host.identity().await?,
+        state: state.map(|state| state.id().clone()),
+        primaries: primaries(host, &guests).await,
+        guests,
+        open: about_no_vm,
+        storages: seen,
+        applied,
+        findings,
+    })
+}
+
+/// One VM again, as an action's start wants it. None: neither defined nor on record.
+///
+/// # Errors
+/// libvirt cannot be reached or the state file not be read.
+pub async fn guest<H: Host>(
+    host: &Rc<H>,
+    state: &State,
+    vm: &VmRef,
+) -> Result<Option<Guest>, EngineError> {
+    let machine = match host.machine(&vm.uuid).await {
+        Ok(machine) => with_layers(host, vec![machine], &mut Vec::new())
+            .await
+            .pop(),
+        Err(error) if error.fault == Fault::Gone => None,
+        Err(error) => return Err(error.into()),
+    };
+    let record = state.record(&vm.uuid)?;
+    if machine.is_none() && record.is_none() {
+        return Ok(None);
+    }
+    let record = record.map(|(_, record)| record).unwrap_or_default();
+    let open: Vec<Open> = state.opens_of(&vm.uuid)?;
+    Ok(Some(Guest {
+        vm: vm.clone(),
+        machine,
+        record,
+        open,
+    }))
+}
+
+/// Reads the image chains of all hard disks that are files.
+async fn with_layers<H: Host>(
+    host: &Rc<H>,
+    mut machines: Vec<Machine>,
+    findings: &mut Vec<Finding>,
+) -> Vec<Machine> {
+    let lanes = Rc::new(Semaphore::new(AT_A_TIME));
+    let mut reads = JoinSet::new();
+    for (m, machine) in machines.iter().enumerate() {
+        for (d, disk) in machine.disks.iter().enumerate() {
+            let Some(image) = readable(disk) else {
+                continue;
+            };
+            let (host, lanes) = (Rc::clone(host), Rc::clone(&lanes));
+            reads.spawn_local(async move {
+                let _lane = lanes.acquire().await;
+                (m, d, host.layers(&image).await)
+            });
+        }
+    }
+    while let Some(Ok((m, d, read))) = reads.join_next().await {
+        match read {
+            Ok(layers) => machines[m].disks[d].layers = layers,
+            Err(error) => findings.push(unread(&machines[m], &machines[m].disks[d], &error)),
+        }
+    }
+    machines
+}
+
+fn readable(disk: &Disk) -> Option<Image> {
+    match &disk.source {
+        Some(Source::File { path, format }) if disk.holds_data() => {
+            Some(Image::new(path.clone(), format.clone()))
+        }
+        _ => None,
+    }
+}
+
+fn unread(machine: &Machine, disk: &Disk, error: &HostError) -> Finding {
+    Finding::new(
+        Severity::Warning,
+        "unreadable_disk",
+        format!(
+            "{}: the image of {} could not be read: {}",
+            machine.name, disk.target, error.cause
+        ),
+    )
+    .vm(machine.name.clone())
+}
+
+/// Where a storage is said to be.
+async fn storage<H: Host>(
+    host: &Rc<H>,
+    path: Utf8PathBuf,
+    findings: &mut Vec<Finding>,
+) -> StorageSeen {
+    let space = host.space(&path).await.ok();
+    let entries = match host.list(&path).await {
+        Ok(entries) => entries,
+        Err(error) => {
+            let found = StorageFound::Unreachable(error.cause);
+            return StorageSeen {
+                path,
+                known: None,
+                found,
+                space: None,
+                vms: BTreeMap::new(),
+            };
+        }
+    };
+    let found = match host.read(&layout::marker(&path)).await {
+        Ok(text) => match serde_json::from_slice::<Marker>(&text) {
+            Ok(marker) if marker.format <= NEWEST_STORAGE => StorageFound::Marked(marker.id),
+            Ok(marker) => {
+                StorageFound::Strange(format!("layout {} is newer than this knib", marker.format))
+            }
+            Err(error) => StorageFound::Strange(error.to_string()),
+        },
+        Err(error) if error.fault == Fault::Gone => StorageFound::Unmarked {
+            empty: entries.iter().all(|entry| entry.name == "lost+found"),
+        },
+        Err(error) => StorageFound::Unreachable(error.cause),
+    };
+    let mut vms = BTreeMap::new();
+    if matches!(found, StorageFound::Marked(_)) {
+        for entry in entries
+            .iter()
+            .filter(|entry| entry.is_dir && is_uuid(&entry.name))
+        {
+            let vm = VmId::new(entry.name.clone());
+            let dir = layout::vm_dir(&path, &vm);
+            match vm_dir(host, &path, &dir, &vm).await {
+                Ok(found) => {
+                    vms.insert(vm, found);
+                }
+                Err(error) => findings.push(Finding::new(
+                    Severity::Warning,
+                    "unreadable_storage",
+                    format!("{dir} could not be read: {}", error.cause),
+                )),
+            }
+        }
+    }
+    StorageSeen {
+        path,
+        known: None,
+        found,
+        space,
+        vms,
+    }
+}
+
+async fn vm_dir<H: Host>(
+    host: &Rc<H>,
+    storage: &Utf8Path,
+    dir: &Utf8Path,
+    vm: &VmId,
+) -> Result<VmFound, HostError> {
+    let owner = match host.read(&layout::owner(storage, vm)).await {
+        Ok(text) => serde_json::from_slice::<Owner>(&text).ok(),
+        Err(error) if error.fault == Fault::Gone => None,
+        Err(error) => return Err(error),
+    };
+    let entries = host.list(dir).await?;
+    let dirs = || {
+        entries
+            .iter()
+            .filter(|entry| entry.is_dir)
+            .map(|entry| entry.name.as_str())
+    };
+    let backups: BTreeSet<_> = dirs()
+        .filter(|name| BackupId::is_one(name))
+        .map(BackupId::new)
+        .collect();
+    let stages = dirs().filter_map(layout::staged).collect();
+    Ok(VmFound {
+        owner,
+        backups,
+        stages,
+    })
+}
+
+fn is_uuid(name: &str) -> bool {
+    let groups: Vec<_> = name.split('-').map(str::len).collect();
+    groups == [8, 4, 4, 4, 12] && name.chars().all(|c| c == '-' || c.is_ascii_hexdigit())
+}
+
+/// Room beside every disk that may get a delta, and on `/`.
+async fn primaries<H: Host>(
+    host: &Rc<H>,
+    guests: &BTreeMap<VmId, Guest>,
+) -> BTreeMap<Utf8PathBuf, Space> {
+    let disks = guests
+        .values()
+        .filter_map(|guest| guest.machine.as_ref())
+        .flat_map(|machine| &machine.disks);
+    let heads = disks
+        .filter(|disk| disk.holds_data())
+        .filter_map(Disk::head);
+    let mut dirs: BTreeSet<_> = heads
+        .filter_map(Utf8Path::parent)
+        .map(Utf8Path::to_owned)
+        .collect();
+    dirs.insert(Utf8PathBuf::from("/"));
+    let mut found = BTreeMap::new();
+    for dir in dirs {
+        if let Ok(space) = host.space(&dir).await {
+            found.insert(dir, space);
+        }
+    }
+    found
+}

@@ -1,0 +1,234 @@
+//! A layer's content moves into the file below it; the layer goes last.
+//!
+//! Merged means: no job, and the layer is absent from the live and from the persistent chain. "No
+//! job" or "100 %" alone prove nothing (experiments with killed and failed commits). No time limit:
+//! a job is followed to its end, now or by the next run.
+
+use std::time::Duration;
+
+use crate::engine::Engine;
+use crate::engine::perform::Performed;
+use crate::engine::perform::Scene;
+use crate::engine::perform::claimed;
+use crate::engine::perform::conflict;
+use crate::host::Head;
+use crate::host::Host;
+use crate::host::HostError;
+use crate::host::StopLevel;
+use crate::host::Task;
+use crate::model::event::Event;
+use crate::model::fault::Fault;
+use crate::model::id::Target;
+use crate::model::id::VmId;
+use crate::model::machine::Disk;
+use crate::model::machine::JobKind;
+use crate::model::machine::Machine;
+use crate::model::machine::Source;
+use crate::model::program::StepError;
+use crate::model::receipt::Receipt;
+use crate::model::step::Image;
+
+/// The first wait between two looks at a job; doubled up to `LONGEST_WAIT`.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// So often a commit that found the file locked is tried again.
+const TRIES: u32 = 60;
+
+pub(super) struct Merge<'a> {
+    pub(super) vm: &'a VmId,
+    pub(super) claim: u64,
+    pub(super) target: &'a Target,
+    pub(super) top: &'a Image,
+    pub(super) base: &'a Image,
+}
+
+impl Merge<'_> {
+    pub(super) async fn perform<H: Host>(&self, engine: &Engine<H>, scene: &Scene) -> Performed {
+        let mut wait = SHORTEST_WAIT;
+        let mut tries = 0;
+        loop {
+            match self.look(engine, scene).await {
+                Ok(Looked::Merged) => return Ok(Receipt::Done),
+                Ok(Looked::Changed) => wait = SHORTEST_WAIT,
+                Ok(Looked::Working) => {}
+                Err(error) if error.fault.is_transient() && tries < TRIES => tries += 1,
+                Err(error) => return Err(error),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = engine.stop.reached(StopLevel::Now) => return Err(stopped()),
+            }
+            wait = LONGEST_WAIT.min(wait * 2);
+        }
+    }
+
+    async fn look<H: Host>(&self, engine: &Engine<H>, scene: &Scene) -> Result<Looked, StepError> {
+        if let Some(job) = engine.host.job(self.vm, self.target).await? {
+            engine.say(&Event::Progress {
+                action: scene.action.clone(),
+                what: "merge",
+                target: Some(self.target.clone()),
+                done: job.done,
+                total: job.total,
+            });
+            if job.ready && job.kind == JobKind::ActiveCommit {
+                claimed(&engine.host.machine(self.vm).await?, self.claim)?;
+                engine.host.end_job(self.vm, self.target, true).await?;
+                return Ok(Looked::Changed);
+            }
+            return Ok(Looked::Working);
+        }
+        // Only now: a job that ended a moment ago has changed the chain.
+        let machine = engine.host.machine(self.vm).await?;
+        claimed(&machine, self.claim)?;
+        let disk = machine
+            .disk(self.target)
+            .ok_or_else(|| self.lost(&machine))?;
+        if machine.power.is_on() {
+            self.look_at_running(engine, &machine, disk).await
+        } else {
+            self.look_at_stopped(engine, scene, disk).await
+        }
+    }
+
+    async fn look_at_running<H: Host>(
+        &self,
+        engine: &Engine<H>,
+        machine: &Machine,
+        disk: &Disk,
+    ) -> Result<Looked, StepError> {
+        let Some(at) = disk.live.iter().position(|path| *path == self.top.path) else {
+            return self.absent(engine, disk).await;
+        };
+        if disk.live.get(at + 1) != Some(&self.base.path) {
+            return Err(conflict(
+                format!(
+                    "{}: {} no longer lies directly on {}",
+                    machine.name, self.top.path, self.base.path
+                ),
+                "plan again",
+            ));
+        }
+        engine
+            .host
+            .commit(self.vm, self.target, &self.top.path, &self.base.path)
+            .await?;
+        Ok(Looked::Changed)
+    }
+
+    async fn look_at_stopped<H: Host>(
+        &self,
+        engine: &Engine<H>,
+        scene: &Scene,
+        disk: &Disk,
+    ) -> Result<Looked, StepError> {
+        let Some(Source::File { path, format }) = &disk.source else {
+            return Err(conflict(
+                format!("{} has no file any more", self.target),
+                "plan again",
+            ));
+        };
+        let head = Image::new(path.clone(), format.clone());
+        let layers = engine.host.layers(&head).await?;
+        let Some(at) = layers.iter().position(|layer| layer.path == self.top.path) else {
+            return self.absent(engine, disk).await;
+        };
+        let below = layers
+            .get(at + 1)
+            .filter(|below| below.path == self.base.path);
+        let Some(below) = below else {
+            return Err(conflict(
+                format!(
+                    "{} no longer lies directly on {}",
+                    self.top.path, self.base.path
+                ),
+                "plan again",
+            ));
+        };
+        let report = engine.reporter(scene, "merge", self.target);
+        let task = Task {
+            report: &report,
+            stop: &engine.stop,
+            limit: None,
+        };
+        engine
+            .host
+            .commit_offline(self.top, self.base, &task)
+            .await?;
+        if layers[at].virtual_size < below.virtual_size {
+            // A commit never shrinks: without this the guest would get old bytes back.
+            engine
+                .host
+                .shrink(self.base, layers[at].virtual_size)
+                .await?;
+        }
+        // First of all the definition names the head alone. What it said of the files below would be
+        // believed at a start, whatever the headers say by then.
+        let image = if at == 0 { self.base.clone() } else { head };
+        let head = Head {
+            target: self.target.clone(),
+            image,
+        };
+        engine.host.point(self.vm, &[head]).await?;
+        if let Some(above) = at.checked_sub(1).map(|above| &layers[above]) {
+            let above = Image::new(above.path.clone(), above.format.clone());
+            engine.host.rebase(&above, self.base).await?;
+        }
+        Ok(Looked::Changed)
+    }
+
+    /// In no chain any more; what is left of it is the file, and perhaps its name in a definition.
+    async fn absent<H: Host>(&self, engine: &Engine<H>, disk: &Disk) -> Result<Looked, StepError> {
+        if disk.inactive.as_ref().and_then(Source::file) == Some(&self.top.path) {
+            let Some(Source::File { path, format }) = &disk.source else {
+                return Err(conflict(
+                    format!("{} has no file any more", self.target),
+                    "plan again",
+                ));
+            };
+            let image = Image::new(path.clone(), format.clone());
+            engine
+                .host
+                .point(
+                    self.vm,
+                    &[Head {
+                        target: self.target.clone(),
+                        image,
+                    }],
+                )
+                .await?;
+            return Ok(Looked::Changed);
+        }
+        engine.host.remove(&self.top.path).await?;
+        Ok(Looked::Merged)
+    }
+
+    fn lost(&self, machine: &Machine) -> StepError {
+        conflict(
+            format!(
+                "{} has no disk {} any more; its delta is kept: {}",
+                machine.name, self.target, self.top.path
+            ),
+            "attach it again with the delta as its source, then apply",
+        )
+    }
+}
+
+/// What a look at a merge found.
+enum Looked {
+    /// Nothing is left of the layer.
+    Merged,
+    /// Something was done: look again.
+    Changed,
+    /// A job is at it.
+    Working,
+}
+
+fn stopped() -> StepError {
+    HostError::new(
+        Fault::Stopped,
+        "wait for the merge",
+        "asked to stop; QEMU goes on with it",
+    )
+    .into()
+}

@@ -1,0 +1,177 @@
+//! Steps made true: look, do one thing, look again, from wherever it got to before.
+//!
+//! A step may find itself not begun, half done or done, and the VM started or stopped meanwhile. It
+//! knows nothing of the steps around it beyond their receipts.
+
+mod copy;
+mod merge;
+mod note;
+mod overlay;
+mod place;
+mod restore;
+mod seal;
+mod stage;
+mod thaw;
+
+use std::rc::Rc;
+
+use camino::Utf8Path;
+use jiff::Timestamp;
+
+use crate::engine::Engine;
+use crate::host::Host;
+use crate::model::event::Event;
+use crate::model::fault::Fault;
+use crate::model::id::ActionId;
+use crate::model::id::Target;
+use crate::model::machine::Machine;
+use crate::model::op::Op;
+use crate::model::program::Program;
+use crate::model::program::StepError;
+use crate::model::receipt::Receipt;
+use crate::model::step::Step;
+
+/// What a step may know of its action.
+pub(super) struct Scene {
+    pub(super) action: ActionId,
+    pub(super) op: Rc<Op>,
+    pub(super) program: Rc<Program>,
+    pub(super) receipts: Vec<Vec<Option<Receipt>>>,
+    /// When the step was first intended.
+    pub(super) since: Timestamp,
+}
+
+type Performed = Result<Receipt, StepError>;
+
+/// Makes a step true.
+pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &Step) -> Performed {
+    match step {
+        Step::Mark { storage, marker } => stage::mark(engine, storage, marker).await,
+        Step::Note {
+            vm,
+            claim,
+            claims,
+            note,
+        } => note::perform(engine, vm, *claim, *claims, note.as_ref()).await,
+        Step::Stage {
+            storage,
+            id,
+            vm,
+            dir,
+        } => stage::stage(engine, storage, id, vm, dir).await,
+        Step::Overlay {
+            vm,
+            claim,
+            disks,
+            others,
+            quiesce,
+        } => overlay::perform(engine, scene, vm, *claim, disks, others, *quiesce).await,
+        Step::Copy {
+            target,
+            layers,
+            parent,
+            to,
+            limit,
+        } => copy::perform(engine, scene, target, layers, parent.as_deref(), to, *limit).await,
+        Step::Capture { vm, dir } => seal::capture(engine, vm, dir).await,
+        Step::Thaw { vm } => thaw::perform(engine, scene, vm).await,
+        Step::Seal { dir } => seal::seal(engine, scene, dir).await,
+        Step::Publish { from, to } | Step::Rename { from, to } => {
+            place::rename(engine, from, to).await
+        }
+        Step::Merge {
+            vm,
+            claim,
+            target,
+            top,
+            base,
+        } => {
+            let merge = merge::Merge {
+                vm,
+                claim: *claim,
+                target,
+                top,
+                base,
+            };
+            merge.perform(engine, scene).await
+        }
+        Step::Discard { path } => place::discard(engine, path).await,
+        Step::Place { from, to } => place::place(engine, from, to).await,
+        Step::Fetch {
+            target,
+            chain,
+            digests,
+            to,
+        } => restore::fetch(engine, scene, target, chain, digests, to).await,
+        Step::Define {
+            definition,
+            vm,
+            name,
+            disks,
+            nvram,
+        } => restore::define(engine, definition, vm, name, disks, nvram.as_ref()).await,
+        Step::Undefine { vm } => restore::undefine(engine, vm).await,
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// Reports how a long step goes on.
+    fn reporter<'a>(
+        &'a self,
+        scene: &'a Scene,
+        what: &'static str,
+        target: &'a Target,
+    ) -> impl Fn(crate::model::bytes::Bytes, crate::model::bytes::Bytes) + 'a {
+        move |done, total| {
+            self.say(&Event::Progress {
+                action: scene.action.clone(),
+                what,
+                target: Some(target.clone()),
+                done,
+                total,
+            });
+        }
+    }
+
+    fn tell(&self, scene: &Scene, text: impl Into<String>) {
+        self.say(&Event::Said {
+            action: scene.action.clone(),
+            text: text.into(),
+        });
+    }
+}
+
+/// A new file is on stable storage, its name as well: a step that is done is not looked at again.
+async fn settled<H: Host>(engine: &Engine<H>, file: &Utf8Path) -> Result<(), StepError> {
+    engine.host.sync(file).await?;
+    if let Some(dir) = file.parent() {
+        engine.host.sync(dir).await?;
+    }
+    Ok(())
+}
+
+/// A domain that does not carry the program's claim was defined again from an older XML, or was
+/// touched by another state: nothing about it is what the program was made for.
+fn claimed(machine: &Machine, claim: u64) -> Result<(), StepError> {
+    let found = machine.note.as_ref().map_or(0, |note| note.serial);
+    if found == claim {
+        return Ok(());
+    }
+    let name = &machine.name;
+    Err(conflict(
+        format!(
+            "the definition of {name} is not the one this action claimed (change {claim}, found {found}): it was defined again meanwhile"
+        ),
+        format!(
+            "define the newest XML again (virsh edit {name} keeps it), then apply; nothing was touched"
+        ),
+    ))
+}
+
+fn conflict(text: impl Into<String>, hint: impl Into<String>) -> StepError {
+    StepError {
+        fault: Fault::Conflict,
+        text: text.into(),
+        hint: Some(hint.into()),
+    }
+}

@@ -1,0 +1,77 @@
+//! What makes a stage a backup: definitions, firmware, the record, and how to restore without knib.
+
+use camino::Utf8Path;
+
+use crate::action;
+use crate::engine::Engine;
+use crate::engine::perform::Performed;
+use crate::engine::perform::Scene;
+use crate::engine::perform::conflict;
+use crate::engine::perform::stage::json;
+use crate::host::Definition;
+use crate::host::Host;
+use crate::model::id::VmId;
+use crate::model::layout;
+use crate::model::receipt::Receipt;
+
+/// The definitions as they are just after the snapshot, so that they name every captured disk.
+pub(super) async fn capture<H: Host>(engine: &Engine<H>, vm: &VmId, dir: &Utf8Path) -> Performed {
+    let mut files = Vec::new();
+    let definitions = [
+        (layout::DOMAIN, Definition::Live),
+        (layout::DOMAIN_INACTIVE, Definition::Persistent),
+    ];
+    for (name, which) in definitions {
+        let text = engine.host.definition(vm, which).await?;
+        engine.host.write(&dir.join(name), text.as_bytes()).await?;
+        files.push(name.to_owned());
+    }
+    let machine = engine.host.machine(vm).await?;
+    if let Some(nvram) = &machine.firmware.nvram {
+        // It appears at a VM's first start.
+        match engine.host.read(nvram).await {
+            Ok(content) => {
+                engine
+                    .host
+                    .write(&dir.join(layout::NVRAM), &content)
+                    .await?;
+                files.push(layout::NVRAM.to_owned());
+            }
+            Err(error) if error.fault == crate::model::fault::Fault::Gone => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Receipt::Captured { files })
+}
+
+pub(super) async fn seal<H: Host>(engine: &Engine<H>, scene: &Scene, dir: &Utf8Path) -> Performed {
+    let Some(vm) = scene.op.vm() else {
+        return Err(conflict(
+            "an action without a VM has nothing to seal",
+            "report this as a bug",
+        ));
+    };
+    let record = engine
+        .state
+        .record(&vm.uuid)?
+        .map(|(_, record)| record)
+        .unwrap_or_default();
+    let backup = action::sealed(
+        &scene.op,
+        &scene.program,
+        &scene.receipts,
+        &record,
+        &engine.maker,
+    )?;
+    let readme = action::readme(&backup);
+    engine
+        .host
+        .write(&dir.join(layout::README), readme.as_bytes())
+        .await?;
+    engine
+        .host
+        .write(&dir.join(layout::RECORD), json(&backup)?.as_bytes())
+        .await?;
+    engine.host.sync(dir).await?;
+    Ok(Receipt::Sealed(Box::new(backup)))
+}

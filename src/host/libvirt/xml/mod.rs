@@ -1,0 +1,92 @@
+//! libvirt's XML: text in, values or text out. Nothing here asks libvirt or looks at a file.
+//!
+//! A definition is read as a tree and changed as a text: what no rule names stays as it was, byte
+//! for byte.
+
+mod disk;
+mod domain;
+mod edit;
+mod note;
+mod point;
+mod renew;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use roxmltree::Document;
+use roxmltree::Node;
+
+pub(super) use crate::host::libvirt::xml::disk::SeenDisk;
+pub(super) use crate::host::libvirt::xml::domain::Seen;
+pub(super) use crate::host::libvirt::xml::domain::seen;
+pub(super) use crate::host::libvirt::xml::note::NOTE;
+pub(super) use crate::host::libvirt::xml::note::note_element;
+pub(super) use crate::host::libvirt::xml::point::point;
+pub(super) use crate::host::libvirt::xml::renew::renew;
+pub(super) use crate::host::libvirt::xml::snapshot::snapshot;
+
+/// What made a text unfit, a fragment.
+pub(super) type Result<T> = std::result::Result<T, String>;
+
+/// The host uuid in libvirt's capabilities.
+pub(super) fn host_id(capabilities: &str) -> Result<String> {
+    let tree = parse(capabilities)?;
+    let host = child(tree.root_element(), "host");
+    host.and_then(|host| text(host, "uuid"))
+        .map(str::to_owned)
+        .ok_or_else(|| "libvirt does not tell the host's uuid".to_owned())
+}
+
+fn parse(xml: &str) -> Result<Document<'_>> {
+    Document::parse(xml).map_err(|error| format!("libvirt's XML makes no sense: {error}"))
+}
+
+/// The child elements of a name.
+fn children<'a, 'input>(
+    node: Node<'a, 'input>,
+    name: &'static str,
+) -> impl Iterator<Item = Node<'a, 'input>> {
+    node.children()
+        .filter(move |child| child.has_tag_name(name))
+}
+
+/// The first child element of a name.
+fn child<'a, 'input>(node: Node<'a, 'input>, name: &'static str) -> Option<Node<'a, 'input>> {
+    children(node, name).next()
+}
+
+/// The text of the first child element of a name, where it has some.
+fn text<'a>(node: Node<'a, '_>, name: &'static str) -> Option<&'a str> {
+    let text = child(node, name)?.text()?.trim();
+    (!text.is_empty()).then_some(text)
+}
+
+/// The disks of a domain, with their targets.
+fn disks<'a, 'input>(
+    domain: Node<'a, 'input>,
+) -> impl Iterator<Item = (&'a str, Node<'a, 'input>)> {
+    let devices = child(domain, "devices");
+    devices
+        .into_iter()
+        .flat_map(|devices| children(devices, "disk"))
+        .filter_map(|disk| Some((child(disk, "target")?.attribute("dev")?, disk)))
+}
+
+/// A value as an attribute or a text spells it.
+fn escaped(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for c in value.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\'' => out.push_str("&apos;"),
+            '"' => out.push_str("&quot;"),
+            '\n' => out.push_str("&#10;"),
+            '\r' => out.push_str("&#13;"),
+            '\t' => out.push_str("&#9;"),
+            c => out.push(c),
+        }
+    }
+    out
+}

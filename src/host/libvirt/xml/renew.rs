@@ -1,0 +1,141 @@
+//! Makes the definition of a new VM out of a stored one: with its own identity and disks, and
+//! without whatever only one VM at a time can have, so that both can run side by side.
+
+use roxmltree::Node;
+
+use crate::host::Renewal;
+use crate::host::libvirt::xml::Result;
+use crate::host::libvirt::xml::child;
+use crate::host::libvirt::xml::children;
+use crate::host::libvirt::xml::disk;
+use crate::host::libvirt::xml::disks;
+use crate::host::libvirt::xml::edit::Edits;
+use crate::host::libvirt::xml::note;
+use crate::host::libvirt::xml::parse;
+use crate::host::libvirt::xml::point;
+use crate::model::machine::Device;
+
+/// The definition of the new VM. `xml` is a live or a persistent one.
+pub(in crate::host::libvirt) fn renew(xml: &str, renewal: &Renewal) -> Result<String> {
+    let tree = parse(xml)?;
+    let domain = tree.root_element();
+    let mut edits = Edits::new(xml);
+    identity(&mut edits, domain, renewal);
+    firmware(&mut edits, domain, renewal);
+    for head in &renewal.heads {
+        let known = disks(domain).any(|(target, _)| target == head.target.as_str());
+        if !known {
+            return Err(format!("it has no disk {}", head.target));
+        }
+    }
+    for (target, node) in disks(domain) {
+        let head = renewal
+            .heads
+            .iter()
+            .find(|head| head.target.as_str() == target);
+        let seen = disk::disk(target, node);
+        match head {
+            Some(head) => point::aim(&mut edits, node, &head.image)
+                .map_err(|why| format!("{target} {why}"))?,
+            None if matches!(seen.device, Device::Disk | Device::Lun) && !seen.readonly => {
+                edits.remove(node);
+            }
+            None => point::forget_chain(&mut edits, node),
+        }
+    }
+    if let Some(devices) = child(domain, "devices") {
+        for device in devices.children() {
+            unshare(&mut edits, device);
+        }
+    }
+    Ok(edits.done())
+}
+
+fn identity(edits: &mut Edits<'_>, domain: Node<'_, '_>, renewal: &Renewal) {
+    edits.remove_attribute(domain, "id");
+    for (name, value) in [
+        ("name", renewal.name.as_str()),
+        ("uuid", renewal.id.as_str()),
+    ] {
+        if let Some(element) = child(domain, name) {
+            edits.set_text(element, value);
+        }
+    }
+    // Without a text libvirt makes one up, and a clone must not have its original's.
+    if let Some(genid) = child(domain, "genid") {
+        edits.set_text(genid, "");
+    }
+    // libvirt refuses a uuid here that is not the domain's.
+    let entries = children(domain, "sysinfo")
+        .flat_map(|info| children(info, "system"))
+        .flat_map(|system| children(system, "entry"));
+    for entry in entries.filter(|entry| entry.attribute("name") == Some("uuid")) {
+        edits.set_text(entry, renewal.id.as_str());
+    }
+    if let Some(note) = note::note_node(domain) {
+        edits.remove(note);
+    }
+    // What libvirt chose for the run that the definition was taken from; what a person chose stays.
+    for label in children(domain, "seclabel") {
+        let chosen =
+            child(label, "baselabel").is_some() || label.attribute("relabel") == Some("no");
+        match label.attribute("type") {
+            Some("dynamic") if chosen => {
+                for element in children(label, "label").chain(children(label, "imagelabel")) {
+                    edits.remove(element);
+                }
+            }
+            Some("dynamic") => edits.remove(label),
+            _ => {}
+        }
+    }
+}
+
+/// Its own UEFI variables, or none: libvirt makes new ones from the template.
+fn firmware(edits: &mut Edits<'_>, domain: Node<'_, '_>, renewal: &Renewal) {
+    let Some(nvram) = child(domain, "os").and_then(|os| child(os, "nvram")) else {
+        return;
+    };
+    match (&renewal.nvram, child(nvram, "source")) {
+        (Some(path), Some(source)) => edits.set_attribute(source, "file", path.as_str()),
+        (Some(path), None) => edits.set_text(nvram, path.as_str()),
+        (None, _) if nvram.has_attribute("template") => {
+            for content in nvram.children() {
+                edits.remove(content);
+            }
+        }
+        (None, _) => edits.remove(nvram),
+    }
+}
+
+/// Takes away what a device has to itself: addresses, ports, sockets, log files.
+fn unshare(edits: &mut Edits<'_>, device: Node<'_, '_>) {
+    let kind = device.attribute("type");
+    match device.tag_name().name() {
+        "interface" => {
+            for element in children(device, "mac").chain(children(device, "target")) {
+                edits.remove(element);
+            }
+        }
+        "graphics" if device.has_attribute("port") || device.has_attribute("autoport") => {
+            edits.set_attribute(device, "autoport", "yes");
+            for port in ["port", "tlsPort", "websocket"] {
+                if device.has_attribute(port) {
+                    edits.set_attribute(device, port, "-1");
+                }
+            }
+        }
+        "channel" if kind == Some("unix") => {
+            children(device, "source").for_each(|source| edits.remove(source));
+        }
+        "serial" | "parallel" | "console" => {
+            if matches!(kind, Some("file" | "unix" | "pipe" | "tcp" | "udp" | "dev")) {
+                edits.set_attribute(device, "type", "pty");
+            }
+            for name in ["source", "protocol", "log"] {
+                children(device, name).for_each(|element| edits.remove(element));
+            }
+        }
+        _ => {}
+    }
+}

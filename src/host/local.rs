@@ -1,0 +1,184 @@
+//! The host that knib runs on.
+
+use std::time::Duration;
+
+use camino::Utf8Path;
+
+use crate::host::Convert;
+use crate::host::Definition;
+use crate::host::Entry;
+use crate::host::Head;
+use crate::host::Host;
+use crate::host::Identity;
+use crate::host::Image;
+use crate::host::NewOverlay;
+use crate::host::Renewal;
+use crate::host::Result;
+use crate::host::Space;
+use crate::host::Task;
+use crate::host::files;
+use crate::host::libvirt::Libvirt;
+use crate::host::qemu_img::QemuImg;
+use crate::model::bytes::Bytes;
+use crate::model::digest::Digest;
+use crate::model::id::Target;
+use crate::model::id::VmId;
+use crate::model::machine::Job;
+use crate::model::machine::Layer;
+use crate::model::machine::Machine;
+use crate::model::machine::Note;
+
+/// libvirt, qemu-img and the files of this host.
+#[derive(Clone, Debug)]
+pub struct Local {
+    libvirt: Libvirt,
+    qemu_img: QemuImg,
+}
+
+impl Local {
+    /// Connects to libvirt and looks for qemu-img.
+    ///
+    /// # Errors
+    /// Nobody answers at the address, it is not this host's QEMU, or one of the two is missing or
+    /// too old.
+    pub async fn connect(uri: &str) -> Result<Self> {
+        Ok(Self {
+            libvirt: Libvirt::connect(uri).await?,
+            qemu_img: QemuImg::find()?,
+        })
+    }
+}
+
+impl Host for Local {
+    async fn identity(&self) -> Result<Identity> {
+        self.libvirt.identity().await
+    }
+
+    async fn machines(&self) -> Result<Vec<Machine>> {
+        self.libvirt.machines().await
+    }
+
+    async fn machine(&self, vm: &VmId) -> Result<Machine> {
+        self.libvirt.machine(vm).await
+    }
+
+    async fn definition(&self, vm: &VmId, which: Definition) -> Result<String> {
+        self.libvirt.definition(vm, which).await
+    }
+
+    async fn snapshot(
+        &self,
+        vm: &VmId,
+        overlays: &[NewOverlay],
+        others: &[Target],
+        freeze: Option<Duration>,
+    ) -> Result<()> {
+        self.libvirt.snapshot(vm, overlays, others, freeze).await
+    }
+
+    async fn is_frozen(&self, vm: &VmId) -> Result<bool> {
+        self.libvirt.is_frozen(vm).await
+    }
+
+    async fn thaw(&self, vm: &VmId) -> Result<()> {
+        self.libvirt.thaw(vm).await
+    }
+
+    async fn note(&self, vm: &VmId, note: Option<&Note>) -> Result<()> {
+        self.libvirt.note(vm, note).await
+    }
+
+    async fn point(&self, vm: &VmId, heads: &[Head]) -> Result<()> {
+        self.libvirt.point(vm, heads).await
+    }
+
+    async fn commit(
+        &self,
+        vm: &VmId,
+        target: &Target,
+        top: &Utf8Path,
+        base: &Utf8Path,
+    ) -> Result<()> {
+        self.libvirt.commit(vm, target, top, base).await
+    }
+
+    async fn job(&self, vm: &VmId, target: &Target) -> Result<Option<Job>> {
+        self.libvirt.job(vm, target).await
+    }
+
+    async fn end_job(&self, vm: &VmId, target: &Target, pivot: bool) -> Result<()> {
+        self.libvirt.end_job(vm, target, pivot).await
+    }
+
+    async fn define(&self, definition: &str, renewal: &Renewal) -> Result<()> {
+        self.libvirt.define(definition, renewal).await
+    }
+
+    async fn undefine(&self, vm: &VmId) -> Result<()> {
+        self.libvirt.undefine(vm).await
+    }
+
+    async fn layers(&self, image: &Image) -> Result<Vec<Layer>> {
+        self.qemu_img.layers(image).await
+    }
+
+    async fn is_blank(&self, image: &Image) -> Result<bool> {
+        self.qemu_img.is_blank(image).await
+    }
+
+    async fn idle(&self, image: &Image) -> Result<()> {
+        self.qemu_img.idle(image).await
+    }
+
+    async fn convert(&self, convert: &Convert, task: &Task<'_>) -> Result<()> {
+        self.qemu_img.convert(convert, task).await
+    }
+
+    async fn commit_offline(&self, top: &Image, base: &Image, task: &Task<'_>) -> Result<()> {
+        self.qemu_img.commit(top, base, task).await
+    }
+
+    async fn rebase(&self, image: &Image, backing: &Image) -> Result<()> {
+        self.qemu_img.rebase(image, backing).await
+    }
+
+    async fn shrink(&self, image: &Image, size: Bytes) -> Result<()> {
+        self.qemu_img.shrink(image, size).await
+    }
+
+    async fn digest(&self, path: &Utf8Path, task: &Task<'_>) -> Result<(Digest, Bytes)> {
+        files::digest(path, task).await
+    }
+
+    async fn list(&self, dir: &Utf8Path) -> Result<Vec<Entry>> {
+        files::list(dir).await
+    }
+
+    async fn read(&self, path: &Utf8Path) -> Result<Vec<u8>> {
+        files::read(path).await
+    }
+
+    async fn write(&self, path: &Utf8Path, content: &[u8]) -> Result<()> {
+        files::write(path, content).await
+    }
+
+    async fn sync(&self, path: &Utf8Path) -> Result<()> {
+        files::sync(path).await
+    }
+
+    async fn make_dir(&self, dir: &Utf8Path) -> Result<()> {
+        files::make_dir(dir).await
+    }
+
+    async fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        files::rename(from, to).await
+    }
+
+    async fn remove(&self, path: &Utf8Path) -> Result<()> {
+        files::remove(path).await
+    }
+
+    async fn space(&self, dir: &Utf8Path) -> Result<Space> {
+        files::space(dir).await
+    }
+}

@@ -1,0 +1,164 @@
+//! Image files, by way of `qemu-img`.
+//!
+//! Every path that is passed is absolute, so that none can be taken for an option, a protocol or a
+//! `json:` text; every format is named, so that none is guessed from what a guest wrote. `-U` is
+//! used for looking alone: without it QEMU's lock refuses a layer that is still written.
+
+mod convert;
+mod info;
+mod progress;
+
+use camino::Utf8Path;
+
+use crate::host::HostError;
+use crate::host::Image;
+use crate::host::Result;
+use crate::host::Task;
+use crate::host::command::Program;
+use crate::host::files;
+use crate::host::qemu_img::progress::Progress;
+use crate::model::bytes::Bytes;
+use crate::model::fault::Fault;
+use crate::model::machine::Layer;
+
+/// The program.
+#[derive(Clone, Debug)]
+pub(super) struct QemuImg {
+    program: Program,
+}
+
+impl QemuImg {
+    /// Looks for it.
+    pub(super) fn find() -> Result<Self> {
+        let program = Program::find("qemu-img").ok_or_else(|| {
+            HostError::new(Fault::Gone, "find qemu-img", "it is not in PATH")
+                .hinted("install it: qemu-utils on Debian and Ubuntu, qemu-img on Fedora")
+        })?;
+        Ok(Self { program })
+    }
+
+    /// An image and everything below it, top first.
+    pub(super) async fn layers(&self, image: &Image) -> Result<Vec<Layer>> {
+        let tried = format!("read the layers of {}", image.path);
+        let flags = ["info", "-U", "--backing-chain", "--output=json", "-f"];
+        let args = [
+            &flags[..],
+            &[image.format.as_str(), absolute(&image.path, &tried)?],
+        ]
+        .concat();
+        let json = self.program.output(&args, &tried).await?;
+        info::layers(&json, image, &tried, files::real)
+    }
+
+    /// Whether nothing was ever written into an overlay, not even zeroes.
+    pub(super) async fn is_blank(&self, image: &Image) -> Result<bool> {
+        let tried = format!("see whether {} is empty", image.path);
+        let path = absolute(&image.path, &tried)?;
+        let args = [
+            "map",
+            "-U",
+            "--output=json",
+            "-f",
+            image.format.as_str(),
+            path,
+        ];
+        let json = self.program.output(&args, &tried).await?;
+        info::is_blank(&json, &tried)
+    }
+
+    /// Opens it for reading and lets nobody else write meanwhile.
+    pub(super) async fn idle(&self, image: &Image) -> Result<()> {
+        let tried = format!("see that nobody writes {}", image.path);
+        let path = absolute(&image.path, &tried)?;
+        let args = ["info", "--output=json", "-f", image.format.as_str(), path];
+        self.program.output(&args, &tried).await.map(drop)
+    }
+
+    /// Commits `top` into `base`; `top` keeps its content.
+    pub(super) async fn commit(&self, top: &Image, base: &Image, task: &Task<'_>) -> Result<()> {
+        let tried = format!("commit {} into {}", top.path, base.path);
+        let base = absolute(&base.path, &tried)?;
+        let top_path = absolute(&top.path, &tried)?;
+        let total = allocated(&self.layers(top).await?, |layer| layer.path != base);
+        let args = [
+            "commit",
+            "-p",
+            "-d",
+            "-f",
+            top.format.as_str(),
+            "-b",
+            base,
+            top_path,
+        ];
+        self.follow(&args, &tried, task, total).await
+    }
+
+    /// Writes another backing file into a header.
+    pub(super) async fn rebase(&self, image: &Image, backing: &Image) -> Result<()> {
+        let tried = format!("put {} on {}", image.path, backing.path);
+        let (format, under) = (image.format.as_str(), backing.format.as_str());
+        let below = absolute(&backing.path, &tried)?;
+        let path = absolute(&image.path, &tried)?;
+        let args = ["rebase", "-u", "-f", format, "-F", under, "-b", below, path];
+        self.program.output(&args, &tried).await.map(drop)
+    }
+
+    /// Cuts an image down to a size.
+    pub(super) async fn shrink(&self, image: &Image, size: Bytes) -> Result<()> {
+        let tried = format!("cut {} down to {size}", image.path);
+        let path = absolute(&image.path, &tried)?;
+        let now = self
+            .layers(image)
+            .await?
+            .first()
+            .map(|layer| layer.virtual_size);
+        if now.is_some_and(|now| now < size) {
+            let cause = "it is smaller than that already";
+            return Err(HostError::new(Fault::Conflict, tried, cause));
+        }
+        let args = [
+            "resize",
+            "--shrink",
+            "-f",
+            image.format.as_str(),
+            path,
+            &size.0.to_string(),
+        ];
+        self.program.output(&args, &tried).await.map(drop)
+    }
+
+    /// Runs a command that prints how far it is.
+    async fn follow(
+        &self,
+        args: &[&str],
+        tried: &str,
+        task: &Task<'_>,
+        total: Bytes,
+    ) -> Result<()> {
+        let mut progress = Progress::default();
+        (task.report)(Bytes(0), total);
+        self.program
+            .follow(args, tried, task, |piece| {
+                if let Some(done) = progress.take(piece) {
+                    let done = u128::from(total.0) * u128::from(done) / 10_000;
+                    (task.report)(Bytes(u64::try_from(done).unwrap_or(total.0)), total);
+                }
+            })
+            .await
+    }
+}
+
+/// A path that `qemu-img` can only take for a file's.
+fn absolute<'a>(path: &'a Utf8Path, tried: &str) -> Result<&'a str> {
+    if path.is_absolute() {
+        return Ok(path.as_str());
+    }
+    let cause = format!("{path} is not an absolute path");
+    Err(HostError::new(Fault::Conflict, tried, cause))
+}
+
+/// What the top layers take together, down to the first that `counts` turns down.
+fn allocated(layers: &[Layer], counts: impl Fn(&Layer) -> bool) -> Bytes {
+    let top = layers.iter().take_while(|layer| counts(layer));
+    top.map(|layer| layer.allocated).sum()
+}

@@ -1,0 +1,69 @@
+//! From what people want and what is, to a list of actions with reasons. Pure: the same policy and
+//! world give the same plan, byte for byte but for its id.
+//!
+//! Everything is decided on the world `ahead`: the one that the actions planned so far will leave.
+
+mod assign;
+mod backups;
+mod calls;
+mod chain;
+mod config;
+mod draft;
+pub mod due;
+mod fields;
+mod recover;
+pub mod request;
+mod space;
+mod storages;
+mod unbuilt;
+
+use std::collections::BTreeSet;
+
+use crate::model::id::PlanId;
+use crate::model::op::Group;
+use crate::model::plan::Plan;
+use crate::model::policy::Policy;
+use crate::model::world::World;
+use crate::planner::draft::Draft;
+use crate::policy::glob::Glob;
+
+/// What a plan is made under, besides policy and world.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The plan's id, drawn by the caller.
+    pub id: PlanId,
+    /// The libvirt URI, for the plan's head.
+    pub uri: String,
+    /// Of this program.
+    pub version: String,
+    /// The instant was given and is not the clock's.
+    pub clock_given: bool,
+    /// Only actions of these groups; none: all.
+    pub only: Option<BTreeSet<Group>>,
+    /// Only actions of VMs with such a name; none: all.
+    pub vm: Option<Glob>,
+}
+
+impl Options {
+    fn admits(&self, group: Group, vm: Option<&str>) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&group))
+            && match (&self.vm, vm) {
+                (Some(pattern), Some(name)) => pattern.matches(name),
+                _ => true,
+            }
+    }
+}
+
+/// What makes the world what the policy says, and what is due at its instant.
+#[must_use]
+pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
+    let mut draft = Draft::new(world, options, &policy.timezone);
+    recover::plan(&mut draft);
+    storages::plan(&mut draft, policy);
+    config::plan(&mut draft, policy);
+    let unprotected = assign::plan(&mut draft, policy);
+    config::plan_removals(&mut draft, policy);
+    let upcoming = backups::plan(&mut draft, policy);
+    unbuilt::tell(&mut draft, policy);
+    draft.finish(Some(policy.digest), upcoming, unprotected)
+}

@@ -1,0 +1,72 @@
+//! What an interrupted run left open comes before anything else of its VM.
+
+use crate::model::op::Op;
+use crate::model::op::Recover;
+use crate::model::plan::Class;
+use crate::model::program::Direction;
+use crate::model::program::Mark;
+use crate::model::reason::Reason;
+use crate::model::world::Open;
+use crate::planner::draft::Draft;
+use crate::planner::draft::Key;
+use crate::planner::draft::Wish;
+
+/// An action for each open one whose run is dead; a living run's is left to it.
+pub(super) fn plan(draft: &mut Draft<'_>) {
+    let world = draft.now;
+    let of_guests = world.guests.values().flat_map(|guest| &guest.open);
+    for open in world.open.iter().chain(of_guests).filter(|open| !open.alive) {
+        let vm = open.op.vm().cloned();
+        let name = vm
+            .as_ref()
+            .map_or_else(|| open.action.to_string(), |vm| vm.name.clone());
+        let op = Op::Recover(Recover {
+            action: open.action.clone(),
+            vm: vm.clone(),
+        });
+        let mut wish = Wish::new(
+            format!("recover.{name}/{}", open.op.verb().as_str()),
+            op,
+            Class::Recovery,
+            interrupted(open),
+        );
+        wish.gives = Vec::from_iter(gives(&open.op));
+        draft.take_up(wish, open);
+    }
+}
+
+/// What later actions may need of it.
+fn gives(op: &Op) -> Option<Key> {
+    Some(match op {
+        Op::StorageCreate(op) => Key::Storage(op.storage.is.name.clone()),
+        Op::OfferingCreate(op) | Op::OfferingUpdate(op) => Key::Offering(op.name.clone()),
+        Op::PolicyCreate(op) | Op::PolicyUpdate(op) => Key::Policy(op.name.clone()),
+        op => Key::Vm(op.vm()?.uuid.clone()),
+    })
+}
+
+fn interrupted(open: &Open) -> Reason {
+    let done = |stage: &Vec<Option<Mark>>| stage.iter().all(|mark| *mark == Some(Mark::Done));
+    let stage = open
+        .marks
+        .iter()
+        .position(|stage| !done(stage))
+        .unwrap_or(open.marks.len());
+    let doing = open.program.stages.get(stage).map(|steps| {
+        let open = steps
+            .iter()
+            .zip(&open.marks[stage])
+            .filter(|(_, mark)| **mark != Some(Mark::Done));
+        open.map(|(step, _)| step.synopsis())
+            .collect::<Vec<_>>()
+            .join("; ")
+    });
+    Reason::Interrupted {
+        verb: open.op.verb().as_str().to_owned(),
+        stage,
+        stages: open.program.stages.len(),
+        doing: doing.unwrap_or_else(|| "write the record".to_owned()),
+        error: open.error.as_ref().map(|error| error.text.clone()),
+        turning_back: open.direction == Direction::Back,
+    }
+}

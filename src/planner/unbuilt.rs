@@ -1,0 +1,51 @@
+//! What a policy asks for and nothing carries out: said, never passed over.
+
+use crate::model::finding::Finding;
+use crate::model::finding::Severity;
+use crate::model::policy::Policy;
+use crate::planner::draft::Draft;
+
+pub(super) fn tell(draft: &mut Draft<'_>, policy: &Policy) {
+    let mut say = |key: String, what: &str| {
+        let text = format!("{what}: not built yet");
+        let origin = policy.origins.get(&key);
+        draft.findings.push(
+            Finding::new(Severity::Warning, "not_built", text)
+                .at(origin, "accepted and kept on record"),
+        );
+    };
+    for (name, offering) in &policy.offerings {
+        if offering.compress {
+            say(
+                format!("offerings.{name}.compress"),
+                &format!("offering {name}: compression of backups"),
+            );
+        }
+        if offering.validate.is_some() {
+            say(
+                format!("offerings.{name}.validate"),
+                &format!("offering {name}: validation of backups"),
+            );
+        }
+    }
+    for (name, storage) in &policy.storages {
+        if storage.verify.is_some() {
+            say(
+                format!("storage.{name}.verify"),
+                &format!("storage {name}: regular verification"),
+            );
+        }
+    }
+    for (name, spec) in &policy.policies {
+        let of_schedules = spec
+            .schedules
+            .values()
+            .any(|schedule| schedule.retention.is_some());
+        if spec.retention.is_some() || of_schedules {
+            say(
+                format!("policies.{name}.retention"),
+                &format!("policy {name}: retention (every backup is kept)"),
+            );
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What differs from run to run and from machine to machine, beyond what the sandbox masks.
+
+use insta::internals::SettingsBindDropGuard;
+
+const MASKS: [(&str, &str); 9] = [
+    (r"\b\d{8}-\d{6}-[0-9a-f]{8}\b", "[id]"),
+    (r"\bpid \d+", "pid [pid]"),
+    (r"knib \d+\.\d+\.\d+, \S+ \(", "knib [version], [host] ("),
+    (r", \w+ on device \d+:\d+, [\d.]+ [KMGT]iB free", ", [room]"),
+    (
+        r"it was made by knib \d+\.\d+\.\d+",
+        "it was made by knib [version]",
+    ),
+    (r"same\s+file\s+system as", "same file system as"),
+    (r"took \d+ \w+", "took [length]"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "[instant]"),
+    (
+        r"(?m)^(\S+\s+\$DIR/\S+)\s+\w+ +[\d.]+ [KMGT]iB +[\d.]+ [KMGT]iB",
+        "$1  [room]",
+    ),
+];
+
+/// As long as the value lives.
+pub(super) fn bind() -> SettingsBindDropGuard {
+    let mut settings = insta::Settings::clone_current();
+    for (pattern, shown) in MASKS {
+        settings.add_filter(pattern, shown);
+    }
+    settings.bind_to_scope()
+}

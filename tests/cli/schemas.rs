@@ -1,0 +1,74 @@
+//! The published schemas of the output are the generated ones, and say what is printed.
+
+use std::fs;
+use std::path::PathBuf;
+
+use knib::cli::view::backup::BackupView;
+use knib::cli::view::chain::ChainView;
+use knib::cli::view::offering::OfferingView;
+use knib::cli::view::run::RunView;
+use knib::cli::view::storage::StorageView;
+use knib::cli::view::vm::VmView;
+use knib::model::finding::Finding;
+use knib::model::plan::Plan;
+use schemars::Schema;
+use schemars::schema_for;
+use serde_json::Value;
+
+fn schemas() -> [(&'static str, Schema); 8] {
+    [
+        ("plan", schema_for!(Plan)),
+        ("backup", schema_for!(BackupView)),
+        ("chain", schema_for!(ChainView)),
+        ("vm", schema_for!(VmView)),
+        ("storage", schema_for!(StorageView)),
+        ("offering", schema_for!(OfferingView)),
+        ("run", schema_for!(RunView)),
+        ("finding", schema_for!(Finding)),
+    ]
+}
+
+fn published(name: &str) -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    root.join(format!("schemas/output/{name}.json"))
+}
+
+#[test]
+fn the_published_schemas_are_the_generated_ones() {
+    for (name, schema) in schemas() {
+        let generated = serde_json::to_string_pretty(&schema).expect("JSON") + "\n";
+        let path = published(name);
+        if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+            fs::create_dir_all(path.parent().expect("a directory")).expect("writable");
+            fs::write(&path, &generated).expect("writable");
+        }
+        let published = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            published == generated,
+            "{name}: run this test again with UPDATE_SCHEMAS=1"
+        );
+    }
+}
+
+/// Fails unless the value is what the published schema of that name says.
+#[track_caller]
+pub(super) fn assert_valid(name: &str, value: &Value) {
+    let schema = fs::read_to_string(published(name)).expect("a published schema");
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let errors: Vec<_> = validator
+        .iter_errors(value)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert!(errors.is_empty(), "{name}: {errors:#?}\n{value:#}");
+}
+
+/// The same for each of a list.
+#[track_caller]
+pub(super) fn assert_all_valid(name: &str, list: &Value) {
+    let list = list
+        .as_array()
+        .unwrap_or_else(|| panic!("{name}: no array: {list:#}"));
+    assert!(!list.is_empty(), "{name}: an empty list shows nothing");
+    list.iter().for_each(|one| assert_valid(name, one));
+}

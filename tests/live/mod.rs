@@ -1,0 +1,14 @@
+//! Tests on a real libvirt with real QEMU processes. They need the daemon at `qemu:///system` and fail without it.
+
+mod agent;
+mod chain;
+mod content;
+mod harness;
+mod judge;
+mod killed;
+mod layers;
+mod portable;
+mod readonly;
+mod refusals;
+mod site;
+mod storages;

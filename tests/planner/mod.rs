@@ -1,0 +1,7 @@
+//! The planner on worlds made by hand: what is planned, why, and what stands in the way.
+
+mod config;
+mod due;
+mod kinds;
+pub(crate) mod make;
+mod removals;
