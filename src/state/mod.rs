@@ -65,7 +65,7 @@ impl State {
     /// beside it (`state.db.v1`).
     ///
     /// # Errors
-    /// Any but `Held`, `Applied`, `Unknown` and `Refused`.
+    /// `Newer`, `NotOurs`, `Damaged`, `Locked`, `Denied`, `Full`, `Io`.
     pub fn open(path: &Utf8Path) -> Result<Self> {
         Self::from_opened(file::open(path, schema::STEPS)?)
     }
