@@ -52,10 +52,22 @@ pub(super) struct Global {
     #[arg(short, long = "file", value_name = "PATH", global = true)]
     pub(super) files: Vec<PathBuf>,
     /// libvirt URI of this host [default: the policy's, else `qemu:///system`]
-    #[arg(long, value_name = "URI", env = "KNIB_CONNECT", global = true)]
+    #[arg(
+        long,
+        value_name = "URI",
+        env = "KNIB_CONNECT",
+        hide_env_values = true,
+        global = true
+    )]
     pub(super) connect: Option<String>,
     /// State file [default: the policy's, else /var/lib/knib/state.db]
-    #[arg(long, value_name = "FILE", env = "KNIB_STATE", global = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "KNIB_STATE",
+        hide_env_values = true,
+        global = true
+    )]
     pub(super) state: Option<Utf8PathBuf>,
     /// human or json; `plan` and `show` also take markdown, `lint` github
     #[arg(

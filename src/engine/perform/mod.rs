@@ -79,6 +79,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
         Step::Publish { from, to } | Step::Rename { from, to } => {
             place::rename(engine, from, to).await
         }
+        Step::Unname { from, to } => place::unname(engine, from, to).await,
         Step::Merge {
             vm,
             claim,
