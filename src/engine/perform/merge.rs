@@ -33,6 +33,8 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// So often a commit that found the file locked is tried again.
 const TRIES: u32 = 60;
+/// So often a commit is begun whose job comes to nothing.
+const COMMITS: u32 = 5;
 
 pub(super) struct Merge<'a> {
     pub(super) vm: &'a VmId,
@@ -45,7 +47,7 @@ pub(super) struct Merge<'a> {
 impl Merge<'_> {
     pub(super) async fn perform<H: Host>(&self, engine: &Engine<H>, scene: &Scene) -> Performed {
         let mut wait = SHORTEST_WAIT;
-        let mut tries = 0;
+        let (mut tries, mut commits) = (0, 0);
         loop {
             let machine = engine.host.machine(self.vm).await?;
             claimed(&machine, self.claim)?;
@@ -53,7 +55,8 @@ impl Merge<'_> {
                 .disk(self.target)
                 .ok_or_else(|| self.lost(&machine))?;
             let looked = if machine.power.is_on() {
-                self.look_at_running(engine, scene, &machine, disk).await
+                self.look_at_running(engine, scene, &machine, disk, &mut commits)
+                    .await
             } else {
                 self.look_at_stopped(engine, scene, disk).await
             };
@@ -78,6 +81,7 @@ impl Merge<'_> {
         scene: &Scene,
         machine: &Machine,
         disk: &Disk,
+        commits: &mut u32,
     ) -> Result<Looked, StepError> {
         if let Some(job) = engine.host.job(self.vm, self.target).await? {
             engine.say(&Event::Progress {
@@ -105,10 +109,12 @@ impl Merge<'_> {
                 "plan again",
             ));
         }
-        engine
-            .host
-            .commit(self.vm, self.target, &self.top.path, &self.base.path)
-            .await?;
+        if *commits == COMMITS {
+            return Err(self.given_up(machine));
+        }
+        let (top, base) = (&self.top.path, &self.base.path);
+        engine.host.commit(self.vm, self.target, top, base).await?;
+        *commits += 1;
         Ok(Looked::Changed)
     }
 
@@ -197,6 +203,21 @@ impl Merge<'_> {
         }
         engine.host.remove(&self.top.path).await?;
         Ok(Looked::Merged)
+    }
+
+    /// A job that ends early leaves the layer in its chain and says nothing.
+    fn given_up(&self, machine: &Machine) -> StepError {
+        let name = &machine.name;
+        StepError {
+            fault: Fault::Io,
+            text: format!(
+                "QEMU began {COMMITS} times to merge {} of {name} and ended early; the VM goes on with its delta: {}",
+                self.target, self.top.path
+            ),
+            hint: Some(format!(
+                "a full disk is the usual cause; /var/log/libvirt/qemu/{name}.log may say more"
+            )),
+        }
     }
 
     fn lost(&self, machine: &Machine) -> StepError {
