@@ -25,7 +25,6 @@ use crate::model::id::ActionId;
 use crate::model::lease::Holder;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
-use crate::model::seconds::Seconds;
 use crate::model::world::Open;
 use crate::state::State;
 
@@ -160,14 +159,13 @@ pub(super) fn detail(session: &Session) -> Detail {
     }
 }
 
-/// Waits until no living run holds what `wanted` picks, at most so long; then who does.
+/// Waits until no living run holds what `wanted` picks, at most until the deadline; then who does.
 pub(super) async fn wait(
     session: &Session,
     basis: &Basis,
-    limit: Seconds,
+    deadline: Instant,
     wanted: impl Fn(&Open) -> bool,
 ) -> Result<Option<Holder>> {
-    let deadline = Instant::now() + limit.duration();
     let mut told = false;
     loop {
         let opens = match State::look(&basis.state)? {

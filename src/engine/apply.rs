@@ -47,9 +47,6 @@ impl<H: Host> Engine<H> {
         for action in &plan.actions {
             match standing(plan, action) {
                 Some(ended) => {
-                    if let Some(Block::Blocked(refusal)) = action.blocked_by.first() {
-                        report.advise(&action.id, refusal.hint.as_ref());
-                    }
                     report.ended.insert(action.id.clone(), ended);
                 }
                 None => waiting.push(action),

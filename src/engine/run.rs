@@ -178,8 +178,9 @@ impl<H: Host> Engine<H> {
                 continue;
             }
             at.marks[stage][n] = Some(Mark::Intended);
+            let again = at.intended[stage][n].is_some();
             let since = *at.intended[stage][n].get_or_insert(now);
-            let scene = at.scene(since);
+            let scene = at.scene(since, again);
             let step = at.program.stages[stage][n].clone();
             let engine = Rc::clone(self);
             siblings
@@ -231,7 +232,7 @@ impl<H: Host> Engine<H> {
                     continue;
                 }
                 let since = at.intended[stage][n].unwrap_or_else(|| self.now());
-                let scene = at.scene(since);
+                let scene = at.scene(since, true);
                 for inverse in at.program.stages[stage][n].inverse() {
                     if let Err(error) = perform::perform(self, &scene, &inverse).await {
                         return Ok(Some(error));
@@ -316,13 +317,14 @@ impl Progress {
             .position(|stage| stage.iter().any(|mark| *mark != Some(Mark::Done)))
     }
 
-    fn scene(&self, since: jiff::Timestamp) -> Scene {
+    fn scene(&self, since: jiff::Timestamp, again: bool) -> Scene {
         Scene {
             action: self.action.clone(),
             op: Rc::clone(&self.op),
             program: Rc::clone(&self.program),
             receipts: self.receipts.clone(),
             since,
+            again,
         }
     }
 }

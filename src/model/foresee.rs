@@ -93,6 +93,7 @@ impl Step {
             | Self::Fetch { .. }
             | Self::Place { .. }
             | Self::Rename { .. }
+            | Self::Unname { .. }
             | Self::Define { .. }
             | Self::Undefine { .. } => {}
         }

@@ -167,6 +167,14 @@ pub enum Step {
         /// The final one.
         to: Utf8PathBuf,
     },
+    /// A file that got its final name has the unfinished one again. Where it never got it, whatever has
+    /// the final name stays.
+    Unname {
+        /// The unfinished name.
+        from: Utf8PathBuf,
+        /// The final one.
+        to: Utf8PathBuf,
+    },
     /// A new VM is defined.
     Define {
         /// The definition it is made from.
@@ -216,7 +224,8 @@ impl Step {
             | Self::Discard { .. }
             | Self::Fetch { .. }
             | Self::Place { .. }
-            | Self::Rename { .. } => None,
+            | Self::Rename { .. }
+            | Self::Unname { .. } => None,
         }
     }
 
@@ -264,6 +273,7 @@ impl Step {
             Self::Fetch { target, to, .. } => format!("write {target} to {}", to.path),
             Self::Place { from, to } => format!("copy {from} to {to}"),
             Self::Rename { from, to } => format!("rename {} to {to}", file(from)),
+            Self::Unname { from, to } => format!("rename {} back to {from}", file(to)),
             Self::Define { name, .. } => format!("define {name}"),
             Self::Undefine { vm } => format!("undefine {vm}"),
         }
@@ -295,9 +305,9 @@ impl Step {
             Self::Fetch { to, .. } => vec![Self::Discard {
                 path: to.path.clone(),
             }],
-            Self::Rename { from, to } => vec![Self::Rename {
-                from: to.clone(),
-                to: from.clone(),
+            Self::Rename { from, to } => vec![Self::Unname {
+                from: from.clone(),
+                to: to.clone(),
             }],
             Self::Define { vm, .. } => vec![Self::Undefine { vm: vm.clone() }],
             Self::Note { claims: false, .. }
@@ -308,6 +318,7 @@ impl Step {
             | Self::Publish { .. }
             | Self::Merge { .. }
             | Self::Discard { .. }
+            | Self::Unname { .. }
             | Self::Undefine { .. } => Vec::new(),
         }
     }

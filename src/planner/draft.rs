@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
+
 use crate::action;
 use crate::model::backup::Maker;
 use crate::model::change::Change;
@@ -78,6 +80,9 @@ impl Wish {
     }
 }
 
+/// An id is put so many seconds ahead at most to sort after others.
+const SORTED: u32 = 3600;
+
 /// A plan in the making.
 pub(super) struct Draft<'a> {
     /// As it is.
@@ -112,20 +117,19 @@ impl<'a> Draft<'a> {
         self.options.admits(group, vm)
     }
 
-    /// An id that no backup of the VM has or will have.
+    /// An id that no backup of the VM has or will have. It sorts after all of them, were they made in this
+    /// very second or by a run that began later; only a clock that was put back ends that.
     pub(super) fn allot(&mut self, guest: &Guest) -> BackupId {
+        let record = &guest.record;
+        let failed = record.failures.iter().map(|failed| &failed.backup);
+        let newest = record.backups.keys().chain(failed).max().cloned();
         let mut attempt = 0;
         loop {
-            let id = BackupId::allot(self.now.now, &guest.vm.uuid, attempt);
-            let known = guest.record.backups.contains_key(&id)
-                || guest
-                    .record
-                    .failures
-                    .iter()
-                    .any(|failed| failed.backup == id)
-                || self.allotted.contains(&id);
-            if !known {
-                self.allotted.insert(id.clone());
+            let at = self.now.now + SignedDuration::from_secs(attempt.into());
+            let id = BackupId::allot(at, &guest.vm.uuid, attempt);
+            let sorts = newest.as_ref().is_none_or(|newest| id > *newest);
+            let known = record.backups.contains_key(&id);
+            if (sorts || attempt > SORTED) && !known && self.allotted.insert(id.clone()) {
                 return id;
             }
             attempt += 1;

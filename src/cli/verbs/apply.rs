@@ -1,5 +1,7 @@
 //! `knib apply`: do what the plan says. The only verb that asks.
 
+use std::time::Instant;
+
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 
@@ -126,7 +128,8 @@ async fn wait(session: &Session, basis: &Basis, args: &Apply) -> Result<()> {
     let pattern = args.narrow.vm.as_ref();
     let ours = |name: &str| pattern.is_none_or(|pattern| pattern.matches(name));
     // What is still held then is passed over, as without waiting.
-    work::wait(session, basis, args.lock_timeout, |open| {
+    let deadline = Instant::now() + args.lock_timeout.duration();
+    work::wait(session, basis, deadline, |open| {
         open.op.vm().is_none_or(|vm| ours(&vm.name))
     })
     .await?;

@@ -1,5 +1,7 @@
 //! `knib backup`: make one now, and look at those there are.
 
+use std::time::Instant;
+
 use clap::ValueEnum;
 
 use crate::cli::basis::Recalled;
@@ -16,12 +18,12 @@ use crate::cli::view::backup::Status;
 use crate::cli::work;
 use crate::cli::work::Finished;
 use crate::model::id::BackupId;
-use crate::model::id::VmId;
 use crate::model::op::Op;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::model::policy;
 use crate::model::seconds::Seconds;
+use crate::model::world::Open;
 use crate::planner::request;
 use crate::planner::request::BackupRun;
 
@@ -155,16 +157,6 @@ async fn make(session: &Session, args: Run) -> Result<Exit> {
         let names: Vec<_> = seen.world.storages.keys().map(String::as_str).collect();
         return Err(find::unknown("storage", storage, &names));
     }
-    let of_it = |vm: &VmId| *vm == uuid;
-    let held = work::wait(session, &basis, args.lock_timeout, |open| {
-        open.op.vm().is_some_and(|vm| of_it(&vm.uuid))
-    });
-    if let Some(holder) = held.await? {
-        return Err(Failure::held(&name, &holder));
-    }
-    // Whoever let go changed the VM.
-    seen = session.see(&basis).await?;
-    seen.world.guests.retain(|vm, _| of_it(vm));
     let asked = BackupRun {
         vm: uuid.clone(),
         isolated: args.isolated,
@@ -176,10 +168,24 @@ async fn make(session: &Session, args: Run) -> Result<Exit> {
         }),
         storage: args.storage,
     };
-    let options = basis.options()?;
-    let policy = basis.policy.as_ref();
-    let plan = request::backup(&asked, policy, &seen.world, &options);
-    let finished = work::carry_out(session, &basis, &seen, plan, "backup run", 1).await?;
+    let deadline = Instant::now() + args.lock_timeout.duration();
+    let finished = loop {
+        let of_it = |open: &Open| open.op.vm().is_some_and(|vm| vm.uuid == uuid);
+        if let Some(holder) = work::wait(session, &basis, deadline, of_it).await? {
+            return Err(Failure::held(&name, &holder));
+        }
+        // Whoever let go changed the VM.
+        seen = session.see(&basis).await?;
+        seen.world.guests.retain(|vm, _| *vm == uuid);
+        let options = basis.options()?;
+        let policy = basis.policy.as_ref();
+        let plan = request::backup(&asked, policy, &seen.world, &options);
+        let finished = work::carry_out(session, &basis, &seen, plan, "backup run", 1).await?;
+        // Another run may have come in between the look and the beginning.
+        if finished.exit() != Exit::Busy || Instant::now() >= deadline {
+            break finished;
+        }
+    };
     work::print(session, json, &finished.plan, || {
         made(&finished).unwrap_or_else(|| finished.report(session))
     })?;

@@ -29,6 +29,21 @@ pub(super) async fn rename<H: Host>(
     }
 }
 
+/// While the unfinished name is there, the file never got the final one: that is somebody else's.
+pub(super) async fn unname<H: Host>(
+    engine: &Engine<H>,
+    unfinished: &Utf8Path,
+    named: &Utf8Path,
+) -> Performed {
+    if is_there(engine, unfinished).await? {
+        return Ok(Receipt::Done);
+    }
+    match engine.host.rename(named, unfinished).await {
+        Err(error) if error.fault != Fault::Gone => Err(error.into()),
+        _ => Ok(Receipt::Done),
+    }
+}
+
 pub(super) async fn discard<H: Host>(engine: &Engine<H>, path: &Utf8Path) -> Performed {
     engine.host.remove(path).await?;
     Ok(Receipt::Done)

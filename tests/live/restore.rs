@@ -1,0 +1,212 @@
+//! `knib restore new`: a VM of its own from a backup, and nothing at all where something is wrong with it.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::support::Disk;
+use crate::support::KIB;
+use crate::support::MIB;
+use crate::support::Vm;
+use crate::support::guest::Guest;
+use crate::support::oracle;
+use crate::support::tool::qemu_img;
+use crate::support::tool::virsh;
+use crate::support::vm::Builder;
+
+use super::judge;
+use super::judge::assert_holds;
+use super::judge::assert_sums_to;
+use super::site::Backup;
+use super::site::Site;
+
+/// A VM with a chain of two backups, and what its disk held at each.
+fn with_a_chain(site: &Site) -> (Vm, [(Backup, PathBuf); 2]) {
+    let vm = site
+        .vm("a")
+        .disk(Disk::qcow2("vda", 8 * MIB))
+        .start_paused();
+    vm.write("vda", 0, 0x11, MIB);
+    let full = (site.first(&vm), vm.truth("vda"));
+    vm.write("vda", 512 * KIB, 0x22, MIB);
+    vm.zero("vda", 0, 64 * KIB);
+    let next = (site.backup(&vm, &[]), vm.truth("vda"));
+    (vm, [full, next])
+}
+
+/// The arguments of a restore under a new name, its disks in a directory of their own.
+fn restore<'a>(backup: &'a str, name: &'a str, dir: &'a str) -> [&'a str; 7] {
+    ["restore", "new", backup, "--name", name, "--disk-dir", dir]
+}
+
+fn is_defined(name: &str) -> bool {
+    virsh(["domuuid", name]).ok
+}
+
+fn xml(name: &str) -> String {
+    virsh(["dumpxml", "--inactive", name]).must()
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).expect("it is a directory");
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.expect("it can be read").path())
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_restored_vm_boots_beside_the_one_that_was_backed_up() {
+    let site = Site::new();
+    let mac = "52:54:00:4b:4e:01";
+    let card = format!("<interface type='user'><mac address='{mac}'/></interface>");
+    let disks = [Disk::qcow2("vda", 16 * MIB), Disk::raw("vdb", 16 * MIB)].map(Disk::ext4);
+    let builder = site.vm("a").device(&card);
+    let (vm, guest) = disks.into_iter().fold(builder, Builder::disk).boot();
+    site.first(&vm);
+    let targets = ["vda", "vdb"];
+    for target in targets {
+        guest.write_file(target, "file", 512);
+        guest.stop_writes(target);
+    }
+    let sums = targets.map(|target| guest.disk_sha256(target));
+    let file = guest.run("sha256sum </mnt/vda/file");
+    site.backup(&vm, &[]);
+    let before = [vm.uuid(), vm.source("vda").display().to_string()];
+    let storage = oracle::listing(&site.storage());
+
+    let name = format!("{}-new", site.run);
+    let latest = format!("{}@latest", vm.name);
+    let output = site
+        .knib(["restore", "new", &latest, "--name", &name])
+        .exits(0);
+    assert!(output.stdout.contains(&name), "{output}");
+    let xml = xml(&name);
+    assert!(!xml.contains(&vm.uuid()) && !xml.contains(mac), "{xml}");
+    assert!(!xml.contains("knib:vm") && !xml.contains(".knib-"), "{xml}");
+    for (target, sum) in targets.iter().zip(&sums) {
+        let disk = site.primary().join(format!("{name}-{target}.qcow2"));
+        assert!(xml.contains(&disk.display().to_string()), "{xml}");
+        assert_eq!(oracle::chain(&disk), [disk.clone()]);
+        assert_sums_to(&disk, sum);
+    }
+    virsh(["start", &name]).must();
+    let again = Guest::answering(&name);
+    assert_eq!(again.run("sha256sum </mnt/vda/file"), file);
+    again.write_file("vdb", "own", 64);
+
+    assert_eq!([vm.uuid(), vm.source("vda").display().to_string()], before);
+    assert_eq!(oracle::listing(&site.storage()), storage);
+    assert_eq!(guest.disk_sha256("vdb"), sums[1]);
+}
+
+#[test]
+fn any_backup_of_a_chain_into_any_directory_and_format() {
+    let site = Site::new();
+    let (vm, taken) = with_a_chain(&site);
+    let dir = site.make_dir("disks");
+    let there = dir.display().to_string();
+    for (n, (backup, truth)) in taken.iter().enumerate() {
+        for format in ["qcow2", "raw"] {
+            let name = format!("{}-{n}{format}", site.run);
+            let args = restore(backup.id(), &name, &there);
+            site.knib(args.iter().chain(&["--disk-format", format]))
+                .exits(0);
+            let disk = dir.join(format!("{name}-vda.{format}"));
+            assert_eq!(oracle::info(&disk)["format"], format);
+            assert_holds(&disk, truth);
+            virsh(["start", "--paused", &name]).must();
+        }
+    }
+    assert!(site.leftovers().is_empty());
+    site.assert_one_delta_each(&vm);
+}
+
+#[test]
+fn a_name_or_a_file_that_is_taken_is_left_alone() {
+    let site = Site::new();
+    let (vm, taken) = with_a_chain(&site);
+    let dir = site.make_dir("disks");
+    let there = dir.display().to_string();
+    let id = taken[1].0.id();
+    let words = [vm.name.as_str(), "is defined here already"];
+    site.refuses(&vm, &restore(id, &vm.name, &there), 3, &words);
+    assert_eq!(files(&dir), [] as [PathBuf; 0]);
+
+    let name = format!("{}-new", site.run);
+    let taken = dir.join(format!("{name}-vda.qcow2"));
+    fs::write(&taken, "somebody's").expect("the directory is the test's own");
+    let path = taken.display().to_string();
+    let said = site.refuses(&vm, &restore(id, &name, &there), 5, &["is there already"]);
+    assert!(said.replace(' ', "").contains(&path), "{said}");
+    assert_eq!(files(&dir), [taken.clone()]);
+    assert_eq!(fs::read(&taken).expect("it is there"), b"somebody's");
+    assert!(!is_defined(&name));
+}
+
+#[test]
+fn a_flipped_byte_in_an_ancestor_is_named_and_nothing_is_left_behind() {
+    let site = Site::new();
+    let (vm, taken) = with_a_chain(&site);
+    let dir = site.make_dir("disks");
+    let there = dir.display().to_string();
+    let file = taken[0].0.file("vda");
+    let size = fs::metadata(&file).expect("it is there").len();
+    let data = first_data(&file);
+    for at in [data, size - 1] {
+        judge::flip(&file, at);
+        for (backup, _) in &taken {
+            let name = format!("{}-new", site.run);
+            let said = site.refuses(&vm, &restore(backup.id(), &name, &there), 5, &["damaged"]);
+            let path = file.display().to_string();
+            assert!(said.replace(' ', "").contains(&path), "{said}");
+            assert_eq!(files(&dir), [] as [PathBuf; 0]);
+            assert!(!is_defined(&name));
+        }
+        judge::flip(&file, at);
+    }
+    let name = format!("{}-new", site.run);
+    site.knib(restore(taken[1].0.id(), &name, &there)).exits(0);
+    assert_holds(&dir.join(format!("{name}-vda.qcow2")), &taken[1].1);
+}
+
+/// Where in the file the first byte of the disk's data is.
+fn first_data(image: &Path) -> u64 {
+    let args = ["map", "--output=json"].map(Path::new);
+    let map = qemu_img(args.into_iter().chain([image])).must();
+    let map: serde_json::Value = serde_json::from_str(&map).expect("qemu-img prints JSON");
+    let extents = map.as_array().expect("a map is an array");
+    let data = extents.iter().find(|extent| extent["data"] == true);
+    data.and_then(|extent| extent["offset"].as_u64())
+        .expect("the disk has data")
+}
+
+#[test]
+fn a_file_of_the_chain_that_is_gone_is_named_and_nothing_is_left_behind() {
+    let site = Site::new();
+    let (vm, taken) = with_a_chain(&site);
+    let dir = site.make_dir("disks");
+    let there = dir.display().to_string();
+    let file = taken[0].0.file("vda");
+    fs::rename(&file, site.path("away")).expect("the directory is the test's own");
+    let name = format!("{}-new", site.run);
+    let args = restore(taken[1].0.id(), &name, &there);
+    let said = site.refuses(&vm, &args, 5, &["No such file or directory"]);
+    assert!(said.replace(' ', "").contains("vda.qcow2"), "{said}");
+    assert_eq!(files(&dir), [] as [PathBuf; 0]);
+    assert!(!is_defined(&name));
+}
+
+#[test]
+fn a_directory_without_room_is_left_empty() {
+    let site = Site::new();
+    let (vm, taken) = with_a_chain(&site);
+    let dir = site.mount_small("small", MIB);
+    let there = dir.display().to_string();
+    let name = format!("{}-new", site.run);
+    let args = restore(taken[1].0.id(), &name, &there);
+    site.refuses(&vm, &args, 5, &["No space left on device"]);
+    assert_eq!(files(&dir), [] as [PathBuf; 0]);
+    assert!(!is_defined(&name));
+}
