@@ -99,10 +99,13 @@ pub(super) async fn carry_out(
             action.error.clone_from(text);
         }
     }
+    // Whoever asked in the last moment stopped nothing.
+    let mut results = plan.actions.iter().map(|action| action.result);
+    let stopped = report.stopped && results.any(|result| result == Some(Outcome::Skipped));
     Ok(Finished {
         plan,
         hints: report.hints,
-        stopped: report.stopped,
+        stopped,
         signal: signals.heard(),
         state: Some(state),
     })

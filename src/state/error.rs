@@ -22,6 +22,9 @@ pub enum StateError {
     /// The action was begun before: a plan is applied once.
     #[error("action {0} was begun before")]
     Applied(ActionId),
+    /// The VM of this name was changed since the program was drawn up.
+    #[error("{0} was changed by another run since this was decided")]
+    Overtaken(String),
     /// The journal knows no such run or action, or no such step of it.
     #[error("the journal has no {0}")]
     Unknown(String),
@@ -74,7 +77,7 @@ impl StateError {
         Some(match self {
             Self::Held(holder) if holder.alive => "try again when it has ended".to_owned(),
             Self::Held(_) => "run `knib apply` to finish what was interrupted".to_owned(),
-            Self::Applied(_) => "make a new plan: `knib plan`".to_owned(),
+            Self::Applied(_) | Self::Overtaken(_) => "make a new plan: `knib plan`".to_owned(),
             Self::Unknown(_) => return None,
             Self::Refused(_) => {
                 "this is a defect in knib; nothing was written, and the next `knib apply` carries on"

@@ -1,11 +1,10 @@
-//! The file itself: making, opening, looking, copying, bringing up to date.
+//! The file itself: making, opening, copying, bringing up to date. Looking has a file of its own.
 
 use std::fs;
 use std::fs::File;
 use std::io;
 use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use camino::Utf8Path;
@@ -61,135 +60,15 @@ pub(super) fn open(path: &Utf8Path, steps: &[&str]) -> Result<Opened> {
     all().map_err(|trouble: Trouble| trouble.of(path))
 }
 
-/// Opens for looking; none when there is no file.
-pub(super) fn look(path: &Utf8Path, steps: &[&str]) -> Result<Option<Opened>> {
-    let all = || {
-        let path = match path.canonicalize_utf8() {
-            Ok(path) => path,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let mut attempts = 0;
-        loop {
-            if is_left_behind(&path)?
-                && let Some(db) = recovered_copy(&path, steps)?
-            {
-                return Ok(Some(Opened { db, path }));
-            }
-            match look_at(&path, steps) {
-                // A writer has just ended, or has just died.
-                Err(trouble) if trouble.is_hot_journal() && attempts < ATTEMPTS => attempts += 1,
-                other => return other.map(|db| Some(Opened { db, path })),
-            }
-            std::thread::sleep(PAUSE);
-        }
-    };
-    all().map_err(|trouble: Trouble| trouble.of(path))
-}
-
-fn look_at(path: &Utf8Path, steps: &[&str]) -> Result<Connection, Trouble> {
-    if check_header(path)? == JournalMode::Wal {
-        return Err(Trouble::Told(StateError::NotOurs {
-            path: path.to_owned(),
-            why: format!(
-                "somebody changed it to WAL mode, in which reading writes; \
-                 `sqlite3 {path} 'PRAGMA journal_mode=delete'` changes it back"
-            ),
-        }));
-    }
-    let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    schema::version(&db, path)?;
-    check_length(&db, path)?;
-    for_looking(db, path, steps)
-}
-
-/// An older file is brought up to date in memory, so that there is one way to read.
-fn for_looking(db: Connection, path: &Utf8Path, steps: &[&str]) -> Result<Connection, Trouble> {
-    let found = schema::version(&db, path)?;
-    let known = schema::version_of(steps);
-    schema::not_newer(path, found, known)?;
-    let db = if found < known {
-        let mut memory = settled(Connection::open_in_memory()?)?;
-        pour(&db, &mut memory)?;
-        schema::upgrade(&memory, found, steps)?;
-        memory
-    } else {
-        db
-    };
-    db.pragma_update(None, "query_only", true)?;
-    Ok(db)
-}
-
-fn journal_of(path: &Utf8Path) -> Utf8PathBuf {
-    Utf8PathBuf::from(format!("{path}-journal"))
-}
-
-/// Whether there is a journal that nobody writes to: of a process that died, or that does not get on.
-/// sqlite would open it to find out, and as root it changes the owner of what it opens.
-fn is_left_behind(path: &Utf8Path) -> Result<bool, Trouble> {
-    const LONG_ENOUGH: u32 = 20;
-    let journal = journal_of(path);
-    let first = fingerprint(&journal)?;
-    if first.is_none() {
-        return Ok(false);
-    }
-    for _ in 0..LONG_ENOUGH {
-        std::thread::sleep(PAUSE);
-        if fingerprint(&journal)? != first {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// The file makes sense only together with its journal. Rolls back a copy of both, and leaves them as
-/// they are for the next who may write. None when the journal went or changed meanwhile: then the
-/// file may have changed as well.
-fn recovered_copy(path: &Utf8Path, steps: &[&str]) -> Result<Option<Connection>, Trouble> {
-    let journal = journal_of(path);
-    let dir = tempfile::tempdir()?;
-    let copy = dir.path().join("state.db");
-    let Some(before) = fingerprint(&journal)? else {
-        return Ok(None);
-    };
-    fs::copy(path, &copy)?;
-    match fs::copy(&journal, dir.path().join("state.db-journal")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
-    };
-    if fingerprint(&journal)? != Some(before) {
-        return Ok(None);
-    }
-    let db = connect(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    let db = for_looking(db, path, steps)?;
-    // The copy stays readable without its name, and nothing is left behind whatever happens.
-    dir.close()?;
-    Ok(Some(db))
-}
-
-/// Tells one journal from the next.
-fn fingerprint(path: &Utf8Path) -> io::Result<Option<(u64, u64, i64, i64)>> {
-    match path.metadata() {
-        Ok(meta) => Ok(Some((
-            meta.ino(),
-            meta.len(),
-            meta.mtime(),
-            meta.mtime_nsec(),
-        ))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-#[derive(PartialEq, Eq)]
-enum JournalMode {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum JournalMode {
     Rollback,
     Wal,
 }
 
 /// Looks at a file before sqlite does, which would take an empty one for a new database and, to read
 /// one in WAL mode, would write.
-fn check_header(path: &Utf8Path) -> Result<JournalMode, Trouble> {
+pub(super) fn check_header(path: &Utf8Path) -> Result<JournalMode, Trouble> {
     let not_ours = |why: &str| {
         Trouble::Told(StateError::NotOurs {
             path: path.to_owned(),
@@ -214,7 +93,7 @@ fn check_header(path: &Utf8Path) -> Result<JournalMode, Trouble> {
 }
 
 /// A file whose end is missing is not taken for one whose end is empty, as sqlite would.
-fn check_length(db: &Connection, path: &Utf8Path) -> Result<(), Trouble> {
+pub(super) fn check_length(db: &Connection, path: &Utf8Path) -> Result<(), Trouble> {
     // While this is read nobody else writes.
     let _instant = Transaction::new_unchecked(db, TransactionBehavior::Deferred)?;
     let pages: u64 = db.pragma_query_value(None, "page_count", |row| row.get(0))?;
@@ -227,7 +106,7 @@ fn check_length(db: &Connection, path: &Utf8Path) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn connect(path: impl AsRef<Path>, mode: OpenFlags) -> Result<Connection, Trouble> {
+pub(super) fn connect(path: impl AsRef<Path>, mode: OpenFlags) -> Result<Connection, Trouble> {
     settled(Connection::open_with_flags(
         path,
         mode | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -235,7 +114,7 @@ fn connect(path: impl AsRef<Path>, mode: OpenFlags) -> Result<Connection, Troubl
 }
 
 /// A connection with our settings.
-fn settled(mut db: Connection) -> Result<Connection, Trouble> {
+pub(super) fn settled(mut db: Connection) -> Result<Connection, Trouble> {
     db.busy_handler(Some(wait))?;
     db.pragma_update(None, "synchronous", "EXTRA")?;
     db.pragma_update(None, "foreign_keys", true)?;
@@ -301,7 +180,7 @@ pub(super) fn copy(db: &Connection, to: &Utf8Path) -> Result<(), Trouble> {
     Ok(sync_parent(to)?)
 }
 
-fn pour(from: &Connection, to: &mut Connection) -> Result<(), Trouble> {
+pub(super) fn pour(from: &Connection, to: &mut Connection) -> Result<(), Trouble> {
     match Backup::new(from, to)?.step(-1)? {
         StepResult::Done => Ok(()),
         _ => Err(rusqlite::Error::SqliteFailure(
@@ -318,7 +197,7 @@ fn new_beside(path: &Utf8Path) -> io::Result<NamedTempFile> {
     NamedTempFile::new_in(dir)
 }
 
-fn private_dir(dir: &Utf8Path) -> io::Result<()> {
+pub(super) fn private_dir(dir: &Utf8Path) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -353,6 +232,8 @@ fn uuid() -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     const OLD: &[&str] = schema::STEPS;
@@ -403,18 +284,6 @@ mod tests {
                 ..
             }
         ));
-    }
-
-    #[test]
-    fn looking_at_an_older_file_leaves_it_as_it_is() {
-        let (dir, path) = place();
-        drop(open(&path, OLD).expect("made"));
-        let before = fs::read(&path).expect("content");
-        let looked = look(&path, NEW).expect("looked").expect("there");
-        assert_eq!(version_and_columns(&looked.db), (2, 6));
-        assert!(looked.db.execute("DELETE FROM meta", []).is_err());
-        assert_eq!(fs::read(&path).expect("content"), before);
-        assert_eq!(dir.path().read_dir().expect("a listing").count(), 2);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::model::op::Op;
 use crate::model::program::Program;
 use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
+use crate::model::step::Step;
 use crate::state::Result;
 use crate::state::State;
 use crate::state::StateError;
@@ -31,8 +32,9 @@ impl State {
     /// An action is about to be carried out: what it is, its steps and its leases, or nothing.
     ///
     /// # Errors
-    /// `Held` when a lease is in conflict, `Applied` when the action was begun before, `Unknown` when
-    /// the run is not there or has ended.
+    /// `Held` when a lease is in conflict, `Applied` when the action was begun before, `Overtaken` when
+    /// the VM was changed since the program was drawn up, `Unknown` when the run is not there or has
+    /// ended.
     pub fn begin(
         &self,
         run: &RunId,
@@ -48,6 +50,7 @@ impl State {
                 return Err(StateError::Applied(action.clone()).into());
             }
             expect_run(db, run)?;
+            expect_latest(db, op, program)?;
             db.prepare_cached(
                 "INSERT INTO action (id, begun_by, held_by, held_since, verb, vm, vm_name, op,
                      stages, no_return, started)
@@ -251,6 +254,28 @@ fn expect_run(db: &Connection, run: &RunId) -> Result<(), Trouble> {
         return Ok(());
     }
     Err(StateError::Unknown(format!("run {run} under way")).into())
+}
+
+/// A program claims a serial above the one on record. One that does not was drawn up before another
+/// action of the VM closed, between the look at the VM and the lease on it.
+fn expect_latest(db: &Connection, op: &Op, program: &Program) -> Result<(), Trouble> {
+    let claim = program.steps().find_map(|(_, _, step)| match step {
+        Step::Note { claim, .. } | Step::Overlay { claim, .. } | Step::Merge { claim, .. } => {
+            Some(*claim)
+        }
+        _ => None,
+    });
+    let (Some(claim), Some(vm)) = (claim, op.vm()) else {
+        return Ok(());
+    };
+    let serial: Option<u64> = db
+        .prepare_cached("SELECT serial FROM vm WHERE id = ?1")?
+        .query_row([vm.uuid.as_str()], |row| row.get(0))
+        .optional()?;
+    if serial.is_some_and(|serial| serial >= claim) {
+        return Err(StateError::Overtaken(vm.name.clone()).into());
+    }
+    Ok(())
 }
 
 fn one(rows: usize, otherwise: impl FnOnce() -> Trouble) -> Result<(), Trouble> {

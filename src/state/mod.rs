@@ -10,12 +10,14 @@
 //! sqlite alone, which gives its locks up when anything in the process closes the file: use a file
 //! from one thread.
 
+mod applied;
 mod error;
 mod file;
 mod history;
 mod index;
 mod journal;
 mod lease;
+mod look;
 mod open;
 mod record;
 mod run;
@@ -63,7 +65,7 @@ impl State {
     /// beside it (`state.db.v1`).
     ///
     /// # Errors
-    /// Any but `Held`, `Applied`, `Unknown` and `Refused`.
+    /// `Newer`, `NotOurs`, `Damaged`, `Locked`, `Denied`, `Full`, `Io`.
     pub fn open(path: &Utf8Path) -> Result<Self> {
         Self::from_opened(file::open(path, schema::STEPS)?)
     }
@@ -75,7 +77,7 @@ impl State {
     /// # Errors
     /// As [`State::open`].
     pub fn look(path: &Utf8Path) -> Result<Option<Self>> {
-        file::look(path, schema::STEPS)?
+        look::look(path, schema::STEPS)?
             .map(Self::from_opened)
             .transpose()
     }

@@ -22,6 +22,7 @@ use crate::model::id::RunId;
 use crate::state::Result;
 use crate::state::State;
 use crate::state::error::Trouble;
+use crate::state::file::private_dir;
 use crate::state::value::time;
 
 /// Closed actions are forgotten so many hours after they ended: a month. A saved plan is refused long
@@ -55,31 +56,32 @@ impl State {
     /// # Errors
     /// `Denied`, `Full`, `Io`, `Locked`.
     pub fn start_run(&self, command: &str, now: Timestamp) -> Result<Run> {
-        let lock = || -> Result<_, Trouble> {
-            let dir = dir(&self.path);
-            sweep(&dir)?;
+        self.write(|db| {
             let id = RunId::new(format!(
                 "{}-{}",
                 now.strftime("%Y%m%d-%H%M%S"),
                 hex(&random::<4>()?)
             ));
-            let lock = lock(dir.join(id.as_str()))?;
-            Ok(Run { id, lock })
-        };
-        let run = lock().map_err(|trouble| trouble.of(&self.path))?;
-        self.write(|db| {
+            // First, so that who only looks makes no file; seen by others when the lock is held.
             db.execute(
                 "INSERT INTO run (id, command, pid, started) VALUES (?1, ?2, ?3, ?4)",
-                params![run.id.as_str(), command, std::process::id(), time(now)],
+                params![id.as_str(), command, std::process::id(), time(now)],
             )?;
-            Ok(())
-        })?;
-        Ok(run)
+            let dir = dir(&self.path);
+            let lock = || {
+                private_dir(&dir)?;
+                sweep(&dir)?;
+                lock(dir.join(id.as_str()))
+            };
+            let lock = lock().map_err(|error| naming(&dir, &error))?;
+            Ok(Run { id, lock })
+        })
     }
 
     /// Whether a run lives, in this process or in another.
     pub(super) fn is_alive(&self, run: &RunId) -> Result<bool, Trouble> {
-        Ok(is_locked(&dir(&self.path).join(run.as_str()))?)
+        let lock = dir(&self.path).join(run.as_str());
+        Ok(is_locked(&lock).map_err(|error| naming(&lock, &error))?)
     }
 }
 
@@ -117,9 +119,13 @@ pub(super) fn dir(state: &Utf8Path) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{state}.run"))
 }
 
+/// The same error, which says where.
+fn naming(path: &Utf8Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{path}: {error}"))
+}
+
 fn lock(path: Utf8PathBuf) -> io::Result<Lock> {
     loop {
-        fs::create_dir_all(path.parent().unwrap_or(Utf8Path::new("/")))?;
         let file = File::options()
             .write(true)
             .create_new(true)
@@ -153,12 +159,7 @@ fn is_locked(path: &Utf8Path) -> io::Result<bool> {
 
 /// Removes what dead runs left.
 fn sweep(dir: &Utf8Path) -> io::Result<()> {
-    let entries = match dir.read_dir_utf8() {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
+    for entry in dir.read_dir_utf8()? {
         let path = entry?.into_path();
         if path.is_file() && !is_locked(&path)? {
             match fs::remove_file(&path) {

@@ -16,7 +16,9 @@ use crate::support::MIB;
 use crate::support::Sandbox;
 use crate::support::Vm;
 use crate::support::deadline::wait_until;
+use crate::support::oracle;
 use crate::support::tool;
+use crate::support::vm::Xml;
 
 /// Where no libvirt answers.
 const NOBODY: &str = "qemu+unix:///system?socket=/nobody";
@@ -118,20 +120,34 @@ fn three_wants_a_human() {
 #[test]
 fn a_policy_that_lost_its_policies_is_refused() {
     let live = Live::new();
-    protected(&live);
+    let vm = protected(&live);
     live.knib(["apply", "--auto-approve"]).exits(0);
     let (kept, _) = POLICY.split_once("policies:").expect("a policy");
     live.policy(&format!("{kept}policies: {{}}\n"));
     let output = live.knib(["apply", "--auto-approve"]).exits(1);
     assert!(output.stderr.contains("--allow-empty"), "{output}");
+    let plan = live.knib(["plan"]).exits(0);
+    assert!(plan.stdout.contains("every VM would leave"), "{plan}");
+    assert!(
+        !oracle::deltas(&live.primary()).is_empty(),
+        "nothing was merged"
+    );
     live.knib(["apply", "--auto-approve", "--allow-empty"])
         .exits(0);
+    let output = live.knib(["vm", "list", "--unprotected"]).exits(0);
     assert!(
-        live.knib(["vm", "list", "--unprotected"])
-            .exits(0)
-            .stdout
-            .contains(&live.run)
+        output.stdout.contains(&vm.name.replace(&live.run, "")),
+        "{output}"
     );
+    assert_eq!(
+        oracle::deltas(&live.primary()),
+        [] as [std::path::PathBuf; 0]
+    );
+    assert!(
+        !vm.xml(Xml::Inactive).contains("knib:vm"),
+        "the note is gone"
+    );
+    assert!(!vm.xml(Xml::Live).contains("knib:vm"), "the note is gone");
 }
 
 #[test]

@@ -57,7 +57,10 @@ fn from_a_first_plan_to_a_restored_vm() {
         "apply",
         live.knib(["apply", "--auto-approve", "--vm", &ours])
     );
-    insta::assert_snapshot!("apply_again", live.knib(["apply", "--auto-approve"]));
+    insta::assert_snapshot!(
+        "apply_again",
+        live.knib(["apply", "--auto-approve", "--vm", &ours])
+    );
     vm.write("vda", 0, 0x22, 64 * KIB);
     let truth = vm.truth("vda");
     insta::assert_snapshot!("backup_run", later(&["backup", "run", &vm.name]));
@@ -161,4 +164,39 @@ fn a_world_that_was_saved_gives_the_same_plan() {
         replayed[key] = real[key].clone();
     }
     assert_eq!(replayed, real);
+}
+
+#[test]
+fn backups_go_by_the_names_people_give() {
+    let live = Live::new();
+    let vm = scene(&live);
+    live.knib(["apply", "--auto-approve"]).exits(0);
+    let later = |args: &[&str]| live.knib_with(args).env("KNIB_NOW", LATER).run();
+    later(&["backup", "run", &vm.name]).exits(0);
+    let list = later(&["backup", "list", "--format", "json"])
+        .exits(0)
+        .json();
+    let [first, second] = [0, 1].map(|n| list[n]["id"].as_str().expect("an id").to_owned());
+    let meant = |name: &str| {
+        let shown = later(&["backup", "show", name, "--format", "json"]).exits(0);
+        shown.json()["id"].as_str().expect("an id").to_owned()
+    };
+    assert_eq!(meant(&first), first);
+    assert_eq!(meant(&first[..20]), first, "a unique beginning");
+    assert_eq!(meant(&format!("{}@latest", vm.name)), second);
+    assert_eq!(meant(&format!("{}@latest", vm.uuid())), second);
+    // Paris is an hour ahead: that is between the two.
+    assert_eq!(meant(&format!("{}@2026-11-23T10:30", vm.name)), first);
+    assert_eq!(meant(&format!("{}@2026-11-23T10:30:00Z", vm.name)), second);
+    let refused = |name: &str, why: &str| {
+        let output = later(&["backup", "show", name]).exits(1);
+        assert!(output.stderr.contains(why), "{output}");
+    };
+    refused(
+        &format!("{}@2026-11-22", vm.name),
+        "no good backup of 2026-11-21T23:00:00Z or before",
+    );
+    refused("2026", "is the beginning of 2 backups");
+    refused(&first.replace('0', "1"), "there is no backup");
+    refused("nobody@latest", "there is no VM");
 }

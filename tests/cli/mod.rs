@@ -1,7 +1,9 @@
 //! The command line as people and programs see it.
 
+mod asking;
 mod exits;
 mod first_run;
+mod forms;
 mod help;
 mod lists;
 mod masks;

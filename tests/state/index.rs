@@ -211,7 +211,11 @@ fn of_two_disks(vm: &VmRef, n: u32, parent: Option<&Backup>, seed: &Seed) -> Bac
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn sql_reloads_what_was_learned(actions in vec(vec(seed(), 0..9), 1..6)) {

@@ -1,13 +1,19 @@
 //! The journal protocol: what it stores, and what it does not take.
 
+use knib::model::backup::VmRef;
 use knib::model::bytes::Bytes;
+use knib::model::change::Change;
 use knib::model::digest::Digest;
 use knib::model::id::PlanId;
 use knib::model::lease::Lease;
 use knib::model::lease::Subject;
+use knib::model::machine::Format;
 use knib::model::program::Direction;
 use knib::model::program::Mark;
+use knib::model::program::Program;
 use knib::model::receipt::Receipt;
+use knib::model::step::Image;
+use knib::model::step::Step;
 use knib::state::State;
 use knib::state::StateError;
 
@@ -19,6 +25,7 @@ use super::backup_op;
 use super::error;
 use super::merge_op;
 use super::program;
+use super::target;
 use super::vm;
 
 const DONE: Receipt = Receipt::Done;
@@ -349,6 +356,39 @@ fn an_abandoned_publish_can_turn_back_while_it_is_only_intended() {
     state.undone(&id, 1, 0, at(2)).expect("undone");
     state.undone(&id, 0, 0, at(2)).expect("undone");
     state.close(&id, false, &[], at(3)).expect("closed");
+}
+
+#[test]
+fn a_program_from_before_another_action_of_the_vm_is_not_begun() {
+    let place = Place::new();
+    let state = place.open();
+    let run = state.start_run("apply", at(0)).expect("a run");
+    let touched = |vm| Change::Touched {
+        vm,
+        serial: 4,
+        current: None,
+    };
+    super::apply(&state, &run.id, &action(0), &[touched(vm(1))]).expect("applied");
+    let begin = |n, vm: &VmRef, claim| {
+        let merge = Step::Merge {
+            vm: vm.uuid.clone(),
+            claim,
+            target: target("vda"),
+            top: Image::new("/images/top", Format::Qcow2),
+            base: Image::new("/images/base", Format::Qcow2),
+        };
+        let program = Program {
+            stages: vec![vec![merge]],
+            no_return: 0,
+        };
+        state.begin(&run.id, &action(n), &merge_op(vm), &program, &[], at(2))
+    };
+    let overtaken = Err(StateError::Overtaken(vm(1).name));
+    assert_eq!(begin(1, &vm(1), 3), overtaken);
+    assert_eq!(begin(1, &vm(1), 4), overtaken);
+    assert_eq!(state.opens().expect("opens"), []);
+    assert_eq!(begin(1, &vm(1), 5), Ok(()));
+    assert_eq!(begin(2, &vm(2), 1), Ok(()));
 }
 
 #[test]

@@ -70,14 +70,12 @@ fn no_file_is_none_and_stays_none() {
 
 #[test]
 fn who_looks_cannot_write() {
-    let place = populated();
-    let refused = |state: &State| {
-        let run = state.start_run("apply", at(2));
+    for place in [populated(), left_by_a_dead_writer()] {
+        let before = fingerprint(place.dir());
+        let run = place.look().start_run("apply", at(2));
         assert!(matches!(run, Err(StateError::Denied { .. })), "{run:?}");
-    };
-    refused(&place.look());
-    let place = left_by_a_dead_writer();
-    refused(&place.look());
+        assert_eq!(fingerprint(place.dir()), before);
+    }
 }
 
 #[test]
@@ -114,8 +112,10 @@ fn a_writer_in_the_middle_does_not_disturb() {
     assert_eq!(fingerprint(place.dir()), before);
     // Who wants to write waits, and is told.
     let answer = State::open(&place.path());
-    let locked = matches!(answer, Err(StateError::Locked { .. }));
-    assert!(locked, "{answer:?}");
+    assert!(
+        matches!(answer, Err(StateError::Locked { .. })),
+        "{answer:?}"
+    );
     writer.kill();
 }
 

@@ -17,6 +17,7 @@ use crate::cli::saved;
 use crate::cli::session::Session;
 use crate::cli::times;
 use crate::cli::work;
+use crate::model::finding::Finding;
 use crate::model::finding::Severity;
 use crate::model::op::Group;
 use crate::model::plan;
@@ -140,6 +141,12 @@ pub(super) fn draw_up(
     }
     if !plan.unprotected.is_empty() {
         plan.findings.push(lint::unprotected(&plan.unprotected));
+    }
+    if policy.policies.is_empty() && !world.applied.policies.is_empty() {
+        let text = "the policy has no policies any more: every VM would leave";
+        let finding = Finding::new(Severity::Warning, "empty", text);
+        let hint = "its backups stay; knib apply wants --allow-empty for this";
+        plan.findings.push(finding.hint(hint));
     }
     plan.resolved = Some(Box::new(policy.clone()));
     Ok(plan)

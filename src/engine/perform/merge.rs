@@ -29,10 +29,12 @@ use crate::model::receipt::Receipt;
 use crate::model::step::Image;
 
 /// The first wait between two looks at a job; doubled up to `LONGEST_WAIT`.
-const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// So often a commit that found the file locked is tried again.
 const TRIES: u32 = 60;
+/// So often a commit is begun whose job comes to nothing.
+const COMMITS: u32 = 5;
 
 pub(super) struct Merge<'a> {
     pub(super) vm: &'a VmId,
@@ -45,9 +47,9 @@ pub(super) struct Merge<'a> {
 impl Merge<'_> {
     pub(super) async fn perform<H: Host>(&self, engine: &Engine<H>, scene: &Scene) -> Performed {
         let mut wait = SHORTEST_WAIT;
-        let mut tries = 0;
+        let (mut tries, mut commits) = (0, 0);
         loop {
-            match self.look(engine, scene).await {
+            match self.look(engine, scene, &mut commits).await {
                 Ok(Looked::Merged) => return Ok(Receipt::Done),
                 Ok(Looked::Changed) => wait = SHORTEST_WAIT,
                 Ok(Looked::Working) => {}
@@ -62,7 +64,12 @@ impl Merge<'_> {
         }
     }
 
-    async fn look<H: Host>(&self, engine: &Engine<H>, scene: &Scene) -> Result<Looked, StepError> {
+    async fn look<H: Host>(
+        &self,
+        engine: &Engine<H>,
+        scene: &Scene,
+        commits: &mut u32,
+    ) -> Result<Looked, StepError> {
         if let Some(job) = engine.host.job(self.vm, self.target).await? {
             engine.say(&Event::Progress {
                 action: scene.action.clone(),
@@ -85,7 +92,7 @@ impl Merge<'_> {
             .disk(self.target)
             .ok_or_else(|| self.lost(&machine))?;
         if machine.power.is_on() {
-            self.look_at_running(engine, &machine, disk).await
+            self.look_at_running(engine, &machine, disk, commits).await
         } else {
             self.look_at_stopped(engine, scene, disk).await
         }
@@ -96,6 +103,7 @@ impl Merge<'_> {
         engine: &Engine<H>,
         machine: &Machine,
         disk: &Disk,
+        commits: &mut u32,
     ) -> Result<Looked, StepError> {
         let Some(at) = disk.live.iter().position(|path| *path == self.top.path) else {
             return self.absent(engine, disk).await;
@@ -109,10 +117,12 @@ impl Merge<'_> {
                 "plan again",
             ));
         }
-        engine
-            .host
-            .commit(self.vm, self.target, &self.top.path, &self.base.path)
-            .await?;
+        if *commits == COMMITS {
+            return Err(self.given_up(machine));
+        }
+        let (top, base) = (&self.top.path, &self.base.path);
+        engine.host.commit(self.vm, self.target, top, base).await?;
+        *commits += 1;
         Ok(Looked::Changed)
     }
 
@@ -201,6 +211,21 @@ impl Merge<'_> {
         }
         engine.host.remove(&self.top.path).await?;
         Ok(Looked::Merged)
+    }
+
+    /// A job that ends early leaves the layer in its chain and says nothing.
+    fn given_up(&self, machine: &Machine) -> StepError {
+        let name = &machine.name;
+        StepError {
+            fault: Fault::Io,
+            text: format!(
+                "QEMU began {COMMITS} times to merge {} of {name} and ended early; the VM goes on with its delta: {}",
+                self.target, self.top.path
+            ),
+            hint: Some(format!(
+                "a full disk is the usual cause; /var/log/libvirt/qemu/{name}.log may say more"
+            )),
+        }
     }
 
     fn lost(&self, machine: &Machine) -> StepError {

@@ -4,6 +4,7 @@
 //! knows nothing of the steps around it beyond their receipts.
 
 mod copy;
+mod freeze;
 mod merge;
 mod note;
 mod overlay;
@@ -11,7 +12,6 @@ mod place;
 mod restore;
 mod seal;
 mod stage;
-mod thaw;
 
 use std::rc::Rc;
 
@@ -39,6 +39,8 @@ pub(super) struct Scene {
     pub(super) receipts: Vec<Vec<Option<Receipt>>>,
     /// When the step was first intended.
     pub(super) since: Timestamp,
+    /// An earlier run intended it.
+    pub(super) again: bool,
 }
 
 type Performed = Result<Receipt, StepError>;
@@ -65,7 +67,16 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             disks,
             others,
             quiesce,
-        } => overlay::perform(engine, scene, vm, *claim, disks, others, *quiesce).await,
+        } => {
+            let overlay = overlay::Overlay {
+                vm,
+                claim: *claim,
+                disks,
+                others,
+                quiesce: *quiesce,
+            };
+            overlay.perform(engine, scene).await
+        }
         Step::Copy {
             target,
             layers,
@@ -74,7 +85,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             limit,
         } => copy::perform(engine, scene, target, layers, parent.as_deref(), to, *limit).await,
         Step::Capture { vm, dir } => seal::capture(engine, vm, dir).await,
-        Step::Thaw { vm } => thaw::perform(engine, scene, vm).await,
+        Step::Thaw { vm } => freeze::thaw(engine, scene, vm).await,
         Step::Seal { dir } => seal::seal(engine, scene, dir).await,
         Step::Publish { from, to } | Step::Rename { from, to } => {
             place::rename(engine, from, to).await

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use crate::engine::Engine;
 use crate::engine::perform::Performed;
 use crate::engine::perform::Scene;
 use crate::engine::perform::claimed;
 use crate::engine::perform::conflict;
+use crate::engine::perform::freeze;
 use crate::host::Host;
 use crate::host::HostError;
 use crate::host::NewOverlay;
@@ -31,91 +30,134 @@ use crate::model::step::OverlayAt;
 /// How long the guest's agent may take to freeze; after that the guest is thawed, whenever it freezes.
 const FREEZE: Duration = Duration::from_secs(10);
 
-pub(super) async fn perform<H: Host>(
-    engine: &Engine<H>,
-    scene: &Scene,
-    vm: &VmId,
-    claim: u64,
-    disks: &BTreeMap<Target, OverlayAt>,
-    others: &[Target],
-    quiesce: Quiesce,
-) -> Performed {
-    let machine = engine.host.machine(vm).await?;
-    claimed(&machine, claim)?;
-    let asked = quiesce != Quiesce::None && machine.power.is_on();
-    match seen(&machine, disks)? {
-        Seen::Over => return Ok(found_again(scene, asked)),
-        Seen::Under => {}
-    }
-    for at in disks.values() {
-        clear_the_way(engine, at).await?;
-        if !machine.power.is_on() {
-            in_nobodys_hands(engine, &machine, &at.base).await?;
+pub(super) struct Overlay<'a> {
+    pub(super) vm: &'a VmId,
+    pub(super) claim: u64,
+    pub(super) disks: &'a BTreeMap<Target, OverlayAt>,
+    pub(super) others: &'a [Target],
+    pub(super) quiesce: Quiesce,
+}
+
+impl Overlay<'_> {
+    pub(super) async fn perform<H: Host>(&self, engine: &Engine<H>, scene: &Scene) -> Performed {
+        let machine = engine.host.machine(self.vm).await?;
+        claimed(&machine, self.claim)?;
+        match seen(&machine, self.disks)? {
+            Seen::Over => return Ok(found_again(scene, self.asks(&machine))),
+            Seen::Under => {}
         }
-    }
-    let overlays: Vec<_> = disks
-        .iter()
-        .map(|(target, at)| NewOverlay {
-            target: target.clone(),
-            path: at.path.clone(),
-        })
-        .collect();
-    let mut freeze = (asked && machine.agent == Agent::Connected).then_some(FREEZE);
-    if freeze.is_some() && matches!(engine.host.is_frozen(vm).await, Ok(true)) {
-        if quiesce == Quiesce::Required {
-            return Err(frozen_already(&machine));
-        }
-        engine.tell(
-            scene,
-            "the guest is frozen already, by somebody else, and is left so",
-        );
-        freeze = None;
-    }
-    let mut thaw_owed = false;
-    let mut consistency = if machine.power.is_on() {
-        Consistency::Crash
-    } else {
-        Consistency::Application
-    };
-    let mut instant = engine.now();
-    let mut made = engine.host.snapshot(vm, &overlays, others, freeze).await;
-    if freeze.is_some() {
-        match &made {
-            Ok(()) => consistency = Consistency::Filesystem,
-            Err(error) if error.fault == Fault::Agent => {
-                thaw_owed = true;
-                if quiesce == Quiesce::Preferred {
-                    engine.tell(
-                        scene,
-                        format!(
-                            "the guest could not be frozen, going on without: {}",
-                            error.cause
-                        ),
-                    );
-                    instant = engine.now();
-                    made = engine.host.snapshot(vm, &overlays, others, None).await;
-                }
+        for at in self.disks.values() {
+            clear_the_way(engine, at).await?;
+            if !machine.power.is_on() {
+                in_nobodys_hands(engine, &machine, &at.base).await?;
             }
-            Err(_) => {}
+        }
+        let mut freeze = None;
+        if self.asks(&machine) {
+            match freeze::obstacle(engine, scene, &machine).await {
+                None => freeze = Some(FREEZE),
+                Some(why) => self.go_on_without(engine, scene, &machine, &why)?,
+            }
+        }
+        let mut thaw_owed = false;
+        let made = self
+            .make(engine, scene, &machine, freeze, &mut thaw_owed)
+            .await;
+        if thaw_owed && made.is_err() {
+            // What comes after it will not be done, so that nobody else would thaw the guest.
+            freeze::settle(engine, scene, self.vm).await?;
+        }
+        made
+    }
+
+    /// One call, or a second one without a freeze. `thaw_owed` tells that the first ran out of time.
+    async fn make<H: Host>(
+        &self,
+        engine: &Engine<H>,
+        scene: &Scene,
+        machine: &Machine,
+        mut freeze: Option<Duration>,
+        thaw_owed: &mut bool,
+    ) -> Performed {
+        let overlays: Vec<_> = self
+            .disks
+            .iter()
+            .map(|(target, at)| NewOverlay {
+                target: target.clone(),
+                path: at.path.clone(),
+            })
+            .collect();
+        let snapshot = |freeze| {
+            engine
+                .host
+                .snapshot(self.vm, &overlays, self.others, freeze)
+        };
+        let mut instant = engine.now();
+        let mut made = snapshot(freeze).await;
+        if let (Some(_), Err(error)) = (freeze, &made)
+            && error.fault == Fault::Agent
+        {
+            *thaw_owed = true;
+            self.go_on_without(engine, scene, machine, &error.cause)?;
+            freeze = None;
+            instant = engine.now();
+            made = snapshot(None).await;
+        }
+        let after = engine.host.machine(self.vm).await?;
+        let consistency = match freeze {
+            Some(_) if after.power.is_on() => Consistency::Filesystem,
+            _ if machine.power.is_on() || after.power.is_on() => Consistency::Crash,
+            _ => Consistency::Application,
+        };
+        match (seen(&after, self.disks), made) {
+            (Ok(Seen::Over), Ok(())) => Ok(Receipt::Frozen {
+                at: instant,
+                consistency,
+                thaw_owed: *thaw_owed,
+            }),
+            (Ok(Seen::Over), Err(_)) => Ok(found_again(scene, freeze.is_some() || *thaw_owed)),
+            (_, Err(error)) => Err(refused(error, machine)),
+            (Err(error), Ok(())) => Err(error),
+            (Ok(Seen::Under), Ok(())) => Err(conflict(
+                format!(
+                    "libvirt reported a snapshot of {} that its definitions do not show",
+                    machine.name
+                ),
+                "look at virsh domblklist and virsh domblklist --inactive; nothing was copied",
+            )),
         }
     }
-    let after = engine.host.machine(vm).await?;
-    match (seen(&after, disks), made) {
-        (Ok(Seen::Over), Ok(())) => Ok(Receipt::Frozen {
-            at: instant,
-            consistency,
-            thaw_owed,
-        }),
-        (Ok(Seen::Over), Err(_)) => Ok(found_again(scene, asked)),
-        (_, Err(error)) => Err(refused(error, &machine)),
-        (Err(error), Ok(())) => Err(error),
-        (Ok(Seen::Under), Ok(())) => Err(conflict(
-            format!(
-                "libvirt reported a snapshot of {} that its definitions do not show",
-                machine.name
-            ),
-            "look at virsh domblklist and virsh domblklist --inactive; nothing was copied",
-        )),
+
+    fn asks(&self, machine: &Machine) -> bool {
+        self.quiesce != Quiesce::None && machine.power.is_on()
+    }
+
+    /// Nobody freezes the guest: whether that will do is for `quiesce` to say.
+    fn go_on_without<H: Host>(
+        &self,
+        engine: &Engine<H>,
+        scene: &Scene,
+        machine: &Machine,
+        why: &str,
+    ) -> Result<(), StepError> {
+        if self.quiesce == Quiesce::Required {
+            let tried = format!("freeze {}, which is required", machine.name);
+            return Err(refused(HostError::new(Fault::Agent, tried, why), machine));
+        }
+        if machine.agent != Agent::None {
+            let text = format!("the guest could not be frozen, going on without: {why}");
+            engine.tell(scene, text);
+        }
+        Ok(())
+    }
+}
+
+/// What an interrupted call cannot tell any more gets the humbler answer.
+fn found_again(scene: &Scene, may_be_frozen: bool) -> Receipt {
+    Receipt::Frozen {
+        at: scene.since,
+        consistency: Consistency::Crash,
+        thaw_owed: may_be_frozen,
     }
 }
 
@@ -169,19 +211,6 @@ fn seen(machine: &Machine, disks: &BTreeMap<Target, OverlayAt>) -> Result<Seen, 
     }
 }
 
-/// What an interrupted call cannot tell any more gets the humbler answer.
-fn found_again(scene: &Scene, asked: bool) -> Receipt {
-    Receipt::Frozen {
-        at: instant_of(scene),
-        consistency: Consistency::Crash,
-        thaw_owed: asked,
-    }
-}
-
-fn instant_of(scene: &Scene) -> Timestamp {
-    scene.since
-}
-
 /// A file where an overlay is to be: removed when nothing was ever written to it.
 async fn clear_the_way<H: Host>(engine: &Engine<H>, at: &OverlayAt) -> Result<(), StepError> {
     let there = match engine
@@ -219,21 +248,6 @@ async fn in_nobodys_hands<H: Host>(
             "it may run on another host: back it up there",
         )),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// Whoever froze it may be at work in the guest: thawing it is not for knib.
-fn frozen_already(machine: &Machine) -> StepError {
-    StepError {
-        fault: Fault::Agent,
-        text: format!(
-            "the guest of {} is frozen already, by somebody else",
-            machine.name
-        ),
-        hint: Some(format!(
-            "if nobody is at work in it: virsh domfsthaw {}",
-            machine.name
-        )),
     }
 }
 
