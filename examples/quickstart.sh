@@ -107,7 +107,7 @@ version: 1
 connect: qemu:///system
 state: $dir/state.db
 storage:
-  here: { path: $dir/storage, minFree: 0 }
+  here: { path: $dir/storage, minFree: 64MiB }
 offerings:
   plain: { backupChainSize: 7 }
 policies:
@@ -117,7 +117,6 @@ policies:
     storage: here
     schedules:
       nightly: { cron: "0 2 * * *" }
-    retention: { keepLast: 7 }
 END
 cat "$dir/knib.yaml"
 

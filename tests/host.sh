@@ -64,6 +64,8 @@ command -v cc && [ -e /usr/include/stdio.h ] | gcc libc6-dev                    
 command -v strings                         | binutils                                         | binutils
 command -v mkfs.ext4                       | e2fsprogs                                        | e2fsprogs
 command -v cpio                            | cpio                                             | cpio
+command -v kill && command -v pgrep        | procps                                           | procps-ng
+command -v script                          | bsdutils                                         | util-linux-script util-linux
 command -v xz && command -v zstd           | xz-utils zstd                                    | xz zstd
 ! command -v dnf || dnf download --help    |                                                  | dnf-plugins-core
 END

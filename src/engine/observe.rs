@@ -56,9 +56,11 @@ pub async fn observe<H: Host>(
     now: Timestamp,
 ) -> Result<World, EngineError> {
     let mut findings = Vec::new();
-    let applied = state.map(State::applied).transpose()?.unwrap_or_default();
+    let recorded = state
+        .map(|state| state.read(|state| Ok((state.applied()?, state.records()?, state.opens()?))));
+    let (applied, records, opens) = recorded.transpose()?.unwrap_or_default();
     let mut guests = BTreeMap::new();
-    for (id, (vm, record)) in state.map(State::records).transpose()?.unwrap_or_default() {
+    for (id, (vm, record)) in records {
         guests.insert(
             id,
             Guest {
@@ -79,7 +81,7 @@ pub async fn observe<H: Host>(
         guest.machine = Some(machine);
     }
     let mut about_no_vm = Vec::new();
-    for open in state.map(State::opens).transpose()?.unwrap_or_default() {
+    for open in opens {
         let Some(vm) = open.op.vm() else {
             about_no_vm.push(open);
             continue;
@@ -129,6 +131,10 @@ pub async fn guest<H: Host>(
     state: &State,
     vm: &VmRef,
 ) -> Result<Option<Guest>, EngineError> {
+    // The record first: a run that ends in between leaves a machine newer than it, which the claim
+    // tells, rather than a record that speaks of a machine not yet seen.
+    let (record, open): (_, Vec<Open>) =
+        state.read(|state| Ok((state.record(&vm.uuid)?, state.opens_of(&vm.uuid)?)))?;
     let machine = match host.machine(&vm.uuid).await {
         Ok(machine) => with_layers(host, vec![machine], &mut Vec::new())
             .await
@@ -136,12 +142,10 @@ pub async fn guest<H: Host>(
         Err(error) if error.fault == Fault::Gone => None,
         Err(error) => return Err(error.into()),
     };
-    let record = state.record(&vm.uuid)?;
     if machine.is_none() && record.is_none() {
         return Ok(None);
     }
     let record = record.map(|(_, record)| record).unwrap_or_default();
-    let open: Vec<Open> = state.opens_of(&vm.uuid)?;
     Ok(Some(Guest {
         vm: vm.clone(),
         machine,

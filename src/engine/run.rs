@@ -33,6 +33,9 @@ use crate::model::step::Step;
 use crate::model::world::Open;
 use crate::state::StateError;
 
+const CHANGED: &str = "the world has changed since the plan was made; plan again";
+const CARRIED_ON: &str = "it was carried on by another run";
+
 /// How carrying out an action ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ended {
@@ -71,8 +74,7 @@ impl<H: Host> Engine<H> {
             Err(refusal) => return Ok(Ended::Refused(refusal)),
         };
         if action.program.as_ref() != Some(&program) {
-            let text = "the world has changed since the plan was made; plan again".to_owned();
-            return Ok(Ended::Stale(text));
+            return Ok(Ended::Stale(CHANGED.to_owned()));
         }
         let leases = guest
             .map(|guest| action::leases(&action.op, &guest.record))
@@ -91,6 +93,7 @@ impl<H: Host> Engine<H> {
             Err(StateError::Applied(_)) => {
                 return Ok(Ended::Stale("this plan was applied before".to_owned()));
             }
+            Err(StateError::Overtaken(_)) => return Ok(Ended::Stale(CHANGED.to_owned())),
             Err(error) => return Err(error.into()),
         }
         self.say(&Event::Began {
@@ -103,15 +106,17 @@ impl<H: Host> Engine<H> {
 
     /// Goes on with an action that an earlier run left open.
     async fn take_up(self: &Rc<Self>, action: &ActionId) -> Result<Ended, EngineError> {
-        let opens = self.state.opens()?;
-        let Some(open) = opens.into_iter().find(|open| open.action == *action) else {
-            return Ok(Ended::Stale("it was carried on by another run".to_owned()));
-        };
         match self.state.adopt(&self.run, action, self.now()) {
             Ok(()) => {}
             Err(StateError::Held(holder)) => return Ok(Ended::Busy(holder)),
+            Err(StateError::Unknown(_)) => return Ok(Ended::Stale(CARRIED_ON.to_owned())),
             Err(error) => return Err(error.into()),
         }
+        // Only now: another run may have gone on with it until a moment ago.
+        let opens = self.state.opens()?;
+        let Some(open) = opens.into_iter().find(|open| open.action == *action) else {
+            return Ok(Ended::Stale(CARRIED_ON.to_owned()));
+        };
         self.say(&Event::Began {
             action: action.clone(),
             resumed: true,

@@ -62,6 +62,23 @@ pub enum MinFree {
     Percent(f64),
 }
 
+impl MinFree {
+    /// In bytes, on a file system of a size.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a file system to the nearest megabyte is plenty"
+    )]
+    pub fn of(self, total: Bytes) -> Bytes {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(percent) => Bytes((total.0 as f64 * percent / 100.0) as u64),
+        }
+    }
+}
+
 /// How a storage's files are verified.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VerifyPolicy {

@@ -103,7 +103,12 @@ impl<'a> Draft<'a> {
         Self {
             now: world,
             ahead: world.clone(),
-            findings: world.findings.clone(),
+            findings: world
+                .findings
+                .iter()
+                .filter(|finding| options.concerns(finding))
+                .cloned()
+                .collect(),
             options,
             timezone: timezone.to_owned(),
             actions: Vec::new(),

@@ -19,6 +19,7 @@ mod unbuilt;
 
 use std::collections::BTreeSet;
 
+use crate::model::finding::Finding;
 use crate::model::id::PlanId;
 use crate::model::op::Group;
 use crate::model::plan::Plan;
@@ -45,6 +46,14 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether a finding is about the VMs that the plan is about, or about none.
+    fn concerns(&self, finding: &Finding) -> bool {
+        match (&self.vm, &finding.vm) {
+            (Some(pattern), Some(name)) => pattern.matches(name),
+            _ => true,
+        }
+    }
+
     fn admits(&self, group: Group, vm: Option<&str>) -> bool {
         self.only.as_ref().is_none_or(|only| only.contains(&group))
             && match (&self.vm, vm) {

@@ -22,6 +22,7 @@ use crate::model::plan::Plan;
 use crate::model::policy::Policy;
 use crate::model::policy::Quiesce;
 use crate::model::reason::Reason;
+use crate::model::world::Guest;
 use crate::model::world::World;
 use crate::planner::Options;
 use crate::planner::backups;
@@ -76,6 +77,7 @@ pub fn backup(
 ) -> Plan {
     let zone = policy.map_or("UTC", |policy| policy.timezone.as_str());
     let mut draft = Draft::new(world, options, zone);
+    about(&mut draft, world.guests.get(&asked.vm));
     recover::plan(&mut draft);
     if let Some(guest) = world.guests.get(&asked.vm) {
         let held = guest.record.assigned.as_ref();
@@ -105,11 +107,20 @@ pub fn backup(
     draft.finish(None, Vec::new(), Vec::new())
 }
 
+/// What was found about other VMs is not for a command that names one.
+fn about(draft: &mut Draft<'_>, guest: Option<&Guest>) {
+    let named = guest.map(|guest| guest.vm.name.as_str());
+    draft
+        .findings
+        .retain(|finding| finding.vm.is_none() || finding.vm.as_deref() == named);
+}
+
 /// A new, stopped VM from a backup. `world` holds the guest the backup is of, and whatever is defined.
 #[must_use]
 pub fn new_vm(asked: &NewVm, world: &World, options: &Options) -> Plan {
     let mut draft = Draft::new(world, options, "UTC");
     let guest = world.guests.get(&asked.from);
+    about(&mut draft, guest);
     if let Some((guest, backup)) =
         guest.and_then(|guest| Some((guest, guest.record.backups.get(&asked.backup)?)))
     {

@@ -10,7 +10,6 @@ use crate::model::machine::Disk;
 use crate::model::machine::Machine;
 use crate::model::op::DiskPlan;
 use crate::model::plan::Estimate;
-use crate::model::policy::MinFree;
 use crate::model::policy::Policy;
 use crate::model::reason::Block;
 use crate::model::world::Record;
@@ -69,14 +68,9 @@ pub(super) fn storage(
     planned: Bytes,
 ) -> Option<Block> {
     let space = world.storages.get(name)?.space.as_ref()?;
-    let least = match policy
+    let least = policy
         .and_then(|policy| policy.storages.get(name))
-        .map(|storage| storage.min_free)
-    {
-        Some(MinFree::Bytes(bytes)) => bytes,
-        Some(MinFree::Percent(percent)) => share(space.total, percent),
-        None => Bytes(0),
-    };
+        .map_or(Bytes(0), |storage| storage.min_free.of(space.total));
     let left = space.free.less(planned);
     (left < least + wanted).then(|| {
         blocked(
@@ -85,16 +79,6 @@ pub(super) fn storage(
             "delete backups that are not needed, or make the storage larger; no snapshot was taken",
         )
     })
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a share of a file system to the nearest megabyte is plenty"
-)]
-fn share(total: Bytes, percent: f64) -> Bytes {
-    Bytes((total.0 as f64 * percent / 100.0) as u64)
 }
 
 /// Why primary has no room for the deltas of a VM, if it has none.

@@ -14,7 +14,7 @@ use crate::support::tool;
 fn apply_answering(live: &Live, answer: &str) -> (String, Option<i32>) {
     let knib = env!("CARGO_BIN_EXE_knib");
     let command = live.fill_in(&format!(
-        "{knib} --connect {} --state $DIR/state.db -f $DIR/knib.yaml apply",
+        "{knib} --color never --connect {} --state $DIR/state.db -f $DIR/knib.yaml apply",
         tool::URI
     ));
     let mut script = Command::new("script")

@@ -57,7 +57,10 @@ fn from_a_first_plan_to_a_restored_vm() {
         "apply",
         live.knib(["apply", "--auto-approve", "--vm", &ours])
     );
-    insta::assert_snapshot!("apply_again", live.knib(["apply", "--auto-approve"]));
+    insta::assert_snapshot!(
+        "apply_again",
+        live.knib(["apply", "--auto-approve", "--vm", &ours])
+    );
     vm.write("vda", 0, 0x22, 64 * KIB);
     let truth = vm.truth("vda");
     insta::assert_snapshot!("backup_run", later(&["backup", "run", &vm.name]));

@@ -2,7 +2,7 @@
 
 use insta::internals::SettingsBindDropGuard;
 
-const MASKS: [(&str, &str); 9] = [
+const MASKS: [(&str, &str); 10] = [
     (r"\b\d{8}-\d{6}-[0-9a-f]{8}\b", "[id]"),
     (r"\bpid \d+", "pid [pid]"),
     (r"knib \d+\.\d+\.\d+, \S+ \(", "knib [version], [host] ("),
@@ -11,7 +11,12 @@ const MASKS: [(&str, &str); 9] = [
         r"it was made by knib \d+\.\d+\.\d+",
         "it was made by knib [version]",
     ),
-    (r"same\s+file\s+system as", "same file system as"),
+    // Which file systems a machine has, and how much of them a small file takes.
+    (
+        r"(?s)warning: storage \w+ is on the same\s+file\s+system as.*?to another one\n\n?",
+        "",
+    ),
+    (r"\babout [\d.]+ [KM]?i?B\b", "about [size]"),
     (r"took \d+ \w+", "took [length]"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "[instant]"),
     (

@@ -88,7 +88,7 @@ fn a_restored_vm_boots_beside_the_one_that_was_backed_up() {
     for (target, sum) in targets.iter().zip(&sums) {
         let disk = site.primary().join(format!("{name}-{target}.qcow2"));
         assert!(xml.contains(&disk.display().to_string()), "{xml}");
-        assert_eq!(oracle::chain(&disk), [disk.clone()]);
+        assert_eq!(oracle::chain(&disk), std::slice::from_ref(&disk));
         assert_sums_to(&disk, sum);
     }
     virsh(["start", &name]).must();
@@ -140,7 +140,7 @@ fn a_name_or_a_file_that_is_taken_is_left_alone() {
     let path = taken.display().to_string();
     let said = site.refuses(&vm, &restore(id, &name, &there), 5, &["is there already"]);
     assert!(said.replace(' ', "").contains(&path), "{said}");
-    assert_eq!(files(&dir), [taken.clone()]);
+    assert_eq!(files(&dir), std::slice::from_ref(&taken));
     assert_eq!(fs::read(&taken).expect("it is there"), b"somebody's");
     assert!(!is_defined(&name));
 }

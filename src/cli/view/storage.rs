@@ -8,7 +8,6 @@ use crate::cli::view::Known;
 use crate::model::backup::VmRef;
 use crate::model::bytes::Bytes;
 use crate::model::id::StorageId;
-use crate::model::policy::MinFree;
 use crate::model::policy::Policy;
 use crate::model::world::StorageFound;
 use crate::model::world::StorageSeen;
@@ -92,10 +91,9 @@ fn view(name: &str, seen: &StorageSeen, known: Known<'_>, policy: Option<&Policy
     vms.sort_by(|a, b| a.vm.cmp(&b.vm));
     let space = seen.space.as_ref();
     let spec = policy.and_then(|policy| policy.storages.get(name));
-    let min_free = spec.and_then(|spec| match spec.min_free {
-        MinFree::Bytes(bytes) => Some(bytes),
-        MinFree::Percent(percent) => Some(part(space?.total, percent)),
-    });
+    let min_free = spec
+        .zip(space)
+        .map(|(spec, space)| spec.min_free.of(space.total));
     StorageView {
         name: name.to_owned(),
         usable: seen.usable().is_some(),
@@ -123,14 +121,4 @@ fn problem(seen: &StorageSeen) -> Option<String> {
         }
         (StorageFound::Marked(_), _) => None,
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "a share of a size, for looking at"
-)]
-fn part(of: Bytes, percent: f64) -> Bytes {
-    Bytes((of.0 as f64 * percent / 100.0) as u64)
 }

@@ -29,7 +29,7 @@ use crate::model::receipt::Receipt;
 use crate::model::step::Image;
 
 /// The first wait between two looks at a job; doubled up to `LONGEST_WAIT`.
-const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// So often a commit that found the file locked is tried again.
 const TRIES: u32 = 60;

@@ -15,6 +15,7 @@ use crate::host::NewOverlay;
 use crate::model::fault::Fault;
 use crate::model::id::Target;
 use crate::model::id::VmId;
+use crate::model::machine::Agent;
 use crate::model::machine::Disk;
 use crate::model::machine::Format;
 use crate::model::machine::Machine;
@@ -143,10 +144,10 @@ impl Overlay<'_> {
             let tried = format!("freeze {}, which is required", machine.name);
             return Err(refused(HostError::new(Fault::Agent, tried, why), machine));
         }
-        engine.tell(
-            scene,
-            format!("the guest could not be frozen, going on without: {why}"),
-        );
+        if machine.agent != Agent::None {
+            let text = format!("the guest could not be frozen, going on without: {why}");
+            engine.tell(scene, text);
+        }
         Ok(())
     }
 }
