@@ -81,11 +81,7 @@ fn undone(first: &str, action: &Action, hint: Option<&String>, look: Look) -> St
     let why = action.error.as_deref().unwrap_or("no cause was given");
     let line = format!("{}: {why}", name(action));
     let mut drawn = text::wrap(first, &line, 15, look.width);
-    let of_rule = || match action.blocked_by.first() {
-        Some(Block::Blocked(refusal)) => refusal.hint.as_ref(),
-        _ => None,
-    };
-    if let Some(hint) = hint.or_else(of_rule) {
+    if let Some(hint) = hint {
         drawn += &text::wrap("               -> ", hint, 18, look.width);
     }
     drawn
