@@ -112,10 +112,46 @@ impl Merge<'_> {
         if *commits == COMMITS {
             return Err(self.given_up(machine));
         }
+        self.not_cut(engine, machine, disk).await?;
         let (top, base) = (&self.top.path, &self.base.path);
         engine.host.commit(self.vm, self.target, top, base).await?;
         *commits += 1;
         Ok(Looked::Changed)
+    }
+
+    /// A commit never makes a file smaller: the guest's disk would grow back over old bytes.
+    async fn not_cut<H: Host>(
+        &self,
+        engine: &Engine<H>,
+        machine: &Machine,
+        disk: &Disk,
+    ) -> Result<(), StepError> {
+        let layers = engine.host.layers(&self.head(disk)?).await?;
+        let size = |image: &Image| {
+            let layer = layers.iter().find(|layer| layer.path == image.path);
+            layer.map(|layer| layer.virtual_size)
+        };
+        if size(self.top) < size(self.base) {
+            return Err(conflict(
+                format!(
+                    "{}: {} was made smaller; its delta cannot be merged while the VM runs",
+                    machine.name, self.target
+                ),
+                format!("stop {} once; the next apply merges it", machine.name),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The file that the VM writes to, or will at its next start.
+    fn head(&self, disk: &Disk) -> Result<Image, StepError> {
+        match &disk.source {
+            Some(Source::File { path, format }) => Ok(Image::new(path.clone(), format.clone())),
+            _ => Err(conflict(
+                format!("{} has no file any more", self.target),
+                "plan again",
+            )),
+        }
     }
 
     async fn look_at_stopped<H: Host>(
@@ -124,13 +160,7 @@ impl Merge<'_> {
         scene: &Scene,
         disk: &Disk,
     ) -> Result<Looked, StepError> {
-        let Some(Source::File { path, format }) = &disk.source else {
-            return Err(conflict(
-                format!("{} has no file any more", self.target),
-                "plan again",
-            ));
-        };
-        let head = Image::new(path.clone(), format.clone());
+        let head = self.head(disk)?;
         let layers = engine.host.layers(&head).await?;
         let Some(at) = layers.iter().position(|layer| layer.path == self.top.path) else {
             return self.absent(engine, disk).await;
@@ -182,23 +212,11 @@ impl Merge<'_> {
     /// In no chain any more; what is left of it is the file, and perhaps its name in a definition.
     async fn absent<H: Host>(&self, engine: &Engine<H>, disk: &Disk) -> Result<Looked, StepError> {
         if disk.inactive.as_ref().and_then(Source::file) == Some(&self.top.path) {
-            let Some(Source::File { path, format }) = &disk.source else {
-                return Err(conflict(
-                    format!("{} has no file any more", self.target),
-                    "plan again",
-                ));
+            let head = Head {
+                target: self.target.clone(),
+                image: self.head(disk)?,
             };
-            let image = Image::new(path.clone(), format.clone());
-            engine
-                .host
-                .point(
-                    self.vm,
-                    &[Head {
-                        target: self.target.clone(),
-                        image,
-                    }],
-                )
-                .await?;
+            engine.host.point(self.vm, &[head]).await?;
             return Ok(Looked::Changed);
         }
         engine.host.remove(&self.top.path).await?;
