@@ -20,6 +20,7 @@ use crate::model::event::Event;
 use crate::model::fault::Fault;
 use crate::model::id::Target;
 use crate::model::id::VmId;
+use crate::model::layout;
 use crate::model::machine::Disk;
 use crate::model::machine::JobKind;
 use crate::model::machine::Machine;
@@ -161,7 +162,15 @@ impl Merge<'_> {
         disk: &Disk,
     ) -> Result<Looked, StepError> {
         let head = self.head(disk)?;
-        let layers = engine.host.layers(&head).await?;
+        let layers = match engine.host.layers(&head).await {
+            Err(gone) if gone.fault == Fault::Gone && head.path == self.top.path => {
+                // An earlier run put it away and did not get to see whether a start was faster.
+                let merged = layout::merged(&self.top.path);
+                let back = engine.host.rename(&merged, &self.top.path).await;
+                return back.map(|()| Looked::Changed).map_err(|_| gone.into());
+            }
+            layers => layers?,
+        };
         let Some(at) = layers.iter().position(|layer| layer.path == self.top.path) else {
             return self.absent(engine, disk).await;
         };
@@ -194,6 +203,9 @@ impl Merge<'_> {
                 .shrink(self.base, layers[at].virtual_size)
                 .await?;
         }
+        if at == 0 && !self.put_away(engine).await? {
+            return Ok(Looked::Changed);
+        }
         // First of all the definition names the head alone. What it said of the files below would be
         // believed at a start, whatever the headers say by then.
         let image = if at == 0 { self.base.clone() } else { head };
@@ -209,6 +221,20 @@ impl Merge<'_> {
         Ok(Looked::Changed)
     }
 
+    /// No start finds the layer from now on until the definition names the base: what a guest wrote
+    /// to it in between would be lost. False: a start was faster, and the layer is where it was.
+    async fn put_away<H: Host>(&self, engine: &Engine<H>) -> Result<bool, StepError> {
+        let merged = layout::merged(&self.top.path);
+        engine.host.rename(&self.top.path, &merged).await?;
+        let seen = engine.host.machine(self.vm).await;
+        if seen.as_ref().is_ok_and(|machine| !machine.power.is_on()) {
+            return Ok(true);
+        }
+        engine.host.rename(&merged, &self.top.path).await?;
+        seen?;
+        Ok(false)
+    }
+
     /// In no chain any more; what is left of it is the file, and perhaps its name in a definition.
     async fn absent<H: Host>(&self, engine: &Engine<H>, disk: &Disk) -> Result<Looked, StepError> {
         if disk.inactive.as_ref().and_then(Source::file) == Some(&self.top.path) {
@@ -219,7 +245,9 @@ impl Merge<'_> {
             engine.host.point(self.vm, &[head]).await?;
             return Ok(Looked::Changed);
         }
-        engine.host.remove(&self.top.path).await?;
+        for path in [&self.top.path, &layout::merged(&self.top.path)] {
+            engine.host.remove(path).await?;
+        }
         Ok(Looked::Merged)
     }
 
