@@ -11,6 +11,8 @@ use crate::model::id::VmId;
 
 /// What stands between the name of a disk's file and the id of the backup that left the delta.
 const DELTA: &str = ".knib-";
+/// What a delta's file ends with when its content is in the file below.
+const MERGED: &str = ".merged";
 /// What a restored disk's file ends with until it is whole.
 const UNFINISHED: &str = ".knib-unfinished";
 
@@ -93,6 +95,12 @@ pub fn delta_of(path: &Utf8Path) -> Option<BackupId> {
     BackupId::is_one(id).then(|| BackupId::new(id))
 }
 
+/// The name that a merged delta has until the definition has let go of it, so that no start finds it.
+#[must_use]
+pub fn merged(delta: &Utf8Path) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{delta}{MERGED}"))
+}
+
 /// A disk of a restored VM.
 #[must_use]
 pub fn restored_disk(dir: &Utf8Path, vm: &str, target: &Target, extension: &str) -> Utf8PathBuf {
@@ -121,6 +129,7 @@ mod tests {
         let path = delta(Utf8Path::new("/images/db.qcow2"), &id);
         assert_eq!(path, "/images/db.qcow2.knib-20261123-020000-3fa9c1d2");
         assert_eq!(delta_of(&path), Some(id));
+        assert_eq!(delta_of(&merged(&path)), None);
         assert_eq!(delta_of(Utf8Path::new("/images/db.qcow2.knib-old")), None);
         assert_eq!(delta_of(Utf8Path::new("/images/db.qcow2")), None);
     }

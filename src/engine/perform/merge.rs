@@ -20,6 +20,7 @@ use crate::model::event::Event;
 use crate::model::fault::Fault;
 use crate::model::id::Target;
 use crate::model::id::VmId;
+use crate::model::layout;
 use crate::model::machine::Disk;
 use crate::model::machine::JobKind;
 use crate::model::machine::Machine;
@@ -120,10 +121,46 @@ impl Merge<'_> {
         if *commits == COMMITS {
             return Err(self.given_up(machine));
         }
+        self.not_cut(engine, machine, disk).await?;
         let (top, base) = (&self.top.path, &self.base.path);
         engine.host.commit(self.vm, self.target, top, base).await?;
         *commits += 1;
         Ok(Looked::Changed)
+    }
+
+    /// A commit never makes a file smaller: the guest's disk would grow back over old bytes.
+    async fn not_cut<H: Host>(
+        &self,
+        engine: &Engine<H>,
+        machine: &Machine,
+        disk: &Disk,
+    ) -> Result<(), StepError> {
+        let layers = engine.host.layers(&self.head(disk)?).await?;
+        let size = |image: &Image| {
+            let layer = layers.iter().find(|layer| layer.path == image.path);
+            layer.map(|layer| layer.virtual_size)
+        };
+        if size(self.top) < size(self.base) {
+            return Err(conflict(
+                format!(
+                    "{}: {} was made smaller; its delta cannot be merged while the VM runs",
+                    machine.name, self.target
+                ),
+                format!("stop {} once; the next apply merges it", machine.name),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The file that the VM writes to, or will at its next start.
+    fn head(&self, disk: &Disk) -> Result<Image, StepError> {
+        match &disk.source {
+            Some(Source::File { path, format }) => Ok(Image::new(path.clone(), format.clone())),
+            _ => Err(conflict(
+                format!("{} has no file any more", self.target),
+                "plan again",
+            )),
+        }
     }
 
     async fn look_at_stopped<H: Host>(
@@ -132,14 +169,16 @@ impl Merge<'_> {
         scene: &Scene,
         disk: &Disk,
     ) -> Result<Looked, StepError> {
-        let Some(Source::File { path, format }) = &disk.source else {
-            return Err(conflict(
-                format!("{} has no file any more", self.target),
-                "plan again",
-            ));
+        let head = self.head(disk)?;
+        let layers = match engine.host.layers(&head).await {
+            Err(gone) if gone.fault == Fault::Gone && head.path == self.top.path => {
+                // An earlier run put it away and did not get to see whether a start was faster.
+                let merged = layout::merged(&self.top.path);
+                let back = engine.host.rename(&merged, &self.top.path).await;
+                return back.map(|()| Looked::Changed).map_err(|_| gone.into());
+            }
+            layers => layers?,
         };
-        let head = Image::new(path.clone(), format.clone());
-        let layers = engine.host.layers(&head).await?;
         let Some(at) = layers.iter().position(|layer| layer.path == self.top.path) else {
             return self.absent(engine, disk).await;
         };
@@ -172,6 +211,9 @@ impl Merge<'_> {
                 .shrink(self.base, layers[at].virtual_size)
                 .await?;
         }
+        if at == 0 && !self.put_away(engine).await? {
+            return Ok(Looked::Changed);
+        }
         // First of all the definition names the head alone. What it said of the files below would be
         // believed at a start, whatever the headers say by then.
         let image = if at == 0 { self.base.clone() } else { head };
@@ -187,29 +229,33 @@ impl Merge<'_> {
         Ok(Looked::Changed)
     }
 
+    /// No start finds the layer from now on until the definition names the base: what a guest wrote
+    /// to it in between would be lost. False: a start was faster, and the layer is where it was.
+    async fn put_away<H: Host>(&self, engine: &Engine<H>) -> Result<bool, StepError> {
+        let merged = layout::merged(&self.top.path);
+        engine.host.rename(&self.top.path, &merged).await?;
+        let seen = engine.host.machine(self.vm).await;
+        if seen.as_ref().is_ok_and(|machine| !machine.power.is_on()) {
+            return Ok(true);
+        }
+        engine.host.rename(&merged, &self.top.path).await?;
+        seen?;
+        Ok(false)
+    }
+
     /// In no chain any more; what is left of it is the file, and perhaps its name in a definition.
     async fn absent<H: Host>(&self, engine: &Engine<H>, disk: &Disk) -> Result<Looked, StepError> {
         if disk.inactive.as_ref().and_then(Source::file) == Some(&self.top.path) {
-            let Some(Source::File { path, format }) = &disk.source else {
-                return Err(conflict(
-                    format!("{} has no file any more", self.target),
-                    "plan again",
-                ));
+            let head = Head {
+                target: self.target.clone(),
+                image: self.head(disk)?,
             };
-            let image = Image::new(path.clone(), format.clone());
-            engine
-                .host
-                .point(
-                    self.vm,
-                    &[Head {
-                        target: self.target.clone(),
-                        image,
-                    }],
-                )
-                .await?;
+            engine.host.point(self.vm, &[head]).await?;
             return Ok(Looked::Changed);
         }
-        engine.host.remove(&self.top.path).await?;
+        for path in [&self.top.path, &layout::merged(&self.top.path)] {
+            engine.host.remove(path).await?;
+        }
         Ok(Looked::Merged)
     }
 
