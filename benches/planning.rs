@@ -184,6 +184,7 @@ fn world(policy: &Policy) -> World {
             offerings: BTreeMap::from([("plain".to_owned(), offering)]),
             policies: BTreeMap::from([("all".to_owned(), known)]),
         },
+        open: Vec::new(),
         primaries: BTreeMap::from([("/images".into(), space(1))]),
         findings: Vec::new(),
     }
