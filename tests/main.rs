@@ -1,12 +1,14 @@
 //! The one integration-test binary: a list of modules, so that everything links once.
 
 mod cli;
+mod crash;
 mod crate_docs;
 mod host;
 mod live;
 mod modules;
 mod planner;
 mod policy;
+mod sim;
 mod state;
 mod support;
 mod tidy;

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use crate::engine::Engine;
 use crate::engine::EngineError;
 use crate::engine::run::Ended;
+use crate::engine::run::broken;
 use crate::host::Host;
 use crate::host::StopLevel;
 use crate::model::id::ActionId;
@@ -33,7 +34,7 @@ pub struct Report {
 
 impl<H: Host> Engine<H> {
     /// Carries out what nothing stands in the way of, VMs side by side, `parallelism` at a time.
-    /// A failure skips what depends on it and nothing else.
+    /// A failure skips what depends on it and nothing else, a defect of knib included.
     ///
     /// # Errors
     /// The journal cannot be written: what was begun stays open.
@@ -54,6 +55,7 @@ impl<H: Host> Engine<H> {
         }
         let mut running: BTreeSet<VmId> = BTreeSet::new();
         let mut started = JoinSet::new();
+        let mut tasks = BTreeMap::new();
         loop {
             report.stopped |= self.stop.level() >= StopLevel::AfterStep;
             let mut still = Vec::new();
@@ -82,14 +84,12 @@ impl<H: Host> Engine<H> {
                     running.extend(vm.clone());
                     let engine = Rc::clone(self);
                     let owned = action.clone();
-                    started.spawn_local(async move {
-                        let ended = engine.carry_out(&owned).await;
-                        (owned.id, vm, ended)
-                    });
+                    let task = started.spawn_local(async move { engine.carry_out(&owned).await });
+                    tasks.insert(task.id(), (action.id.clone(), vm));
                 }
             }
             waiting = still;
-            let Some(joined) = started.join_next().await else {
+            let Some(joined) = started.join_next_with_id().await else {
                 if waiting.is_empty() {
                     break;
                 }
@@ -102,14 +102,20 @@ impl<H: Host> Engine<H> {
                 }
                 break;
             };
-            match joined {
-                Ok((id, vm, ended)) => {
-                    if let Some(vm) = vm {
-                        running.remove(&vm);
-                    }
-                    report.record(id, ended?);
-                }
-                Err(panic) => tracing::error!(%panic, "an action ended by a bug in knib"),
+            let (task, ended) = match joined {
+                Ok((task, ended)) => (task, ended),
+                Err(panic) => (panic.id(), Ok(Ended::LeftOpen(broken(&panic.to_string())))),
+            };
+            let Some((id, vm)) = tasks.remove(&task) else {
+                continue;
+            };
+            if let Some(vm) = vm {
+                running.remove(&vm);
+            }
+            match ended {
+                Ok(ended) => report.record(id, ended),
+                Err(EngineError::Host(error)) => report.record(id, Ended::NotBegun(error.into())),
+                Err(error) => return Err(error),
             }
         }
         Ok(report)
@@ -126,7 +132,7 @@ impl Report {
     fn record(&mut self, id: ActionId, ended: Ended) {
         let outcome = match ended {
             Ended::Done => (Outcome::Done, None),
-            Ended::TakenBack(error) => {
+            Ended::TakenBack(error) | Ended::NotBegun(error) => {
                 self.advise(&id, error.hint.as_ref());
                 (Outcome::Failed, Some(error.text))
             }

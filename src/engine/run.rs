@@ -45,6 +45,8 @@ pub enum Ended {
     TakenBack(StepError),
     /// It failed where it could not turn back, or could not be taken back: the next apply goes on.
     LeftOpen(StepError),
+    /// The VM could not be looked at; nothing was touched.
+    NotBegun(StepError),
     /// Somebody asked to stop: the next apply goes on.
     Stopped,
     /// A rule stands in the way; nothing was touched.
@@ -357,7 +359,8 @@ fn both(cause: &StepError, undo: &StepError) -> StepError {
     }
 }
 
-fn broken(text: &str) -> StepError {
+/// A defect, told as a failure.
+pub(super) fn broken(text: &str) -> StepError {
     StepError {
         fault: Fault::Io,
         text: format!("a bug in knib: {text}"),

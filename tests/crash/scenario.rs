@@ -1,0 +1,257 @@
+//! Where schedules begin, and what is asked there. Every history was made by knib itself.
+
+use std::rc::Rc;
+
+use jiff::Timestamp;
+use knib::action;
+use knib::model::id::BackupId;
+use knib::model::id::Target;
+use knib::model::id::VmId;
+use knib::model::machine::Format;
+use knib::model::op::Merge;
+use knib::model::op::Op;
+use knib::model::plan::Class;
+use knib::model::plan::Plan;
+use knib::model::policy::Policy;
+use knib::model::world::World;
+use knib::planner;
+use knib::planner::Options;
+use knib::planner::request::BackupRun;
+use knib::planner::request::NewVm;
+use knib::policy::Sources;
+
+use crate::crash::bench::Bench;
+use crate::crash::bench::Desk;
+use crate::crash::bench::Kept;
+use crate::crash::bench::Ran;
+use crate::crash::bench::tell;
+use crate::crash::explore::TROUBLES;
+use crate::sim::Definition;
+use crate::sim::DiskDef;
+use crate::sim::Image;
+use crate::sim::Node;
+use crate::sim::Site;
+use crate::sim::Trouble;
+use crate::sim::Vm;
+
+/// The VM of every story.
+pub(crate) const DB: &str = "db000000-0000-4000-8000-000000000001";
+/// Cells of a disk.
+pub(crate) const CELLS: usize = 16;
+
+/// Where schedules begin, and what is asked there.
+#[derive(Clone)]
+pub(crate) struct Scenario {
+    pub(crate) name: String,
+    pub(crate) kept: Kept,
+    pub(crate) ask: Ask,
+    /// So many backups there are when it went well.
+    pub(crate) backups: usize,
+    /// What is tried.
+    pub(crate) troubles: Vec<Trouble>,
+}
+
+/// What is asked.
+#[derive(Clone)]
+pub(crate) enum Ask {
+    /// `knib apply`, whatever is due.
+    Apply,
+    /// `knib backup run`.
+    Backup(BackupRun),
+    /// End the chain.
+    Finish,
+    /// `knib restore new`.
+    Restore(NewVm),
+}
+
+impl Ask {
+    pub(crate) fn plan(&self, policy: &Policy, world: &World, options: &Options) -> Plan {
+        match self {
+            Self::Apply => planner::reconcile(policy, world, options),
+            Self::Backup(asked) => planner::request::backup(asked, Some(policy), world, options),
+            Self::Restore(asked) => planner::request::new_vm(asked, world, options),
+            Self::Finish => finish(policy, world, options),
+        }
+    }
+}
+
+/// A plan that merges what is on primary, made over one that asks for something else.
+fn finish(policy: &Policy, world: &World, options: &Options) -> Plan {
+    let asked = BackupRun {
+        vm: VmId::new(DB),
+        isolated: true,
+        full: false,
+        quiesce: None,
+        storage: None,
+    };
+    let mut plan = planner::request::backup(&asked, Some(policy), world, options);
+    let guest = world.guests.get(&VmId::new(DB));
+    for action in &mut plan.actions {
+        let vm = action.vm.clone().expect("a backup is of a VM");
+        let op = Op::Merge(Merge { vm, leave: false });
+        "merge.db-01".clone_into(&mut action.address);
+        action.verb = op.verb();
+        action.class = Class::Routine;
+        action.program = action::program(&op, guest).ok();
+        action.op = op;
+    }
+    plan
+}
+
+/// A policy over VMs with such names.
+fn policy(names: &str, lines: &str) -> Rc<Policy> {
+    let text = format!(
+        "version: 1\nstorage: {{ nas: {{ path: /backup }} }}\nofferings: {{ plain: {{ backupChainSize: 3 }} }}\n\
+         policies:\n  all:\n    select: {{ names: [\"{names}\"] }}\n    offering: plain\n    storage: nas\n    {lines}\n"
+    );
+    let mut sources = Sources::default();
+    sources.add("knib.yaml", text.as_bytes());
+    let (policy, findings) = knib::policy::load(&sources);
+    Rc::new(policy.unwrap_or_else(|| panic!("the policy has errors: {findings:#?}")))
+}
+
+/// A policy with one schedule.
+pub(crate) fn nightly(quiesce: &str) -> Rc<Policy> {
+    policy("db-*", &schedule(quiesce))
+}
+
+/// The same for VMs that are not here.
+pub(crate) fn nobody() -> Rc<Policy> {
+    policy("web-*", &schedule("none"))
+}
+
+fn schedule(quiesce: &str) -> String {
+    format!("schedules: {{ nightly: {{ cron: \"0 2 * * *\", quiesce: {quiesce} }} }}")
+}
+
+/// One VM with a qcow2 disk over a template, a raw disk and a CD-ROM; it is on.
+pub(crate) fn site() -> Site {
+    let mut site = Site::new(7);
+    let mut template = Image::empty(Format::Qcow2, CELLS - 4);
+    let mut vda = Image::over("/images/template.qcow2", CELLS);
+    let mut vdb = Image::empty(Format::Raw, CELLS);
+    for at in 0..CELLS {
+        let roll = site.dice.roll();
+        if at < CELLS - 4 {
+            template.cells[at] = Some(roll);
+        }
+        if at % 3 == 0 {
+            vda.cells[at] = Some(roll + 1);
+            vdb.cells[at] = Some(roll + 2);
+        }
+    }
+    let files = [
+        ("/images/template.qcow2", template),
+        ("/images/db-01.qcow2", vda),
+        ("/images/db-01-data.raw", vdb),
+    ];
+    for (path, image) in files {
+        site.files.put(path, Node::Image(image.into()));
+    }
+    let image = |path: &str, format| knib::model::step::Image::new(path, format);
+    let cdrom = DiskDef {
+        device: knib::model::machine::Device::Cdrom,
+        image: None,
+        ..DiskDef::hard_disk("sda", image("/images/none", Format::Raw))
+    };
+    let definition = Definition {
+        id: VmId::new(DB),
+        name: "db-01".to_owned(),
+        note: None,
+        disks: vec![
+            DiskDef::hard_disk("vda", image("/images/db-01.qcow2", Format::Qcow2)),
+            DiskDef::hard_disk("vdb", image("/images/db-01-data.raw", Format::Raw)),
+            cdrom,
+        ],
+    };
+    let mut vm = Vm::off(definition);
+    for disk in &vm.stored.disks[..2] {
+        let chain = site.chain_at_start(disk).expect("it is whole");
+        let seen = site.files.seen(&chain).expect("it is whole");
+        vm.wrote.insert(disk.target.clone(), seen);
+    }
+    site.vms.insert(VmId::new(DB), vm);
+    assert!(site.start(&VmId::new(DB)), "it starts");
+    site
+}
+
+/// What came before.
+pub(crate) struct Story {
+    kept: Kept,
+    desk: Desk,
+}
+
+impl Story {
+    pub(crate) fn new(policy: &Rc<Policy>) -> Self {
+        Self {
+            kept: Kept::new(site(), Rc::clone(policy)),
+            desk: Desk::new(),
+        }
+    }
+
+    pub(crate) fn site(mut self, change: impl FnOnce(&mut Site)) -> Self {
+        change(&mut self.kept.site);
+        self.kept.site.watch();
+        self
+    }
+
+    pub(crate) fn policy(mut self, policy: &Rc<Policy>) -> Self {
+        self.kept.policy = Rc::clone(policy);
+        self
+    }
+
+    /// The guest lives on for a while.
+    pub(crate) fn time_passes(self) -> Self {
+        self.site(|site| (0..6).for_each(|_| site.pass()))
+    }
+
+    pub(crate) fn stop(self) -> Self {
+        self.site(|site| assert!(site.stop(&VmId::new(DB)), "it was on"))
+    }
+
+    /// `knib apply` at an instant, without any trouble.
+    pub(crate) fn apply(mut self, at: &str) -> Self {
+        self.kept = tell(async {
+            let bench = Bench::from(&self.kept, &self.desk, Vec::new());
+            let at: Timestamp = at.parse().expect("an instant");
+            bench.sim.wait(at.duration_since(bench.now()));
+            match bench.apply().await {
+                Ran::Through(_, report) => {
+                    let failed = report.ended.values().any(|(_, text)| text.is_some());
+                    assert!(!failed, "it goes well: {report:?}");
+                }
+                Ran::Broke(text) => panic!("{text}"),
+                Ran::Killed => panic!("nothing kills it"),
+            }
+            bench.keep()
+        });
+        self.time_passes()
+    }
+
+    /// It becomes an instant.
+    pub(crate) fn wait(mut self, at: &str) -> Self {
+        self.kept.wait(at.parse().expect("an instant"));
+        self
+    }
+
+    /// The newest backup.
+    pub(crate) fn latest(&self) -> BackupId {
+        let backups = self.kept.site.moments.keys();
+        backups.max().expect("there is a backup").clone()
+    }
+
+    /// `more` backups come of it.
+    pub(crate) fn asks(self, name: impl Into<String>, ask: Ask, more: usize) -> Scenario {
+        Scenario {
+            name: name.into(),
+            backups: self.kept.site.moments.len() + more,
+            kept: self.kept,
+            ask,
+            troubles: TROUBLES.to_vec(),
+        }
+    }
+}
+
+pub(crate) fn target(name: &str) -> Target {
+    Target::new(name)
+}

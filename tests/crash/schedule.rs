@@ -1,0 +1,243 @@
+//! One schedule: what is asked, with trouble on the way, and then `knib apply` until there is nothing
+//! left to do.
+
+use std::collections::BTreeMap;
+
+use knib::engine::Report;
+use knib::model::bytes::Bytes;
+use knib::model::id::VmId;
+use knib::model::machine::Machine;
+use knib::model::op::Op;
+use knib::model::plan::Action;
+use knib::model::plan::Outcome;
+use knib::model::plan::Plan;
+use knib::model::program::Direction;
+use knib::model::reason::Block;
+use knib::model::world::Open;
+use knib::model::world::World;
+
+use crate::crash::bench::Bench;
+use crate::crash::bench::Desk;
+use crate::crash::bench::Ran;
+use crate::crash::bench::tell;
+use crate::crash::scenario::Ask;
+use crate::crash::scenario::DB;
+use crate::crash::scenario::Scenario;
+use crate::crash::verdict;
+use crate::sim::Tick;
+use crate::sim::Trouble;
+
+/// More runs than any trouble needs.
+const MOST_RUNS: usize = 12;
+
+/// What goes wrong at which tick.
+pub(crate) type Script = Vec<(usize, Trouble)>;
+
+/// How a schedule ended.
+pub(crate) struct Told {
+    /// Everything that happened outside, tick by tick, until there was nothing left to do.
+    pub(crate) ticks: Vec<Tick>,
+    /// What was lost, left over or told wrongly.
+    pub(crate) complaints: Vec<String>,
+}
+
+/// Carries a schedule out.
+pub(crate) fn play(scenario: &Scenario, desk: &Desk, script: Script) -> Told {
+    tell(async {
+        let bench = Bench::from(&scenario.kept, desk, script);
+        let mut complaints = Vec::new();
+        let mut ticks = bench.sim.ticks();
+        match until_rest(&bench, &scenario.ask, &mut complaints).await {
+            Some(rest) => {
+                ticks = bench.sim.ticks();
+                ticks.truncate(rest.since);
+                let judged = verdict::judge(&bench, scenario, &rest.plan, &rest.world);
+                complaints.extend(judged);
+            }
+            None => complaints.push("it never comes to rest".to_owned()),
+        }
+        Told { ticks, complaints }
+    })
+}
+
+/// Nothing is left to do.
+struct Rest {
+    /// The last look at the world, and what was planned on it.
+    world: World,
+    plan: Plan,
+    /// The tick at which that run began.
+    since: usize,
+}
+
+/// Runs until nothing is left to do.
+async fn until_rest(bench: &Bench<'_>, ask: &Ask, complaints: &mut Vec<String>) -> Option<Rest> {
+    let mut foreseen = None;
+    let mut broken = 0;
+    for run in 0..MOST_RUNS {
+        // Something that failed for good stays broken for a second run.
+        broken += usize::from(bench.sim.is_broken());
+        if broken == 2 {
+            bench.sim.mend();
+            broken = 0;
+        }
+        let asked = if run == 0 { ask } else { &Ask::Apply };
+        let before = bench.sim.ticks().len();
+        let mut seen = None;
+        let ran = bench
+            .run(|world, options| {
+                let plan = asked.plan(&bench.policy, world, options);
+                seen = Some(world.clone());
+                plan
+            })
+            .await;
+        if let Ran::Through(plan, report) = &ran {
+            let ended = |action: &&Action| report.ended.contains_key(&action.id);
+            let silent = plan.actions.iter().find(|action| !ended(action));
+            complaints.extend(silent.map(|action| format!("no word about {}", action.address)));
+        }
+        let calm = !bench.sim.was_troubled_since(before);
+        let Some(world) = seen.filter(|_| calm) else {
+            foreseen = None;
+            continue;
+        };
+        if let Some(foreseen) = foreseen.take() {
+            complaints.extend(compare(&foreseen, &world));
+        }
+        if let Ran::Through(plan, report) = ran {
+            if take_the_hint(bench, &plan, &report) {
+                foreseen = None;
+                continue;
+            }
+            if plan.is_empty() {
+                match held(&plan) {
+                    Some(until) => bench.sim.wait(until.duration_since(bench.now())),
+                    None => {
+                        return Some(Rest {
+                            world,
+                            plan,
+                            since: before,
+                        });
+                    }
+                }
+            }
+            let done =
+                |action: &Action| matches!(report.ended.get(&action.id), Some((Outcome::Done, _)));
+            foreseen = plan
+                .actions
+                .iter()
+                .all(done)
+                .then(|| foresee(&plan, &world));
+        }
+    }
+    None
+}
+
+/// Does what a person would, where only a person can: stops a VM whose disk was made smaller.
+fn take_the_hint(bench: &Bench<'_>, plan: &Plan, report: &Report) -> bool {
+    let blocks = plan.actions.iter().flat_map(|action| &action.blocked_by);
+    let blocked = blocks.filter_map(|block| match block {
+        Block::Blocked(why) => why.hint.as_deref(),
+        _ => None,
+    });
+    let failed = report.hints.values().map(String::as_str);
+    let stop = blocked
+        .chain(failed)
+        .any(|hint| hint.starts_with("stop db-01 once"));
+    stop && bench.sim.site.borrow_mut().stop(&VmId::new(DB))
+}
+
+/// The instant at which the first held action may be tried again.
+fn held(plan: &Plan) -> Option<jiff::Timestamp> {
+    let blocks = plan.actions.iter().flat_map(|action| &action.blocked_by);
+    let until = blocks.filter_map(|block| match block {
+        Block::Held { until, .. } => Some(*until),
+        _ => None,
+    });
+    until.min()
+}
+
+/// Every VM as the plan says it will be.
+fn foresee(plan: &Plan, world: &World) -> BTreeMap<VmId, Machine> {
+    let machines = world
+        .guests
+        .iter()
+        .filter_map(|(id, guest)| Some((id.clone(), guest.machine.clone()?)));
+    let mut ahead: BTreeMap<_, _> = machines.collect();
+    for action in plan.actions.iter().filter(|action| action.is_free()) {
+        let machine = action.op.vm().and_then(|vm| ahead.get_mut(&vm.uuid));
+        if let Some(machine) = machine {
+            foresee_action(action, world, machine);
+        }
+    }
+    ahead
+}
+
+fn foresee_action(action: &Action, world: &World, machine: &mut Machine) {
+    let Op::Recover(recover) = &action.op else {
+        let steps = action
+            .program
+            .iter()
+            .flat_map(knib::model::program::Program::steps);
+        steps.for_each(|(_, _, step)| step.foresee(machine));
+        return;
+    };
+    let opens = world.guests.values().flat_map(|guest| &guest.open);
+    let Some(Open {
+        program, direction, ..
+    }) = opens.into_iter().find(|open| open.action == recover.action)
+    else {
+        return;
+    };
+    let steps: Vec<_> = program.steps().map(|(_, _, step)| step).collect();
+    match direction {
+        Direction::Forward => steps.iter().for_each(|step| step.foresee(machine)),
+        Direction::Back => {
+            let inverses = steps.iter().rev().flat_map(|step| step.inverse());
+            inverses.for_each(|step| step.foresee(machine));
+        }
+    }
+}
+
+/// What is not as it was foreseen.
+fn compare(foreseen: &BTreeMap<VmId, Machine>, world: &World) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (id, foreseen) in foreseen {
+        let found = world
+            .guests
+            .get(id)
+            .and_then(|guest| guest.machine.as_ref());
+        let Some(mut found) = found.cloned() else {
+            wrong.push(format!("{} is gone, which was not foreseen", foreseen.name));
+            continue;
+        };
+        for disk in &mut found.disks {
+            // What could not be read then is not foreseen.
+            if foreseen
+                .disk(&disk.target)
+                .is_some_and(|disk| disk.layers.is_empty())
+            {
+                disk.layers.clear();
+            }
+        }
+        let (foreseen, found) = (plain(foreseen), plain(&found));
+        let lines = foreseen.iter().zip(&found);
+        let differ = lines.filter(|(foreseen, found)| foreseen != found);
+        wrong.extend(
+            differ.map(|(foreseen, found)| format!("foreseen {foreseen}\n      found {found}")),
+        );
+    }
+    wrong
+}
+
+/// A line for the VM and one for each disk, without what nobody can foresee.
+fn plain(machine: &Machine) -> Vec<String> {
+    let mut machine = machine.clone();
+    let mut disks = std::mem::take(&mut machine.disks);
+    for layer in disks.iter_mut().flat_map(|disk| &mut disk.layers) {
+        layer.allocated = Bytes(0);
+    }
+    let disks = disks.iter().map(|disk| format!("{disk:?}"));
+    std::iter::once(format!("{machine:?}"))
+        .chain(disks)
+        .collect()
+}

@@ -1,0 +1,67 @@
+//! Every trouble at every tick, once.
+
+use knib::model::machine::Format;
+
+use crate::crash::explore::explore;
+use crate::crash::scenario::Scenario;
+use crate::crash::stories;
+use crate::crash::stories::Power;
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the counts belong to what the test says"
+)]
+fn singles(scenario: &Scenario) {
+    let began = std::time::Instant::now();
+    let tally = explore(scenario, 1, usize::MAX);
+    let lost = tally.lost.len();
+    println!(
+        "{}: {} points, {} schedules, {lost} lost, {:.1?}",
+        scenario.name,
+        tally.points,
+        tally.schedules,
+        began.elapsed()
+    );
+    let some = tally.lost[..lost.min(8)].join("\n");
+    assert!(tally.lost.is_empty(), "{lost} lost\n{some}");
+}
+
+macro_rules! singles {
+    ($($name:ident: $scenario:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            singles(&$scenario);
+        }
+    )*};
+}
+
+singles! {
+    first_on: stories::first(Power::On);
+    first_off: stories::first(Power::Off);
+    incremental_on: stories::incremental(Power::On);
+    incremental_off: stories::incremental(Power::Off);
+    end_of_chain_on: stories::end_of_chain(Power::On);
+    end_of_chain_off: stories::end_of_chain(Power::Off);
+    isolated_on: stories::isolated(Power::On);
+    isolated_off: stories::isolated(Power::Off);
+    full_on: stories::full(Power::On);
+    full_off: stories::full(Power::Off);
+    three_layers_on: stories::three_layers(Power::On);
+    three_layers_off: stories::three_layers(Power::Off);
+    grown_on: stories::grown(Power::On);
+    grown_off: stories::grown(Power::Off);
+    cut_off: stories::cut();
+    leave_on: stories::leave(Power::On);
+    leave_off: stories::leave(Power::Off);
+    finish_on: stories::finish(Power::On);
+    finish_off: stories::finish(Power::Off);
+    restore_qcow2: stories::restore(Format::Qcow2);
+    restore_raw: stories::restore(Format::Raw);
+    frozen: stories::frozen("preferred", None);
+    frozen_late: stories::frozen("preferred", Some(5));
+    frozen_late_but_required: stories::frozen("required", Some(5));
+    frozen_by_others: stories::frozen_by_others();
+    defect: stories::defect();
+    foreign_snapshot_on: stories::foreign_snapshot(Power::On);
+    foreign_snapshot_off: stories::foreign_snapshot(Power::Off);
+}

@@ -1,0 +1,203 @@
+//! The scenarios: for each verb the ways it can be gone about.
+
+use knib::model::id::VmId;
+use knib::model::machine::Agent;
+use knib::model::machine::Format;
+use knib::planner::request::BackupRun;
+use knib::planner::request::NewVm;
+
+use crate::crash::scenario::Ask;
+use crate::crash::scenario::CELLS;
+use crate::crash::scenario::DB;
+use crate::crash::scenario::Scenario;
+use crate::crash::scenario::Story;
+use crate::crash::scenario::nightly;
+use crate::crash::scenario::nobody;
+use crate::crash::scenario::target;
+use crate::sim::Trouble;
+
+/// Whether the guest is on when it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Power {
+    On,
+    Off,
+}
+
+impl Power {
+    fn set(self, story: Story) -> Story {
+        match self {
+            Self::On => story,
+            Self::Off => story.stop(),
+        }
+    }
+}
+
+/// After the first backup, an hour before the next one is due.
+fn backed_up() -> Story {
+    Story::new(&nightly("none"))
+        .time_passes()
+        .apply("2026-11-22T12:00:01Z")
+}
+
+fn due(story: Story) -> Story {
+    story.wait("2026-11-23T02:30:00Z")
+}
+
+/// Nothing is on record, and the storage is an empty directory.
+pub(crate) fn first(power: Power) -> Scenario {
+    let story = power.set(Story::new(&nightly("none")).time_passes());
+    story.asks(format!("first, {power:?}"), Ask::Apply, 1)
+}
+
+pub(crate) fn incremental(power: Power) -> Scenario {
+    let story = power.set(due(backed_up()));
+    story.asks(format!("incremental, {power:?}"), Ask::Apply, 1)
+}
+
+/// The third of a chain of three.
+pub(crate) fn end_of_chain(power: Power) -> Scenario {
+    let story = backed_up()
+        .apply("2026-11-23T02:30:00Z")
+        .wait("2026-11-24T02:30:00Z");
+    let story = power.set(story);
+    story.asks(format!("end of chain, {power:?}"), Ask::Apply, 1)
+}
+
+fn asked(isolated: bool, full: bool) -> Ask {
+    Ask::Backup(BackupRun {
+        vm: VmId::new(DB),
+        isolated,
+        full,
+        quiesce: None,
+        storage: None,
+    })
+}
+
+/// Beside a chain that goes on.
+pub(crate) fn isolated(power: Power) -> Scenario {
+    let story = power.set(backed_up());
+    story.asks(format!("isolated, {power:?}"), asked(true, false), 1)
+}
+
+/// A new chain, although the old one could go on.
+pub(crate) fn full(power: Power) -> Scenario {
+    let story = power.set(backed_up());
+    story.asks(format!("full, {power:?}"), asked(false, true), 1)
+}
+
+/// Somebody put two overlays on top of a delta.
+pub(crate) fn three_layers(power: Power) -> Scenario {
+    let vm = VmId::new(DB);
+    let cover = |story: Story, path: &str| {
+        let covered = story.site(|site| {
+            let covered = site.foreign_overlay(&vm, &target("vda"), path);
+            covered.expect("nothing is in the way");
+        });
+        covered.time_passes()
+    };
+    let story = cover(backed_up(), "/images/db-01.before-upgrade");
+    let story = due(cover(story, "/images/db-01.after-upgrade"));
+    let story = power.set(story);
+    story.asks(format!("three layers, {power:?}"), Ask::Apply, 1)
+}
+
+/// Both disks are larger than they were.
+pub(crate) fn grown(power: Power) -> Scenario {
+    let story = backed_up().site(|site| {
+        site.resize(&VmId::new(DB), &target("vda"), CELLS + 6);
+        site.resize(&VmId::new(DB), &target("vdb"), CELLS + 1);
+    });
+    let story = power.set(due(story.time_passes()));
+    story.asks(format!("grown, {power:?}"), Ask::Apply, 1)
+}
+
+/// One disk was cut, and grew again; the other was cut. Such deltas are merged while the VM is off.
+pub(crate) fn cut() -> Scenario {
+    let vm = VmId::new(DB);
+    let story = backed_up().site(|site| {
+        site.resize(&vm, &target("vda"), CELLS - 8);
+        site.resize(&vm, &target("vdb"), CELLS - 6);
+    });
+    let story = story.time_passes().site(|site| {
+        site.resize(&vm, &target("vda"), CELLS - 2);
+    });
+    let story = due(story.time_passes()).stop();
+    story.asks("cut, Off", Ask::Apply, 1)
+}
+
+/// No policy selects the VM any more.
+pub(crate) fn leave(power: Power) -> Scenario {
+    let story = power.set(backed_up().policy(&nobody()));
+    story.asks(format!("leave, {power:?}"), Ask::Apply, 0)
+}
+
+/// The chain is ended by hand.
+pub(crate) fn finish(power: Power) -> Scenario {
+    let story = power.set(backed_up());
+    story.asks(format!("finish, {power:?}"), Ask::Finish, 0)
+}
+
+/// A new VM from the newest of two backups.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a story is told with its values"
+)]
+pub(crate) fn restore(format: Format) -> Scenario {
+    let story = backed_up().apply("2026-11-23T02:30:00Z");
+    let ask = Ask::Restore(NewVm {
+        from: VmId::new(DB),
+        backup: story.latest(),
+        name: "copy".to_owned(),
+        dir: None,
+        format: format.clone(),
+    });
+    story.asks(format!("restore, {format}"), ask, 0)
+}
+
+/// The agent freezes the guest, at once or far too late.
+pub(crate) fn frozen(quiesce: &str, late: Option<u32>) -> Scenario {
+    let story = Story::new(&nightly(quiesce)).site(|site| {
+        let vm = site.vms.get_mut(&VmId::new(DB)).expect("it is there");
+        vm.agent = Agent::Connected;
+    });
+    let story = story.time_passes().apply("2026-11-22T12:00:01Z");
+    let story = due(story.site(|site| {
+        let vm = site.vms.get_mut(&VmId::new(DB)).expect("it is there");
+        vm.slow_freeze = late;
+    }));
+    story.asks(format!("frozen, {quiesce}, late {late:?}"), Ask::Apply, 1)
+}
+
+/// Somebody else froze the guest and is not done yet.
+pub(crate) fn frozen_by_others() -> Scenario {
+    let story = due(backed_up().policy(&nightly("preferred"))).site(|site| {
+        let vm = site.vms.get_mut(&VmId::new(DB)).expect("it is there");
+        vm.agent = Agent::Connected;
+        vm.frozen = true;
+        vm.frozen_by_others = true;
+    });
+    let mut scenario = story.asks("frozen by others", Ask::Apply, 1);
+    // A run that was killed in its snapshot cannot know who froze the guest, and thaws it.
+    scenario
+        .troubles
+        .retain(|trouble| *trouble != Trouble::Kill);
+    scenario
+}
+
+/// knib has a defect, wherever it is.
+pub(crate) fn defect() -> Scenario {
+    let mut scenario = incremental(Power::On);
+    "defect".clone_into(&mut scenario.name);
+    scenario.troubles = vec![Trouble::Panic];
+    scenario
+}
+
+/// Somebody keeps a snapshot of the VM: no delta may stay on it, and none may be merged below it.
+pub(crate) fn foreign_snapshot(power: Power) -> Scenario {
+    let story = due(backed_up()).site(|site| {
+        let vm = site.vms.get_mut(&VmId::new(DB)).expect("it is there");
+        vm.snapshots.push("before-upgrade".to_owned());
+    });
+    let story = power.set(story);
+    story.asks(format!("foreign snapshot, {power:?}"), Ask::Apply, 1)
+}

@@ -1,0 +1,247 @@
+//! What must be true after every schedule, whatever went wrong on the way.
+
+use std::collections::BTreeSet;
+
+use camino::Utf8PathBuf;
+use knib::model::backup::Backup;
+use knib::model::finding::Severity;
+use knib::model::layout;
+use knib::model::lease::Lease;
+use knib::model::lease::Subject;
+use knib::model::op::Named;
+use knib::model::op::Op;
+use knib::model::plan::Plan;
+use knib::model::program::Program;
+use knib::model::world::Guest;
+use knib::model::world::World;
+
+use crate::crash::bench::Bench;
+use crate::crash::scenario::Ask;
+use crate::crash::scenario::Scenario;
+use crate::sim::PRIMARY;
+use crate::sim::STORAGE;
+use crate::sim::Site;
+
+/// Everything that is not as it must be.
+pub(crate) fn judge(
+    bench: &Bench<'_>,
+    scenario: &Scenario,
+    plan: &Plan,
+    world: &World,
+) -> Vec<String> {
+    let mut site = bench.sim.site.borrow().clone();
+    site.watch();
+    site.remember_backups();
+    let mut wrong: Vec<String> = site.complaints.iter().cloned().collect();
+    for action in &plan.actions {
+        wrong.push(format!(
+            "there is still something to do: {} {:?}",
+            action.address, action.blocked_by
+        ));
+    }
+    let findings = plan
+        .findings
+        .iter()
+        .filter(|found| found.severity > Severity::Note);
+    wrong.extend(findings.map(|finding| finding.text.clone()));
+    wrong.extend(still(&site));
+    for guest in world.guests.values() {
+        wrong.extend(backups(&site, guest));
+        wrong.extend(layers(guest));
+    }
+    wrong.extend(leftovers(&site, world));
+    wrong.extend(nothing_held(bench, world));
+    wrong.extend(asked_for(&site, world, scenario));
+    wrong
+}
+
+/// No job, no frozen guest, both definitions of one mind, no program.
+fn still(site: &Site) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for vm in site.vms.values() {
+        let name = &vm.stored.name;
+        if vm.frozen && !vm.frozen_by_others {
+            wrong.push(format!("{name} is frozen"));
+        }
+        if let Some(running) = &vm.running {
+            if !running.jobs.is_empty() {
+                wrong.push(format!("{name} has a block job"));
+            }
+            let minds = [&running.definition, &vm.stored].map(|definition| {
+                let heads = definition.disks.iter().map(|disk| &disk.image);
+                (&definition.note, heads.collect::<Vec<_>>())
+            });
+            if minds[0] != minds[1] {
+                wrong.push(format!("{name} has two minds"));
+            }
+        }
+        let mut stopped = site.clone();
+        stopped.stop(&vm.stored.id);
+        if !stopped.start(&vm.stored.id) {
+            wrong.push(format!("{name} could not be started again"));
+        }
+        wrong.extend(stopped.complaints.difference(&site.complaints).cloned());
+    }
+    wrong
+}
+
+/// Every backup on record is there, whole, and shows what the guest had written at its instant.
+fn backups(site: &Site, guest: &Guest) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (id, backup) in &guest.record.backups {
+        let dir = layout::backup_dir(STORAGE.into(), &guest.vm.uuid, id);
+        let written = site.files.read(&dir.join(layout::RECORD));
+        let written: Option<Backup> = written
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok());
+        if written.as_ref() != Some(backup) {
+            wrong.push(format!("{id} is not what its record says"));
+        }
+        let Some(moment) = site.moments.get(id) else {
+            wrong.push(format!("{id} shows no instant"));
+            continue;
+        };
+        for (target, disk) in &backup.disks {
+            let path = dir.join(&disk.name);
+            let chain = site.files.chain(&path);
+            let shown = chain.and_then(|chain| site.files.seen(&chain));
+            if shown.ok().as_ref() != moment.get(target) {
+                wrong.push(format!(
+                    "{target} of {id} is not what the guest had written"
+                ));
+            }
+            let digest = site.files.digest(&path).map(|(digest, _)| digest);
+            if digest.ok().as_ref() != Some(&disk.digest) {
+                wrong.push(format!("{target} of {id} has another digest"));
+            }
+        }
+        if moment
+            .keys()
+            .any(|target| !backup.disks.contains_key(target))
+        {
+            wrong.push(format!("{id} lacks a disk"));
+        }
+    }
+    wrong
+}
+
+/// Exactly one delta a disk while a chain goes on, none when there is none.
+fn layers(guest: &Guest) -> Vec<String> {
+    let Some(machine) = &guest.machine else {
+        return Vec::new();
+    };
+    let mut wrong = Vec::new();
+    let record = &guest.record;
+    let note = machine.note.clone();
+    if note.as_ref().map_or(0, |note| note.serial) != record.serial
+        || note.and_then(|note| note.current) != record.current
+    {
+        wrong.push(format!("{}: note and record disagree", guest.vm.name));
+    }
+    for disk in machine.disks.iter().filter(|disk| disk.holds_data()) {
+        let found: BTreeSet<_> = disk
+            .layers
+            .iter()
+            .map(|layer| &layer.path)
+            .filter(|path| layout::delta_of(path).is_some())
+            .collect();
+        let wanted: BTreeSet<_> = record
+            .current
+            .as_ref()
+            .and_then(|current| record.delta_left(current, &disk.target))
+            .map(|delta| &delta.path)
+            .into_iter()
+            .collect();
+        if found != wanted {
+            wrong.push(format!(
+                "{} of {} has deltas {found:?} and should have {wanted:?}",
+                disk.target, guest.vm.name
+            ));
+        }
+    }
+    wrong
+}
+
+/// No file that nobody needs.
+fn leftovers(site: &Site, world: &World) -> Vec<String> {
+    let mut needed: BTreeSet<Utf8PathBuf> = BTreeSet::new();
+    needed.extend([PRIMARY.into(), STORAGE.into(), "/".into()]);
+    for guest in world.guests.values() {
+        let disks = guest.machine.iter().flat_map(|machine| &machine.disks);
+        needed.extend(
+            disks
+                .flat_map(|disk| &disk.layers)
+                .map(|layer| layer.path.clone()),
+        );
+        for (id, backup) in &guest.record.backups {
+            let dir = layout::backup_dir(STORAGE.into(), &guest.vm.uuid, id);
+            let disks = backup.disks.values().map(|disk| disk.name.as_str());
+            let files = backup.files.iter().map(String::as_str);
+            let own = [layout::RECORD, layout::README];
+            needed.extend(disks.chain(files).chain(own).map(|name| dir.join(name)));
+            needed.insert(dir);
+        }
+    }
+    needed.insert(layout::marker(STORAGE.into()));
+    for vm in world.guests.keys() {
+        needed.insert(layout::vm_dir(STORAGE.into(), vm));
+        needed.insert(layout::owner(STORAGE.into(), vm));
+    }
+    let there = site.files.below("/".into()).into_iter();
+    let over = there.filter(|path| !needed.contains(path));
+    over.map(|path| format!("left over: {path}")).collect()
+}
+
+/// No open action and no lease: whoever comes next can have it all.
+fn nothing_held(bench: &Bench<'_>, world: &World) -> Vec<String> {
+    let state = bench.state();
+    let opens = state.opens().expect("the journal can be read");
+    let mut wrong: Vec<_> = opens
+        .iter()
+        .map(|open| format!("still open: {} {:?}", open.action, open.op.verb()))
+        .collect();
+    let subjects = world.guests.iter().flat_map(|(id, guest)| {
+        let backups = guest.record.backups.keys().cloned().map(Subject::Backup);
+        backups.chain([Subject::Vm(id.clone())])
+    });
+    let all: Vec<_> = subjects.map(Lease::exclusive).collect();
+    let run = state.start_run("test", bench.now()).expect("a run begins");
+    let op = Op::OfferingDelete(Named {
+        name: String::new(),
+    });
+    let action = knib::model::id::ActionId::new("all/1");
+    let taken = state.begin(
+        &run.id,
+        &action,
+        &op,
+        &Program::default(),
+        &all,
+        bench.now(),
+    );
+    wrong.extend(
+        taken
+            .err()
+            .map(|error| format!("something is held: {error}")),
+    );
+    wrong
+}
+
+/// What was asked for has come about; what only a person asks for may have been taken back whole.
+fn asked_for(site: &Site, world: &World, scenario: &Scenario) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let guests = world.guests.values();
+    let backups: usize = guests.map(|guest| guest.record.backups.len()).sum();
+    let wanted = scenario.backups;
+    let taken_back = matches!(scenario.ask, Ask::Backup(_)) && backups + 1 == wanted;
+    if backups != wanted && !taken_back {
+        wrong.push(format!("there are {backups} backups, not {wanted}"));
+    }
+    if let Ask::Restore(asked) = &scenario.ask {
+        let moment = &site.moments[&asked.backup];
+        let copies = site.vms.values().filter(|vm| vm.stored.name == asked.name);
+        if copies.into_iter().any(|vm| vm.born != *moment) {
+            wrong.push("what was restored is something else".to_owned());
+        }
+    }
+    wrong
+}

@@ -1,0 +1,269 @@
+//! The seam, over the simulated site: every call with its ticks.
+
+use std::time::Duration;
+
+use camino::Utf8Path;
+use knib::host::Convert;
+use knib::host::Definition;
+use knib::host::Entry;
+use knib::host::Head;
+use knib::host::Host;
+use knib::host::NewOverlay;
+use knib::host::Renewal;
+use knib::host::Result;
+use knib::host::Task;
+use knib::model::bytes::Bytes;
+use knib::model::digest::Digest;
+use knib::model::id::HostId;
+use knib::model::id::Target;
+use knib::model::id::VmId;
+use knib::model::machine::Job;
+use knib::model::machine::Layer;
+use knib::model::machine::Machine;
+use knib::model::machine::Note;
+use knib::model::step::Image;
+use knib::model::world::Identity;
+use knib::model::world::Space;
+
+use crate::sim::jobs::BlockJob;
+use crate::sim::qemu_img::Half;
+use crate::sim::site::STORAGE;
+use crate::sim::site::Site;
+use crate::sim::trouble::Place;
+use crate::sim::trouble::Sim;
+use crate::sim::vm::Vm;
+
+impl Sim {
+    async fn look<T>(
+        &self,
+        what: &'static str,
+        look: impl FnOnce(&Site) -> Result<T>,
+    ) -> Result<T> {
+        self.tick(Place::Look, what).await?;
+        look(&self.site.borrow())
+    }
+
+    async fn act<T>(
+        &self,
+        what: &'static str,
+        act: impl FnOnce(&mut Site) -> Result<T>,
+    ) -> Result<T> {
+        self.tick(Place::Before, what).await?;
+        let done = act(&mut self.site.borrow_mut())?;
+        self.tick(Place::After, what).await?;
+        Ok(done)
+    }
+}
+
+impl Host for Sim {
+    async fn identity(&self) -> Result<Identity> {
+        Ok(Identity {
+            id: HostId::new("10000000-0000-4000-8000-000000000001"),
+            hostname: "hv1".to_owned(),
+            libvirt: "9.0.0".to_owned(),
+            qemu: "7.2.0".to_owned(),
+        })
+    }
+
+    async fn machines(&self) -> Result<Vec<Machine>> {
+        self.look("machines", |site| {
+            Ok(site.vms.values().map(Vm::machine).collect())
+        })
+        .await
+    }
+
+    async fn machine(&self, vm: &VmId) -> Result<Machine> {
+        self.look("machine", |site| Ok(site.vm(vm)?.machine()))
+            .await
+    }
+
+    async fn definition(&self, vm: &VmId, which: Definition) -> Result<String> {
+        self.look("definition", |site| {
+            let vm = site.vm(vm)?;
+            let running = vm.running.as_ref().map(|running| &running.definition);
+            let text = match (which, running) {
+                (Definition::Live, Some(running)) => running,
+                _ => &vm.stored,
+            };
+            Ok(serde_json::to_string(text).expect("a definition is JSON"))
+        })
+        .await
+    }
+
+    async fn snapshot(
+        &self,
+        vm: &VmId,
+        overlays: &[NewOverlay],
+        others: &[Target],
+        freeze: Option<Duration>,
+    ) -> Result<()> {
+        self.act("snapshot", |site| {
+            site.snapshot(vm, overlays, others, freeze)
+        })
+        .await
+    }
+
+    async fn is_frozen(&self, vm: &VmId) -> Result<bool> {
+        self.look("is frozen", |site| site.is_frozen(vm)).await
+    }
+
+    async fn thaw(&self, vm: &VmId) -> Result<()> {
+        self.act("thaw", |site| site.thaw(vm)).await
+    }
+
+    async fn note(&self, vm: &VmId, note: Option<&Note>) -> Result<()> {
+        self.act("note", |site| site.note(vm, note)).await
+    }
+
+    async fn point(&self, vm: &VmId, heads: &[Head]) -> Result<()> {
+        self.act("point", |site| site.point(vm, heads)).await
+    }
+
+    async fn commit(
+        &self,
+        vm: &VmId,
+        target: &Target,
+        top: &Utf8Path,
+        base: &Utf8Path,
+    ) -> Result<()> {
+        self.act("commit", |site| site.commit(vm, target, top, base))
+            .await
+    }
+
+    async fn job(&self, vm: &VmId, target: &Target) -> Result<Option<Job>> {
+        self.look("job", |site| {
+            let running = site.vm(vm)?.running.as_ref();
+            let job = running.and_then(|running| running.jobs.get(target));
+            Ok(job.map(BlockJob::seen))
+        })
+        .await
+    }
+
+    async fn end_job(&self, vm: &VmId, target: &Target, pivot: bool) -> Result<()> {
+        self.act("end job", |site| site.end_job(vm, target, pivot))
+            .await
+    }
+
+    async fn define(&self, definition: &str, renewal: &Renewal) -> Result<()> {
+        self.act("define", |site| site.define(definition, renewal))
+            .await
+    }
+
+    async fn undefine(&self, vm: &VmId) -> Result<()> {
+        self.act("undefine", |site| site.undefine(vm)).await
+    }
+
+    async fn layers(&self, image: &Image) -> Result<Vec<Layer>> {
+        self.look("layers", |site| site.layers(image)).await
+    }
+
+    async fn is_blank(&self, image: &Image) -> Result<bool> {
+        self.look("is blank", |site| site.is_blank(image)).await
+    }
+
+    async fn idle(&self, image: &Image) -> Result<()> {
+        self.look("idle", |site| site.idle(image)).await
+    }
+
+    async fn convert(&self, convert: &Convert, task: &Task<'_>) -> Result<()> {
+        self.tick(Place::Before, "convert").await?;
+        let read = self.site.borrow_mut().open_for_convert(convert)?;
+        let first = self.site.borrow_mut().convert(convert, &read, Half::First);
+        (task.report)(Bytes(1), Bytes(2));
+        let middle = match first {
+            Ok(()) => self.tick(Place::Middle, "convert").await,
+            failed => failed,
+        };
+        let second =
+            middle.and_then(|()| self.site.borrow_mut().convert(convert, &read, Half::Second));
+        self.site.borrow_mut().close(&read);
+        second?;
+        self.tick(Place::After, "convert").await
+    }
+
+    async fn commit_offline(&self, top: &Image, base: &Image, task: &Task<'_>) -> Result<()> {
+        let (top, base) = (&top.path, &base.path);
+        self.tick(Place::Before, "commit offline").await?;
+        self.site.borrow_mut().open_for_commit(top, base)?;
+        self.commit_is_at_work(Some((top.clone(), base.clone())));
+        let first = self
+            .site
+            .borrow_mut()
+            .commit_offline(top, base, Half::First);
+        (task.report)(Bytes(1), Bytes(2));
+        let middle = match first {
+            Ok(()) => self.tick(Place::Middle, "commit offline").await,
+            failed => failed,
+        };
+        let second = middle.and_then(|()| {
+            self.site
+                .borrow_mut()
+                .commit_offline(top, base, Half::Second)
+        });
+        self.commit_is_at_work(None);
+        self.site.borrow_mut().close(&[top.clone(), base.clone()]);
+        second?;
+        self.tick(Place::After, "commit offline").await
+    }
+
+    async fn rebase(&self, image: &Image, backing: &Image) -> Result<()> {
+        self.act("rebase", |site| site.rebase(image, backing)).await
+    }
+
+    async fn shrink(&self, image: &Image, size: Bytes) -> Result<()> {
+        self.act("shrink", |site| site.shrink(image, size)).await
+    }
+
+    async fn digest(&self, path: &Utf8Path, _task: &Task<'_>) -> Result<(Digest, Bytes)> {
+        self.look("digest", |site| site.files.digest(path)).await
+    }
+
+    async fn list(&self, dir: &Utf8Path) -> Result<Vec<Entry>> {
+        self.look("list", |site| site.files.list(dir)).await
+    }
+
+    async fn read(&self, path: &Utf8Path) -> Result<Vec<u8>> {
+        self.look("read", |site| site.files.read(path)).await
+    }
+
+    async fn write(&self, path: &Utf8Path, content: &[u8]) -> Result<()> {
+        self.act("write", |site| {
+            site.refuse_final_names(path, "written");
+            site.files.write(path, content)
+        })
+        .await
+    }
+
+    async fn sync(&self, path: &Utf8Path) -> Result<()> {
+        self.act("sync", |site| site.files.sync(path)).await
+    }
+
+    async fn make_dir(&self, dir: &Utf8Path) -> Result<()> {
+        self.act("make dir", |site| site.files.make_dir(dir)).await
+    }
+
+    async fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        self.act("rename", |site| site.rename(from, to)).await
+    }
+
+    async fn remove(&self, path: &Utf8Path) -> Result<()> {
+        self.act("remove", |site| {
+            site.remove(path);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn space(&self, dir: &Utf8Path) -> Result<Space> {
+        self.look("space", |site| {
+            site.files.list(dir)?;
+            Ok(Space {
+                free: Bytes(1 << 40),
+                total: Bytes(1 << 40),
+                kind: "ext4".to_owned(),
+                device: u64::from(dir.starts_with(STORAGE)),
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,255 @@
+//! What `qemu-img` does: each program holds its images open from its first half to its second, and
+//! one that is killed in between leaves the first.
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use knib::host::Convert;
+use knib::host::HostError;
+use knib::host::Result;
+use knib::model::bytes::Bytes;
+use knib::model::fault::Fault;
+use knib::model::machine::Format;
+use knib::model::machine::Layer;
+use knib::model::step;
+
+use crate::sim::files::Node;
+use crate::sim::files::gone;
+use crate::sim::image::Image;
+use crate::sim::image::ZERO;
+use crate::sim::image::brought;
+use crate::sim::site::Site;
+
+/// How much of a program's work is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Half {
+    First,
+    Second,
+}
+
+impl Half {
+    fn of(self, cells: usize) -> std::ops::Range<usize> {
+        match self {
+            Self::First => 0..cells / 2,
+            Self::Second => 0..cells,
+        }
+    }
+}
+
+impl Site {
+    pub(crate) fn layers(&self, image: &step::Image) -> Result<Vec<Layer>> {
+        let chain = self.files.chain(&image.path)?;
+        let layer = |path: Utf8PathBuf| {
+            let image = self.files.image(&path).ok_or_else(|| gone("open", &path))?;
+            Ok(Layer {
+                format: image.format.clone(),
+                virtual_size: image.virtual_size(),
+                allocated: image.allocated(),
+                internal_snapshots: image.internal_snapshots,
+                encrypted: false,
+                compression: None,
+                data_file: false,
+                path,
+            })
+        };
+        chain.into_iter().map(layer).collect()
+    }
+
+    pub(crate) fn is_blank(&self, image: &step::Image) -> Result<bool> {
+        match self.files.node(&image.path) {
+            None => Err(gone("look into", &image.path)),
+            Some(Node::Image(image)) => Ok(image.is_blank()),
+            Some(_) => Ok(false),
+        }
+    }
+
+    pub(crate) fn idle(&self, image: &step::Image) -> Result<()> {
+        self.readable(&image.path, "see that nobody writes")
+    }
+
+    fn readable(&self, path: &Utf8Path, verb: &str) -> Result<()> {
+        if self.is_written(path) {
+            return Err(locked(verb, path));
+        }
+        self.files
+            .image(path)
+            .map(drop)
+            .ok_or_else(|| gone(verb, path))
+    }
+
+    fn writable(&self, path: &Utf8Path, verb: &str) -> Result<()> {
+        if self.is_run_from(path) || self.is_open(path) {
+            return Err(locked(verb, path));
+        }
+        self.files
+            .image(path)
+            .map(drop)
+            .ok_or_else(|| gone(verb, path))
+    }
+
+    /// Opens what a copy reads. Every layer must be still.
+    pub(crate) fn open_for_convert(&mut self, convert: &Convert) -> Result<Vec<Utf8PathBuf>> {
+        let top = &convert.layers[0].path;
+        let chain = self.files.chain(top)?;
+        let read = if convert.backing.is_none() {
+            chain
+        } else {
+            let wanted: Vec<_> = convert.layers.iter().map(|one| one.path.clone()).collect();
+            if !chain.starts_with(&wanted) {
+                let cause = "the layers are not on top of each other as expected";
+                return Err(HostError::new(Fault::Conflict, "copy", cause));
+            }
+            wanted
+        };
+        for path in &read {
+            self.readable(path, "copy")?;
+        }
+        self.programs
+            .extend(read.iter().map(|path| (path.clone(), false)));
+        Ok(read)
+    }
+
+    /// Writes what the layers hold, so far.
+    pub(crate) fn convert(
+        &mut self,
+        convert: &Convert,
+        read: &[Utf8PathBuf],
+        half: Half,
+    ) -> Result<()> {
+        let images: Result<Vec<_>> = read
+            .iter()
+            .map(|path| self.files.image(path).ok_or_else(|| gone("copy", path)))
+            .collect();
+        let images = images?;
+        let cells = images[0].cells.len();
+        let mut copy = Image::empty(convert.format.clone(), cells);
+        copy.backing = convert.backing.as_ref().map(ToString::to_string);
+        for at in half.of(cells) {
+            copy.cells[at] = match (brought(&images, at), &convert.backing) {
+                (cell, Some(_)) => cell,
+                (Some(cell), None) if cell != ZERO => Some(cell),
+                (_, None) => (convert.format == Format::Raw).then_some(ZERO),
+            };
+        }
+        self.refuse_final_names(&convert.to, "copied to");
+        self.files
+            .put_loosely(&convert.to, Node::Image(copy.into()))
+    }
+
+    /// Opens what a commit writes. No VM may have it.
+    pub(crate) fn open_for_commit(&mut self, top: &Utf8Path, base: &Utf8Path) -> Result<()> {
+        for path in [top, base] {
+            self.writable(path, "commit")?;
+        }
+        if self.files.chain(top)?.get(1).map(Utf8PathBuf::as_path) != Some(base) {
+            let cause = "the second is not right below the first";
+            return Err(HostError::new(Fault::Conflict, "commit", cause));
+        }
+        self.programs.push((top.to_owned(), true));
+        self.programs.push((base.to_owned(), true));
+        Ok(())
+    }
+
+    /// Writes what `top` holds into `base`, so far. A base is made larger, never smaller.
+    pub(crate) fn commit_offline(
+        &mut self,
+        top: &Utf8Path,
+        base: &Utf8Path,
+        half: Half,
+    ) -> Result<()> {
+        let chain = self.files.chain(top)?;
+        let below = self.files.seen(&chain[2..])?;
+        let above = self.files.image(top).ok_or_else(|| gone("commit", top))?;
+        let above = above.clone();
+        let into = self.files.image_mut(base);
+        let into = into.ok_or_else(|| gone("commit", base))?;
+        if into.cells.len() < above.cells.len() {
+            into.resize(above.cells.len(), &below);
+        }
+        for at in half.of(above.cells.len()) {
+            if let Some(cell) = above.cells[at] {
+                into.cells[at] = Some(cell);
+            }
+        }
+        Ok(())
+    }
+
+    /// A program ends, well or not.
+    pub(crate) fn close(&mut self, paths: &[Utf8PathBuf]) {
+        for path in paths {
+            if let Some(at) = self.programs.iter().position(|(open, _)| open == path) {
+                self.programs.remove(at);
+            }
+        }
+    }
+
+    /// `rebase -u`: believes what it is told.
+    pub(crate) fn rebase(&mut self, image: &step::Image, backing: &step::Image) -> Result<()> {
+        self.writable(&image.path, "rebase")?;
+        let before = self.files.seen(&self.files.chain(&image.path)?)?;
+        let header = self.files.image_mut(&image.path);
+        header.expect("it was just opened").backing = Some(backing.path.to_string());
+        let after = self.files.chain(&image.path);
+        if after
+            .and_then(|chain| self.files.seen(&chain))
+            .ok()
+            .as_ref()
+            != Some(&before)
+        {
+            self.complain(format!("{} was put on something else", image.path));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn shrink(&mut self, image: &step::Image, size: Bytes) -> Result<()> {
+        self.writable(&image.path, "shrink")?;
+        let cells = usize::try_from(size.0 / super::image::CELL).expect("a disk is small");
+        let image = self.files.image_mut(&image.path);
+        let image = image.expect("it was just opened");
+        if image.cells.len() < cells {
+            let cause = "it is smaller than that already";
+            return Err(HostError::new(Fault::Conflict, "shrink", cause));
+        }
+        image.cells.truncate(cells);
+        Ok(())
+    }
+
+    /// Files of backups have their final name whole, and are never written again.
+    pub(crate) fn refuse_final_names(&mut self, path: &Utf8Path, how: &str) {
+        if Self::is_published(path) {
+            self.complain(format!("a published backup was {how}: {path}"));
+        }
+    }
+
+    /// Renames. Who has the file open keeps it.
+    pub(crate) fn rename(&mut self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        self.files.rename(from, to)?;
+        let running = self.vms.values_mut().filter_map(|vm| vm.running.as_mut());
+        for running in running {
+            running.renamed.remove(to);
+            if running.open.values().flatten().any(|open| open == from) {
+                running.renamed.insert(from.to_owned(), to.to_owned());
+            }
+        }
+        self.remember_backups();
+        Ok(())
+    }
+
+    /// Removes, unless somebody depends on it, which must never be asked for.
+    pub(crate) fn remove(&mut self, path: &Utf8Path) {
+        for file in self.files.below(path) {
+            if let Some(user) = self.user_of(&file) {
+                self.complain(format!("{file} was removed, which is used by {user}"));
+            }
+            self.refuse_final_names(&file, "removed");
+        }
+        self.files.remove(path);
+    }
+}
+
+fn locked(verb: &str, path: &Utf8Path) -> HostError {
+    HostError::new(
+        Fault::Busy,
+        format!("{verb} {path}"),
+        "Failed to get lock. Is another process using the image?",
+    )
+}

@@ -1,0 +1,202 @@
+//! Everything outside of knib at one instant: files, VMs, who has what open, and the oracle.
+//!
+//! It watches over itself: what must never happen is kept as a complaint, whoever caused it.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use knib::model::digest::Digest;
+use knib::model::id::BackupId;
+use knib::model::id::Target;
+use knib::model::id::VmId;
+use knib::model::layout;
+use knib::model::machine::Device;
+
+use crate::sim::dice::Dice;
+use crate::sim::files::Files;
+use crate::sim::vm::DiskDef;
+use crate::sim::vm::Vm;
+
+/// Where disks are.
+pub(crate) const PRIMARY: &str = "/images";
+/// Where backups are.
+pub(crate) const STORAGE: &str = "/backup";
+
+/// What each disk of a VM held.
+pub(crate) type Moment = BTreeMap<Target, Vec<u64>>;
+
+/// Everything outside.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Site {
+    pub(crate) files: Files,
+    pub(crate) vms: BTreeMap<VmId, Vm>,
+    /// Images that programs have open; true: for writing.
+    pub(crate) programs: Vec<(Utf8PathBuf, bool)>,
+    /// What guests had written when overlays were made, by the backup that is to show it.
+    pub(crate) moments: BTreeMap<BackupId, Moment>,
+    /// Files of backups, as they were when they got their final name.
+    pub(crate) published: BTreeMap<Utf8PathBuf, Digest>,
+    /// What must never happen and did.
+    pub(crate) complaints: BTreeSet<String>,
+    pub(crate) dice: Dice,
+}
+
+impl Site {
+    /// Two empty directories.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut site = Self {
+            dice: Dice::new(seed),
+            ..Self::default()
+        };
+        for dir in ["/", PRIMARY, STORAGE] {
+            site.files.put(dir, crate::sim::files::Node::Dir);
+        }
+        site
+    }
+
+    pub(crate) fn complain(&mut self, complaint: impl Into<String>) {
+        self.complaints.insert(complaint.into());
+    }
+
+    /// A moment passes: jobs go on, guests write, and everything must still be there.
+    pub(crate) fn pass(&mut self) {
+        for vm in self.vms.values_mut() {
+            vm.work(&mut self.files);
+        }
+        self.guests_write();
+        self.watch();
+    }
+
+    /// Each guest finds what it wrote, now or at its next start, at every single instant.
+    pub(crate) fn watch(&mut self) {
+        let mut found = Vec::new();
+        for vm in self.vms.values() {
+            for disk in vm.stored.disks.iter().filter(|disk| is_written(disk)) {
+                let (target, name) = (&disk.target, &vm.stored.name);
+                let chain = match &vm.running {
+                    Some(running) => Ok(running.chain(target)),
+                    None => self.chain_at_start(disk),
+                };
+                match chain.and_then(|chain| self.files.seen(&chain)) {
+                    Ok(seen) if Some(&seen) == vm.wrote.get(target) => {}
+                    Ok(_) => found.push(format!("{target} of {name} shows something else")),
+                    Err(error) => found.push(format!("{target} of {name} cannot be read: {error}")),
+                }
+            }
+        }
+        self.complaints.extend(found);
+    }
+
+    /// The files a start would open. Of a head that was put away, those it would once it is back.
+    pub(crate) fn chain_at_start(&self, disk: &DiskDef) -> knib::host::Result<Vec<Utf8PathBuf>> {
+        let head = disk.path().expect("a hard disk has a file");
+        if self.is_put_away(head) {
+            return self.files.chain(&layout::merged(head));
+        }
+        match &disk.below {
+            Some(below) => Ok(std::iter::once(head).chain(below).cloned().collect()),
+            None => self.files.chain(head),
+        }
+    }
+
+    /// A start that wants this file finds nothing, and is refused as by a lock.
+    pub(crate) fn is_put_away(&self, head: &Utf8Path) -> bool {
+        self.files.node(head).is_none() && self.files.node(&layout::merged(head)).is_some()
+    }
+
+    /// Whether anything outside depends on a file, and what.
+    pub(crate) fn user_of(&self, path: &Utf8Path) -> Option<String> {
+        for vm in self.vms.values() {
+            let name = &vm.stored.name;
+            let running = vm.running.as_ref();
+            if let Some(running) = running
+                && running.open.values().flatten().any(|open| open == path)
+            {
+                return Some(format!("{name}, which runs"));
+            }
+            let now = running.map(|running| &running.definition);
+            for disk in [Some(&vm.stored), now]
+                .into_iter()
+                .flatten()
+                .flat_map(|definition| definition.disks.iter().filter(|disk| is_written(disk)))
+            {
+                let head = disk.path().expect("a hard disk has a file");
+                let by_header = self.files.chain(head).unwrap_or_default();
+                let at_start = self.chain_at_start(disk).unwrap_or_default();
+                if by_header.iter().chain(&at_start).any(|used| used == path) {
+                    return Some(format!("the definition of {name}"));
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether QEMU or a program writes an image.
+    pub(crate) fn is_written(&self, path: &Utf8Path) -> bool {
+        let by_vm = |vm: &Vm| {
+            vm.running.as_ref().is_some_and(|running| {
+                let heads = running.open.values().filter_map(|open| open.first());
+                let bases = running.jobs.values().map(super::jobs::BlockJob::base);
+                heads.chain(bases).any(|written| written == path)
+            })
+        };
+        self.vms.values().any(by_vm)
+            || self
+                .programs
+                .iter()
+                .any(|(open, writes)| *writes && open == path)
+    }
+
+    /// Whether a program has an image open.
+    pub(crate) fn is_open(&self, path: &Utf8Path) -> bool {
+        self.programs.iter().any(|(open, _)| open == path)
+    }
+
+    /// Whether a running VM has an image anywhere in its chains.
+    pub(crate) fn is_run_from(&self, path: &Utf8Path) -> bool {
+        let running = self.vms.values().filter_map(|vm| vm.running.as_ref());
+        running
+            .flat_map(|running| running.open.values().flatten())
+            .any(|open| open == path)
+    }
+
+    /// Whether a path is of a backup that has its final name.
+    pub(crate) fn is_published(path: &Utf8Path) -> bool {
+        let mut parts = path.ancestors().filter_map(Utf8Path::file_name);
+        path.starts_with(STORAGE) && parts.any(BackupId::is_one)
+    }
+
+    /// Every file of backups as it was first seen.
+    pub(crate) fn remember_backups(&mut self) {
+        let there: Vec<_> = self
+            .files
+            .below(STORAGE.into())
+            .into_iter()
+            .filter(|path| Self::is_published(path))
+            .collect();
+        for path in there {
+            if let Ok((digest, _)) = self.files.digest(&path) {
+                let first = self.published.entry(path.clone()).or_insert(digest);
+                if *first != digest {
+                    self.complain(format!("a file of a backup changed: {path}"));
+                }
+            }
+        }
+        let gone: Vec<_> = self
+            .published
+            .keys()
+            .filter(|path| self.files.node(path).is_none())
+            .cloned()
+            .collect();
+        for path in gone {
+            self.complain(format!("a file of a backup is gone: {path}"));
+        }
+    }
+}
+
+/// A disk that a guest writes to.
+pub(crate) fn is_written(disk: &DiskDef) -> bool {
+    disk.device == Device::Disk && disk.image.is_some()
+}
