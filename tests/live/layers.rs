@@ -227,10 +227,7 @@ fn a_new_disk_is_whole_in_an_incremental_backup() {
 #[test]
 fn a_users_snapshot_can_be_reverted_to_after_a_backup() {
     let site = Site::new();
-    let vm = site
-        .vm("a")
-        .disk(Disk::qcow2("vda", 4 * MIB))
-        .define();
+    let vm = site.vm("a").disk(Disk::qcow2("vda", 4 * MIB)).define();
     vm.write("vda", 0, 0x11, MIB);
     let then = vm.truth("vda");
     virsh(["snapshot-create-as", &vm.name, "before"]).must();
