@@ -233,7 +233,7 @@ async fn storage<H: Host>(
             Err(error) => StorageFound::Strange(error.to_string()),
         },
         Err(error) if error.fault == Fault::Gone => StorageFound::Unmarked {
-            empty: entries.iter().all(|entry| entry.name == "lost+found"),
+            empty: entries.iter().all(|entry| layout::is_nothing(&entry.name)),
         },
         Err(error) => StorageFound::Unreachable(error.cause),
     };

@@ -101,6 +101,20 @@ pub fn merged(delta: &Utf8Path) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{delta}{MERGED}"))
 }
 
+/// The name a small file has while it is written.
+#[must_use]
+pub fn unwritten(path: &Utf8Path) -> Utf8PathBuf {
+    let name = path.file_name().unwrap_or_default();
+    path.with_file_name(format!(".{name}.tmp"))
+}
+
+/// Whether something may be in a directory that is to become a storage: nobody's backups are lost in it.
+#[must_use]
+pub fn is_nothing(name: &str) -> bool {
+    let marker = unwritten(&marker(Utf8Path::new("")));
+    name == "lost+found" || Some(name) == marker.file_name()
+}
+
 /// A disk of a restored VM.
 #[must_use]
 pub fn restored_disk(dir: &Utf8Path, vm: &str, target: &Target, extension: &str) -> Utf8PathBuf {

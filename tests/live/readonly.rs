@@ -5,6 +5,7 @@ use crate::support::MIB;
 use crate::support::oracle;
 
 use super::site::Site;
+use super::site::assert_unchanged;
 
 /// Everything that only looks.
 fn looks() -> Vec<Vec<&'static str>> {
@@ -57,13 +58,13 @@ fn looking_works_where_nothing_can_be_written_and_changes_nothing() {
     let restore = ["restore", "new", &latest, "--name", "x", "--plan"];
     site.knib(restore).exits(0);
     site.unmount("");
-    assert_eq!(oracle::listing(site.root()), before);
+    assert_unchanged(&before, &oracle::listing(site.root()));
 
     // And where it could write, it does not.
     for command in looks() {
         site.knib(&command).exits(0);
     }
-    assert_eq!(oracle::listing(site.root()), before);
+    assert_unchanged(&before, &oracle::listing(site.root()));
 }
 
 #[test]

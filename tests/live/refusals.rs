@@ -8,6 +8,7 @@ use crate::support::Disk;
 use crate::support::KIB;
 use crate::support::MIB;
 use crate::support::Vm;
+use crate::support::deadline::wait_until;
 use crate::support::tool::qemu_img;
 use crate::support::tool::virsh;
 use crate::support::vm::Xml;
@@ -99,6 +100,7 @@ fn a_block_job_of_somebody_else() {
     let copy = site.primary().join("copy.qcow2").display().to_string();
     let args = ["blockcopy", &vm.name, "vda", &copy, "--transient-job"];
     virsh(args).must();
+    wait_until("the copy", 60, || vm.xml(Xml::Live).contains("ready='yes'"));
     backup_refuses(
         &site,
         &vm,

@@ -11,6 +11,7 @@ use crate::support::Live;
 use crate::support::Vm;
 use crate::support::knib::Output;
 use crate::support::oracle;
+use crate::support::tool::run;
 use crate::support::vm::Xml;
 
 /// Every VM of the sandbox, chains without end, and no slot that a test could live to see.
@@ -122,15 +123,11 @@ impl Site {
         for word in words {
             assert!(said.contains(word), "{word:?} is not said in:\n{output}");
         }
-        assert_eq!(
-            self.picture(vm),
-            before,
-            "something changed, after:\n{output}"
-        );
+        assert_unchanged(&before, &self.picture(vm));
         said
     }
 
-    /// Fails unless each disk of the VM writes into one delta over `below`, and nothing else of knib is on primary.
+    /// Fails unless each disk of the VM writes into a delta, and these are the only ones on primary.
     #[track_caller]
     pub(super) fn assert_one_delta_each(&self, vm: &Vm) {
         let tops: Vec<_> = vm.disks.keys().map(|target| vm.source(target)).collect();
@@ -151,20 +148,26 @@ impl Site {
         }
     }
 
-    /// The files of a directory that knib only has while it works: stages, unfinished and temporary files.
+    /// What knib only has while it works: stages, unfinished and temporary files.
     #[track_caller]
     pub(super) fn leftovers(&self) -> Vec<String> {
-        let all = oracle::listing(self.root());
-        let name = |line: &str| line.split(' ').next().map(str::to_owned);
-        all.lines()
-            .filter_map(name)
-            .filter(|path| {
-                [".partial", ".knib-unfinished", ".top", ".tmp", ".new"]
-                    .iter()
-                    .any(|word| path.contains(word))
-            })
-            .collect()
+        const NAMES: [&str; 4] = ["*.partial", "*.knib-unfinished", "*.top", "*.tmp"];
+        let name = |name| ["-o", "-name", name].into_iter().map(Path::new);
+        let names = NAMES.into_iter().flat_map(name).skip(1);
+        let found = run("find", [self.root()].into_iter().chain(names)).must();
+        found.lines().map(str::to_owned).collect()
     }
+}
+
+/// Fails, showing the lines that differ, unless two listings are the same.
+#[track_caller]
+pub(super) fn assert_unchanged(before: &str, after: &str) {
+    let changes = similar::TextDiff::from_lines(before, after);
+    assert!(
+        before == after,
+        "{}",
+        changes.unified_diff().context_radius(0)
+    );
 }
 
 fn sorted(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {

@@ -32,7 +32,10 @@ pub(super) async fn mark<H: Host>(
         None => {}
     }
     let entries = engine.host.list(storage).await?;
-    if let Some(entry) = entries.iter().find(|entry| entry.name != "lost+found") {
+    if let Some(entry) = entries
+        .iter()
+        .find(|entry| !layout::is_nothing(&entry.name))
+    {
         return Err(conflict(
             format!("{storage} is not empty: {}", entry.name),
             "a new storage is an empty directory",

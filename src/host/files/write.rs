@@ -1,7 +1,11 @@
 //! Writes a small file so that it is there whole or not at all.
 
+use std::fs;
+use std::fs::OpenOptions;
 use std::io;
+use std::io::ErrorKind;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 
 use camino::Utf8Path;
 
@@ -9,22 +13,36 @@ use crate::host::Result;
 use crate::host::files::above;
 use crate::host::files::on;
 use crate::host::files::settle;
+use crate::model::layout;
 
-/// Writes beside, syncs, renames into place, syncs the directory.
+/// Readable for whoever made it alone: definitions hold passwords.
+const PRIVATE: u32 = 0o600;
+
+/// Writes beside, syncs, renames into place, syncs the directory. A run that is killed leaves one file
+/// at most, whose name the next try takes again.
 pub(in crate::host) async fn write(path: &Utf8Path, content: &[u8]) -> Result<()> {
     let content = content.to_owned();
     on(path, "write", move |path| {
-        let dir = above(path);
-        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        // Made with mode 0600, whatever the umask.
-        let mut beside = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .suffix(".tmp")
-            .tempfile_in(dir)?;
-        beside.write_all(&content)?;
-        beside.as_file().sync_all()?;
-        beside.persist(path).map_err(|failed| failed.error)?;
-        settle(dir)
+        let beside = layout::unwritten(path);
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let written = new(&beside, &content).and_then(|()| fs::rename(&beside, path));
+        if written.is_err() {
+            // What is told is why it could not be written.
+            let _ = fs::remove_file(&beside);
+        }
+        written?;
+        settle(above(path))
     })
     .await
+}
+
+fn new(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(PRIVATE);
+    let mut file = options.open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
 }
