@@ -56,10 +56,9 @@ impl Desk {
 }
 
 /// How a run ended.
-#[expect(clippy::large_enum_variant, reason = "a handful at a time")]
 pub(crate) enum Ran {
     /// With a report on this plan.
-    Through(Plan, Report),
+    Through(Box<Plan>, Report),
     /// It could not see, or not write its journal.
     Broke(String),
     /// It was killed.
@@ -203,7 +202,7 @@ impl<'a> Bench<'a> {
         }
         run.finish(&state, self.now()).expect("a run ends");
         match report {
-            Ok(report) => Ran::Through(plan, report),
+            Ok(report) => Ran::Through(Box::new(plan), report),
             Err(error) => Ran::Broke(error.to_string()),
         }
     }

@@ -63,14 +63,24 @@ pub(crate) fn explore(scenario: &Scenario, faults: usize, keep: usize) -> Tally 
     tally
 }
 
+/// A guest that was started is not off again within so many ticks.
+const BOOT: usize = 4;
+
 /// One more trouble, anywhere after the last.
 fn next(scenario: &Scenario, script: &Script, ticks: &[Tick]) -> Vec<Script> {
     let after = script.last().map_or(0, |(at, _)| at + 1);
+    let boots = |at| match script.last() {
+        Some((started, Trouble::On)) => at < started + BOOT,
+        _ => false,
+    };
     let later = ticks.iter().enumerate().skip(after);
     later
         .flat_map(|(at, tick)| {
             let tried = scenario.troubles.iter();
-            let admitted = tried.filter(|trouble| tick.admits(**trouble));
+            let admitted = tried.filter(move |trouble| {
+                let stops = matches!(trouble, Trouble::Off | Trouble::PowerCut);
+                tick.admits(**trouble) && !(stops && boots(at))
+            });
             admitted.map(move |trouble| (at, *trouble))
         })
         .map(|trouble| script.iter().copied().chain([trouble]).collect())

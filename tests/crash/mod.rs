@@ -1,11 +1,13 @@
-//! Crash schedules: the real planner, engine and journal over the simulated host, with trouble at every
-//! tick: before and after each effect, in the middle of long ones, and at each write of the journal.
+//! Crash schedules: the real planner, engine and journal over the simulated host, with trouble at
+//! every tick.
 //!
-//! After each schedule guests see what they wrote, every backup shows its instant, primary holds one delta
-//! a disk or none, and nothing is left over: no stage, overlay, job, lease or open action.
+//! A schedule asks for something, meets its trouble, and then applies until nothing is left to do.
+//! What must be true by then, whatever went wrong, is in `verdict`.
 
 mod bench;
 mod explore;
+mod old_xml;
+mod pairs;
 mod scenario;
 mod schedule;
 mod singles;

@@ -12,6 +12,7 @@ use knib::model::plan::Action;
 use knib::model::plan::Outcome;
 use knib::model::plan::Plan;
 use knib::model::program::Direction;
+use knib::model::program::Program;
 use knib::model::reason::Block;
 use knib::model::world::Open;
 use knib::model::world::World;
@@ -46,25 +47,36 @@ pub(crate) fn play(scenario: &Scenario, desk: &Desk, script: Script) -> Told {
     tell(async {
         let bench = Bench::from(&scenario.kept, desk, script);
         let mut complaints = Vec::new();
+        let rest = until_rest(&bench, &scenario.ask, &mut complaints).await;
         let mut ticks = bench.sim.ticks();
-        match until_rest(&bench, &scenario.ask, &mut complaints).await {
-            Some(rest) => {
-                ticks = bench.sim.ticks();
-                ticks.truncate(rest.since);
-                let judged = verdict::judge(&bench, scenario, &rest.plan, &rest.world);
-                complaints.extend(judged);
-            }
-            None => complaints.push("it never comes to rest".to_owned()),
+        if let Some(rest) = &rest {
+            ticks.truncate(rest.since);
         }
+        complaints.extend(judge(&bench, scenario, rest));
         Told { ticks, complaints }
     })
+}
+
+/// Applies until nothing is left to do; what is not as it must be then.
+pub(crate) async fn until_good(bench: &Bench<'_>, scenario: &Scenario) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let rest = until_rest(bench, &Ask::Apply, &mut complaints).await;
+    complaints.extend(judge(bench, scenario, rest));
+    complaints
+}
+
+fn judge(bench: &Bench<'_>, scenario: &Scenario, rest: Option<Rest>) -> Vec<String> {
+    match rest {
+        Some(rest) => verdict::judge(bench, scenario, &rest.plan, &rest.world),
+        None => vec!["it never comes to rest".to_owned()],
+    }
 }
 
 /// Nothing is left to do.
 struct Rest {
     /// The last look at the world, and what was planned on it.
     world: World,
-    plan: Plan,
+    plan: Box<Plan>,
     /// The tick at which that run began.
     since: usize,
 }
@@ -174,10 +186,7 @@ fn foresee(plan: &Plan, world: &World) -> BTreeMap<VmId, Machine> {
 
 fn foresee_action(action: &Action, world: &World, machine: &mut Machine) {
     let Op::Recover(recover) = &action.op else {
-        let steps = action
-            .program
-            .iter()
-            .flat_map(knib::model::program::Program::steps);
+        let steps = action.program.iter().flat_map(Program::steps);
         steps.for_each(|(_, _, step)| step.foresee(machine));
         return;
     };

@@ -7,10 +7,7 @@ use crate::crash::scenario::Scenario;
 use crate::crash::stories;
 use crate::crash::stories::Power;
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the counts belong to what the test says"
-)]
+#[expect(clippy::print_stdout, reason = "a test says how much it tried")]
 fn singles(scenario: &Scenario) {
     let began = std::time::Instant::now();
     let tally = explore(scenario, 1, usize::MAX);
@@ -32,7 +29,12 @@ macro_rules! singles {
         fn $name() {
             singles(&$scenario);
         }
-    )*};
+    )*
+
+    /// Every scenario, made when it is wanted.
+    pub(crate) fn every() -> Vec<fn() -> Scenario> {
+        vec![$(|| $scenario),*]
+    }};
 }
 
 singles! {
@@ -55,8 +57,8 @@ singles! {
     leave_off: stories::leave(Power::Off);
     finish_on: stories::finish(Power::On);
     finish_off: stories::finish(Power::Off);
-    restore_qcow2: stories::restore(Format::Qcow2);
-    restore_raw: stories::restore(Format::Raw);
+    restore_qcow2: stories::restore(&Format::Qcow2);
+    restore_raw: stories::restore(&Format::Raw);
     frozen: stories::frozen("preferred", None);
     frozen_late: stories::frozen("preferred", Some(5));
     frozen_late_but_required: stories::frozen("required", Some(5));

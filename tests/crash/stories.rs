@@ -138,11 +138,7 @@ pub(crate) fn finish(power: Power) -> Scenario {
 }
 
 /// A new VM from the newest of two backups.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "a story is told with its values"
-)]
-pub(crate) fn restore(format: Format) -> Scenario {
+pub(crate) fn restore(format: &Format) -> Scenario {
     let story = backed_up().apply("2026-11-23T02:30:00Z");
     let ask = Ask::Restore(NewVm {
         from: VmId::new(DB),

@@ -25,12 +25,12 @@ use knib::model::step::Image;
 use knib::model::world::Identity;
 use knib::model::world::Space;
 
+use crate::sim::clockwork::Sim;
 use crate::sim::jobs::BlockJob;
 use crate::sim::qemu_img::Half;
 use crate::sim::site::STORAGE;
 use crate::sim::site::Site;
 use crate::sim::trouble::Place;
-use crate::sim::trouble::Sim;
 use crate::sim::vm::Vm;
 
 impl Sim {

@@ -90,16 +90,15 @@ impl Site {
     pub(crate) fn open_for_convert(&mut self, convert: &Convert) -> Result<Vec<Utf8PathBuf>> {
         let top = &convert.layers[0].path;
         let chain = self.files.chain(top)?;
-        let read = if convert.backing.is_none() {
-            chain
-        } else {
+        let mut read = chain;
+        if convert.backing.is_some() {
             let wanted: Vec<_> = convert.layers.iter().map(|one| one.path.clone()).collect();
-            if !chain.starts_with(&wanted) {
+            if !read.starts_with(&wanted) {
                 let cause = "the layers are not on top of each other as expected";
                 return Err(HostError::new(Fault::Conflict, "copy", cause));
             }
-            wanted
-        };
+            read = wanted;
+        }
         for path in &read {
             self.readable(path, "copy")?;
         }

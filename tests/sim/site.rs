@@ -72,7 +72,7 @@ impl Site {
     /// Each guest finds what it wrote, now or at its next start, at every single instant.
     pub(crate) fn watch(&mut self) {
         let mut found = Vec::new();
-        for vm in self.vms.values() {
+        for vm in self.vms.values().filter(|vm| vm.watched) {
             for disk in vm.stored.disks.iter().filter(|disk| is_written(disk)) {
                 let (target, name) = (&disk.target, &vm.stored.name);
                 let chain = match &vm.running {

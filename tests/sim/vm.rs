@@ -55,6 +55,8 @@ pub(crate) struct Vm {
     pub(crate) frozen: bool,
     /// By somebody else, who will thaw it.
     pub(crate) frozen_by_others: bool,
+    /// False: somebody defined it wrongly, and its disks may show something else.
+    pub(crate) watched: bool,
     /// The oracle: what each disk would show to a guest.
     pub(crate) wrote: Moment,
     /// What they showed when it was defined.
@@ -134,6 +136,7 @@ impl Vm {
             slow_freeze: None,
             frozen: false,
             frozen_by_others: false,
+            watched: true,
             wrote: Moment::new(),
             born: Moment::new(),
         }

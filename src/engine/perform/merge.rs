@@ -48,9 +48,10 @@ pub(super) struct Merge<'a> {
 impl Merge<'_> {
     pub(super) async fn perform<H: Host>(&self, engine: &Engine<H>, scene: &Scene) -> Performed {
         let mut wait = SHORTEST_WAIT;
-        let (mut tries, mut commits) = (0, 0);
+        let mut tries = 0;
+        let mut done = Done::default();
         loop {
-            match self.look(engine, scene, &mut commits).await {
+            match self.look(engine, scene, &mut done).await {
                 Ok(Looked::Merged) => return Ok(Receipt::Done),
                 Ok(Looked::Changed) => wait = SHORTEST_WAIT,
                 Ok(Looked::Working) => {}
@@ -69,7 +70,7 @@ impl Merge<'_> {
         &self,
         engine: &Engine<H>,
         scene: &Scene,
-        commits: &mut u32,
+        done: &mut Done,
     ) -> Result<Looked, StepError> {
         if let Some(job) = engine.host.job(self.vm, self.target).await? {
             engine.say(&Event::Progress {
@@ -93,9 +94,9 @@ impl Merge<'_> {
             .disk(self.target)
             .ok_or_else(|| self.lost(&machine))?;
         if machine.power.is_on() {
-            self.look_at_running(engine, &machine, disk, commits).await
+            self.look_at_running(engine, &machine, disk, done).await
         } else {
-            self.look_at_stopped(engine, scene, disk).await
+            self.look_at_stopped(engine, scene, disk, done).await
         }
     }
 
@@ -104,10 +105,10 @@ impl Merge<'_> {
         engine: &Engine<H>,
         machine: &Machine,
         disk: &Disk,
-        commits: &mut u32,
+        done: &mut Done,
     ) -> Result<Looked, StepError> {
         let Some(at) = disk.live.iter().position(|path| *path == self.top.path) else {
-            return self.absent(engine, disk).await;
+            return self.absent(engine, disk, done).await;
         };
         if disk.live.get(at + 1) != Some(&self.base.path) {
             return Err(conflict(
@@ -118,13 +119,13 @@ impl Merge<'_> {
                 "plan again",
             ));
         }
-        if *commits == COMMITS {
+        if done.commits == COMMITS {
             return Err(self.given_up(machine));
         }
         self.not_cut(engine, machine, disk).await?;
         let (top, base) = (&self.top.path, &self.base.path);
         engine.host.commit(self.vm, self.target, top, base).await?;
-        *commits += 1;
+        done.commits += 1;
         Ok(Looked::Changed)
     }
 
@@ -168,6 +169,7 @@ impl Merge<'_> {
         engine: &Engine<H>,
         scene: &Scene,
         disk: &Disk,
+        done: &mut Done,
     ) -> Result<Looked, StepError> {
         let head = self.head(disk)?;
         let layers = match engine.host.layers(&head).await {
@@ -180,7 +182,7 @@ impl Merge<'_> {
             layers => layers?,
         };
         let Some(at) = layers.iter().position(|layer| layer.path == self.top.path) else {
-            return self.absent(engine, disk).await;
+            return self.absent(engine, disk, done).await;
         };
         let below = layers
             .get(at + 1)
@@ -214,14 +216,9 @@ impl Merge<'_> {
         if at == 0 && !self.put_away(engine).await? {
             return Ok(Looked::Changed);
         }
-        // First of all the definition names the head alone. What it said of the files below would be
-        // believed at a start, whatever the headers say by then.
+        // Before any header changes.
         let image = if at == 0 { self.base.clone() } else { head };
-        let head = Head {
-            target: self.target.clone(),
-            image,
-        };
-        engine.host.point(self.vm, &[head]).await?;
+        self.point(engine, image, done).await?;
         if let Some(above) = at.checked_sub(1).map(|above| &layers[above]) {
             let above = Image::new(above.path.clone(), above.format.clone());
             engine.host.rebase(&above, self.base).await?;
@@ -244,19 +241,40 @@ impl Merge<'_> {
     }
 
     /// In no chain any more; what is left of it is the file, and perhaps its name in a definition.
-    async fn absent<H: Host>(&self, engine: &Engine<H>, disk: &Disk) -> Result<Looked, StepError> {
-        if disk.inactive.as_ref().and_then(Source::file) == Some(&self.top.path) {
-            let head = Head {
-                target: self.target.clone(),
-                image: self.head(disk)?,
-            };
-            engine.host.point(self.vm, &[head]).await?;
+    async fn absent<H: Host>(
+        &self,
+        engine: &Engine<H>,
+        disk: &Disk,
+        done: &mut Done,
+    ) -> Result<Looked, StepError> {
+        let head = self.head(disk)?;
+        let inactive = disk.inactive.as_ref().and_then(Source::file);
+        let named = inactive == Some(&self.top.path);
+        if named || (inactive == Some(&head.path) && !done.pointed) {
+            self.point(engine, head, done).await?;
             return Ok(Looked::Changed);
         }
         for path in [&self.top.path, &layout::merged(&self.top.path)] {
             engine.host.remove(path).await?;
         }
         Ok(Looked::Merged)
+    }
+
+    /// Lets the definition name the head alone: what it said of the files below would be believed at
+    /// a start, whatever the headers say by then.
+    async fn point<H: Host>(
+        &self,
+        engine: &Engine<H>,
+        image: Image,
+        done: &mut Done,
+    ) -> Result<(), StepError> {
+        let target = self.target.clone();
+        engine
+            .host
+            .point(self.vm, &[Head { target, image }])
+            .await?;
+        done.pointed = true;
+        Ok(())
     }
 
     /// A job that ends early leaves the layer in its chain and says nothing.
@@ -283,6 +301,15 @@ impl Merge<'_> {
             "attach it again with the delta as its source, then apply",
         )
     }
+}
+
+/// What this run did for a merge.
+#[derive(Default)]
+struct Done {
+    /// Jobs it started.
+    commits: u32,
+    /// The definition names the head alone.
+    pointed: bool,
 }
 
 /// What a look at a merge found.

@@ -1,0 +1,40 @@
+//! Two troubles, one after the other: a sample of them, the same every time.
+//!
+//! All of them, which takes hours, or those of some scenarios:
+//! `KNIB_CRASH_PAIRS=all [KNIB_CRASH_SCENARIO=merge] cargo test --release --test main crash::pairs`
+
+use std::env;
+
+use crate::crash::explore::explore;
+use crate::crash::singles::every;
+
+/// So many ways to go on are tried from each schedule.
+const SAMPLE: usize = 4;
+
+#[test]
+#[expect(clippy::print_stdout, reason = "a test says how much it tried")]
+fn sample() {
+    let keep = match env::var("KNIB_CRASH_PAIRS").ok().as_deref() {
+        None => SAMPLE,
+        Some("all") => usize::MAX,
+        Some(number) => number.parse().expect("a number"),
+    };
+    let only = env::var("KNIB_CRASH_SCENARIO").unwrap_or_default();
+    let mut lost = Vec::new();
+    for scenario in every() {
+        let scenario = scenario();
+        if !scenario.name.contains(&only) {
+            continue;
+        }
+        let tally = explore(&scenario, 2, keep);
+        println!(
+            "{}: {} schedules, {} lost",
+            scenario.name,
+            tally.schedules,
+            tally.lost.len()
+        );
+        lost.extend(tally.lost);
+    }
+    let some = lost[..lost.len().min(20)].join("\n");
+    assert!(lost.is_empty(), "{} lost\n{some}", lost.len());
+}
