@@ -45,6 +45,7 @@ use knib::model::machine::Source;
 use knib::model::policy::Offering;
 use knib::model::policy::Policy;
 use knib::model::receipt::Consistency;
+use knib::model::snapshot::Snapshots;
 use knib::model::world;
 use knib::model::world::Applied;
 use knib::model::world::AppliedPolicy;
@@ -270,6 +271,7 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
     let note = Note {
         serial: guest.record.serial,
         current: guest.record.current.clone(),
+        snapshots: Snapshots::default(),
     };
     guest.machine = Some(machine(&vm, &base, delta.as_deref(), note));
     guest
@@ -301,6 +303,7 @@ fn machine(vm: &VmRef, base: &str, delta: Option<&str>, note: Note) -> Machine {
         live: paths.iter().map(|path| (*path).into()).collect(),
         job: None,
         layers: paths.iter().map(layer).collect(),
+        off_chain: Vec::new(),
     };
     Machine {
         id: vm.uuid.clone(),

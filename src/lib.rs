@@ -57,6 +57,9 @@
 //! | `backup` | exclusive | - | shared |
 //! | `merge` | exclusive | - | - |
 //! | `restore_new` | exclusive | shared | shared |
+//! | `snapshot_create` | exclusive | - | - |
+//! | `snapshot_revert` | exclusive | - | - |
+//! | `snapshot_delete` | exclusive | - | - |
 //! | `storage_create` | - | - | - |
 //! | `offering_create` | - | - | - |
 //! | `offering_update` | - | - | - |

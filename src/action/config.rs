@@ -57,7 +57,13 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
             since: op.since,
         },
         Op::Unassign(op) => Change::Unassigned { vm: op.vm.clone() },
-        Op::Recover(_) | Op::Backup(_) | Op::Merge(_) | Op::RestoreNew(_) => return Vec::new(),
+        Op::Recover(_)
+        | Op::Backup(_)
+        | Op::Merge(_)
+        | Op::RestoreNew(_)
+        | Op::SnapshotCreate(_)
+        | Op::SnapshotRevert(_)
+        | Op::SnapshotDelete(_) => return Vec::new(),
     };
     vec![change]
 }

@@ -4,11 +4,15 @@
 //! if both are equal it is carried out, so nothing is done that was not planned.
 
 mod backup;
+mod branches;
 mod config;
 mod merge;
 mod readme;
 mod restore;
 mod seal;
+mod snapshot_create;
+mod snapshot_delete;
+mod snapshot_revert;
 mod vm;
 
 pub use crate::action::readme::readme;
@@ -30,8 +34,10 @@ use crate::model::world::Record;
 pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
     match op {
         Op::Backup(op) => backup::leases(op, record),
-        Op::Merge(op) => merge::leases(op),
+        Op::Merge(op) => vm::lease(&op.vm),
         Op::RestoreNew(op) => restore::leases(op),
+        Op::SnapshotCreate(op) => vm::lease(&op.vm),
+        Op::SnapshotRevert(op) | Op::SnapshotDelete(op) => vm::lease(&op.vm),
         Op::StorageCreate(_)
         | Op::OfferingCreate(_)
         | Op::OfferingUpdate(_)
@@ -54,6 +60,9 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         Op::Backup(op) => backup::program(op, vm::known(guest, &op.vm)?),
         Op::Merge(op) => merge::program(op, vm::known(guest, &op.vm)?),
         Op::RestoreNew(op) => restore::program(op, vm::known(guest, &op.from)?),
+        Op::SnapshotCreate(op) => snapshot_create::program(op, vm::known(guest, &op.vm)?),
+        Op::SnapshotRevert(op) => snapshot_revert::program(op, vm::known(guest, &op.vm)?),
+        Op::SnapshotDelete(op) => snapshot_delete::program(op, vm::known(guest, &op.vm)?),
         Op::StorageCreate(op) => Ok(config::storage_program(op)),
         Op::OfferingCreate(_)
         | Op::OfferingUpdate(_)
@@ -76,12 +85,24 @@ pub fn changes(
     receipts: &[Vec<Option<Receipt>>],
     went: Direction,
 ) -> Vec<Change> {
-    match (op, went) {
+    let mut changes = match (op, went) {
         (Op::Backup(op), _) => backup::changes(op, program, receipts, went),
-        (Op::Merge(op), _) => merge::changes(op, program, went),
+        (Op::Merge(op), _) => vm::touched(&op.vm, program, went),
+        (Op::SnapshotCreate(op), _) => vm::touched(&op.vm, program, went),
+        (Op::SnapshotRevert(op) | Op::SnapshotDelete(op), _) => vm::touched(&op.vm, program, went),
         (_, Direction::Forward) => config::changes(op),
         (_, Direction::Back) => Vec::new(),
+    };
+    // Whatever touches a VM says in its note which snapshots there are then.
+    if let Some(vm) = op.vm()
+        && let Some(note) = vm::note_left(program, went)
+    {
+        changes.push(Change::Snapshots {
+            vm: vm.clone(),
+            snapshots: note.map(|note| note.snapshots.clone()).unwrap_or_default(),
+        });
     }
+    changes
 }
 
 /// What `backup.json` says of a backup whose copies are made.

@@ -21,11 +21,15 @@ use crate::cli::signals::Signals;
 use crate::engine;
 use crate::engine::Engine;
 use crate::model::backup::Maker;
+use crate::model::backup::VmRef;
 use crate::model::id::ActionId;
 use crate::model::lease::Holder;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
+use crate::model::seconds::Seconds;
 use crate::model::world::Open;
+use crate::model::world::World;
+use crate::planner::Options;
 use crate::state::State;
 
 /// So often it is looked whether others let go.
@@ -109,6 +113,33 @@ pub(super) async fn carry_out(
         signal: signals.heard(),
         state: Some(state),
     })
+}
+
+/// Plans for one VM and carries that out, once no other run has the VM; waits for that so long.
+pub(super) async fn on_vm(
+    session: &Session,
+    basis: &Basis,
+    vm: &VmRef,
+    patience: Seconds,
+    command: &str,
+    plan: impl Fn(&World, &Options) -> Plan,
+) -> Result<Finished> {
+    let deadline = Instant::now() + patience.duration();
+    loop {
+        let of_it = |open: &Open| open.op.vm().is_some_and(|held| held.uuid == vm.uuid);
+        if let Some(holder) = wait(session, basis, deadline, of_it).await? {
+            return Err(Failure::held(&vm.name, &holder));
+        }
+        // Whoever let go changed the VM.
+        let mut seen = session.see(basis).await?;
+        seen.world.guests.retain(|other, _| *other == vm.uuid);
+        let plan = plan(&seen.world, &basis.options()?);
+        let finished = carry_out(session, basis, &seen, plan, command, 1).await?;
+        // Another run may have come in between the look and the beginning.
+        if finished.exit() != Exit::Busy || Instant::now() >= deadline {
+            return Ok(finished);
+        }
+    }
 }
 
 impl Finished {

@@ -79,6 +79,7 @@ pub async fn observe<H: Host>(
             .or_insert_with(|| Guest::new(vm.clone()));
         guest.vm = vm;
         guest.machine = Some(machine);
+        with_branches(host, guest).await;
     }
     let mut about_no_vm = Vec::new();
     for open in opens {
@@ -146,12 +147,31 @@ pub async fn guest<H: Host>(
         return Ok(None);
     }
     let record = record.map(|(_, record)| record).unwrap_or_default();
-    Ok(Some(Guest {
+    let mut guest = Guest {
         vm: vm.clone(),
         machine,
         record,
         open,
-    }))
+    };
+    with_branches(host, &mut guest).await;
+    Ok(Some(guest))
+}
+
+/// Reads the image chains that snapshots keep besides those that the VM uses. What cannot be read
+/// is not there.
+async fn with_branches<H: Host>(host: &Rc<H>, guest: &mut Guest) {
+    let snapshots = guest.snapshots().clone();
+    let Some(machine) = &mut guest.machine else {
+        return;
+    };
+    for (target, file) in snapshots.all.values().flat_map(|one| &one.disks) {
+        let known = |disk: &&mut Disk| !disk.layers.is_empty() && disk.layer(&file.path).is_none();
+        if let Some(disk) = machine.disk_mut(target).filter(known)
+            && let Ok(layers) = host.layers(file).await
+        {
+            disk.learn_branch(layers);
+        }
+    }
 }
 
 /// Reads the image chains of all hard disks that are files.

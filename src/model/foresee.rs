@@ -3,17 +3,21 @@
 //! The planner decides a later action of a VM on the guest that the earlier ones will leave; tests
 //! hold what happened against it. Nothing here asks whether a step is wise.
 
+use camino::Utf8Path;
 use jiff::Timestamp;
 
 use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
+use crate::model::machine::Disk;
 use crate::model::machine::Format;
 use crate::model::machine::Layer;
 use crate::model::machine::Machine;
 use crate::model::machine::Source;
 use crate::model::receipt::Consistency;
 use crate::model::receipt::Receipt;
+use crate::model::step::Image;
 use crate::model::step::Step;
+use crate::model::step::Turn;
 
 impl Step {
     /// Changes a VM as the step will; one that it has changed already stays as it is.
@@ -42,21 +46,15 @@ impl Step {
                         .layers
                         .first()
                         .map_or(Bytes(0), |layer| layer.virtual_size);
-                    let overlay = Layer {
-                        path: at.path.clone(),
-                        format: Format::Qcow2,
-                        virtual_size,
-                        allocated: Bytes(0),
-                        internal_snapshots: 0,
-                        encrypted: false,
-                        compression: None,
-                        data_file: false,
-                    };
-                    disk.layers.insert(0, overlay);
+                    disk.layers.insert(0, blank(&at.path, virtual_size));
                 }
             }
             Self::Merge {
-                target, top, base, ..
+                target,
+                top,
+                base,
+                branches,
+                ..
             } => {
                 let Some(disk) = machine.disk_mut(target) else {
                     return;
@@ -81,6 +79,56 @@ impl Step {
                 if let Some(below) = disk.layers.iter_mut().find(|layer| layer.path == base.path) {
                     below.virtual_size = grown.unwrap_or(below.virtual_size);
                 }
+                lay(disk, branches, base);
+            }
+            Self::Fold {
+                target,
+                top,
+                base,
+                branches,
+                ..
+            } => {
+                let Some(disk) = machine.disk_mut(target) else {
+                    return;
+                };
+                let size = disk.layer(&top.path).map(|layer| layer.virtual_size);
+                disk.off_chain.retain(|off| off.layer.path != top.path);
+                let mut files = disk.off_chain.iter_mut().map(|off| &mut off.layer);
+                if let (Some(size), Some(base)) =
+                    (size, files.find(|layer| layer.path == base.path))
+                {
+                    base.virtual_size = size;
+                }
+                lay(disk, branches, base);
+            }
+            Self::Create {
+                target, path, on, ..
+            } => {
+                let Some(disk) = machine.disk_mut(target) else {
+                    return;
+                };
+                let size = disk.layer(&on.path).map(|layer| layer.virtual_size);
+                let mut chain = vec![blank(path, size.unwrap_or_default())];
+                chain.extend(disk.chain_of(&on.path).into_iter().cloned());
+                disk.learn_branch(chain);
+            }
+            Self::Point { heads, .. } => {
+                for (target, Turn { to, .. }) in heads {
+                    if let Some(disk) = machine.disk_mut(target) {
+                        let source = Some(Source::File {
+                            path: to.path.clone(),
+                            format: to.format.clone(),
+                        });
+                        disk.source.clone_from(&source);
+                        disk.inactive = source;
+                        disk.switch(&to.path);
+                    }
+                }
+            }
+            Self::Drop { target, path, .. } => {
+                if let Some(disk) = machine.disk_mut(target) {
+                    disk.off_chain.retain(|off| off.layer.path != *path);
+                }
             }
             Self::Mark { .. }
             | Self::Stage { .. }
@@ -96,6 +144,29 @@ impl Step {
             | Self::Unname { .. }
             | Self::Define { .. }
             | Self::Undefine { .. } => {}
+        }
+    }
+}
+
+/// A new layer.
+fn blank(path: &Utf8Path, virtual_size: Bytes) -> Layer {
+    Layer {
+        path: path.to_owned(),
+        format: Format::Qcow2,
+        virtual_size,
+        allocated: Bytes(0),
+        internal_snapshots: 0,
+        encrypted: false,
+        compression: None,
+        data_file: false,
+    }
+}
+
+/// Branches lie on another file.
+fn lay(disk: &mut Disk, branches: &[Image], base: &Image) {
+    for off in &mut disk.off_chain {
+        if branches.iter().any(|branch| branch.path == off.layer.path) {
+            off.below = Some(base.path.clone());
         }
     }
 }

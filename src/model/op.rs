@@ -55,6 +55,12 @@ pub enum Op {
     Merge(Merge),
     /// A new, stopped VM from a backup.
     RestoreNew(Box<RestoreNew>),
+    /// Keep all disks of a VM as they are at one instant.
+    SnapshotCreate(SnapshotCreate),
+    /// A VM goes on from a snapshot.
+    SnapshotRevert(SnapshotNamed),
+    /// Let go of a snapshot.
+    SnapshotDelete(SnapshotNamed),
 }
 
 /// The verbs, as plans name them.
@@ -77,6 +83,9 @@ pub enum Verb {
     Backup,
     Merge,
     RestoreNew,
+    SnapshotCreate,
+    SnapshotRevert,
+    SnapshotDelete,
 }
 
 impl Verb {
@@ -97,6 +106,9 @@ impl Verb {
             Self::Backup => "backup",
             Self::Merge => "merge",
             Self::RestoreNew => "restore_new",
+            Self::SnapshotCreate => "snapshot_create",
+            Self::SnapshotRevert => "snapshot_revert",
+            Self::SnapshotDelete => "snapshot_delete",
         }
     }
 
@@ -113,7 +125,13 @@ impl Verb {
             | Self::PolicyDelete
             | Self::Assign
             | Self::Unassign => Group::Config,
-            Self::Recover | Self::Backup | Self::Merge | Self::RestoreNew => Group::Backup,
+            Self::Recover
+            | Self::Backup
+            | Self::Merge
+            | Self::RestoreNew
+            | Self::SnapshotCreate
+            | Self::SnapshotRevert
+            | Self::SnapshotDelete => Group::Backup,
         }
     }
 }
@@ -301,6 +319,32 @@ pub struct RestoreNew {
     pub nvram: Option<Utf8PathBuf>,
 }
 
+/// Keep all disks of a VM as they are at one instant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotCreate {
+    /// Which VM.
+    pub vm: VmRef,
+    /// What the snapshot will be called.
+    pub name: String,
+    /// When it was asked for.
+    pub created: Timestamp,
+    /// Every disk that is kept.
+    pub disks: Vec<Target>,
+    /// Hard disks that stay as they are.
+    pub others: Vec<Target>,
+    /// What the guest is asked.
+    pub quiesce: Quiesce,
+}
+
+/// A snapshot that is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotNamed {
+    /// Of which VM.
+    pub vm: VmRef,
+    /// Which.
+    pub name: String,
+}
+
 impl Op {
     /// Its verb.
     #[must_use]
@@ -319,6 +363,9 @@ impl Op {
             Self::Backup(_) => Verb::Backup,
             Self::Merge(_) => Verb::Merge,
             Self::RestoreNew(_) => Verb::RestoreNew,
+            Self::SnapshotCreate(_) => Verb::SnapshotCreate,
+            Self::SnapshotRevert(_) => Verb::SnapshotRevert,
+            Self::SnapshotDelete(_) => Verb::SnapshotDelete,
         }
     }
 
@@ -332,6 +379,8 @@ impl Op {
             Self::Backup(op) => Some(&op.vm),
             Self::Merge(op) => Some(&op.vm),
             Self::RestoreNew(op) => Some(&op.vm),
+            Self::SnapshotCreate(op) => Some(&op.vm),
+            Self::SnapshotRevert(op) | Self::SnapshotDelete(op) => Some(&op.vm),
             Self::StorageCreate(_)
             | Self::OfferingCreate(_)
             | Self::OfferingUpdate(_)

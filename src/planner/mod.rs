@@ -13,6 +13,7 @@ pub mod due;
 mod fields;
 mod recover;
 pub mod request;
+pub mod snapshots;
 mod space;
 mod storages;
 mod unbuilt;

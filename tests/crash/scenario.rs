@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use jiff::Timestamp;
 use knib::action;
 use knib::model::id::BackupId;
 use knib::model::id::Target;
@@ -18,6 +17,7 @@ use knib::planner;
 use knib::planner::Options;
 use knib::planner::request::BackupRun;
 use knib::planner::request::NewVm;
+use knib::planner::snapshots::Asked;
 use knib::policy::Sources;
 
 use crate::crash::bench::Bench;
@@ -62,6 +62,8 @@ pub(crate) enum Ask {
     Finish,
     /// `knib restore new`.
     Restore(NewVm),
+    /// `knib snapshot`.
+    Snapshot(Asked),
 }
 
 impl Ask {
@@ -70,6 +72,9 @@ impl Ask {
             Self::Apply => planner::reconcile(policy, world, options),
             Self::Backup(asked) => planner::request::backup(asked, Some(policy), world, options),
             Self::Restore(asked) => planner::request::new_vm(asked, world, options),
+            Self::Snapshot(asked) => {
+                planner::snapshots::plan(asked, &VmId::new(DB), Some(policy), world, options)
+            }
             Self::Finish => finish(policy, world, options),
         }
     }
@@ -209,23 +214,49 @@ impl Story {
         self.site(|site| assert!(site.stop(&VmId::new(DB)), "it was on"))
     }
 
+    pub(crate) fn start(self) -> Self {
+        self.site(|site| assert!(site.start(&VmId::new(DB)), "it was off"))
+    }
+
     /// `knib apply` at an instant, without any trouble.
-    pub(crate) fn apply(mut self, at: &str) -> Self {
+    pub(crate) fn apply(self, at: &str) -> Self {
+        self.wait(at).done(&Ask::Apply).time_passes()
+    }
+
+    /// A snapshot, and something new on top of it.
+    pub(crate) fn snapshot(self, name: &str) -> Self {
+        let asked = Asked::Create(Some(name.to_owned()));
+        self.done(&Ask::Snapshot(asked)).time_passes()
+    }
+
+    /// The VM is stopped, goes on from a snapshot and is started.
+    pub(crate) fn revert(self, name: &str) -> Self {
+        let asked = Ask::Snapshot(Asked::Revert(name.to_owned()));
+        self.stop().done(&asked).start().time_passes()
+    }
+
+    pub(crate) fn delete(self, name: &str) -> Self {
+        let asked = Ask::Snapshot(Asked::Delete(name.to_owned()));
+        self.done(&asked).time_passes()
+    }
+
+    /// Something is asked and goes well.
+    fn done(mut self, ask: &Ask) -> Self {
         self.kept = tell(async {
             let bench = Bench::from(&self.kept, &self.desk, Vec::new());
-            let at: Timestamp = at.parse().expect("an instant");
-            bench.sim.wait(at.duration_since(bench.now()));
-            match bench.apply().await {
-                Ran::Through(_, report) => {
+            let policy = Rc::clone(&bench.policy);
+            let ran = bench.run(|world, options| ask.plan(&policy, world, options));
+            match ran.await {
+                Ran::Through(plan, report) => {
                     let failed = report.ended.values().any(|(_, text)| text.is_some());
-                    assert!(!failed, "it goes well: {report:?}");
+                    assert!(!failed && !plan.is_empty(), "it goes well: {report:?}");
                 }
                 Ran::Broke(text) => panic!("{text}"),
                 Ran::Killed => panic!("nothing kills it"),
             }
             bench.keep()
         });
-        self.time_passes()
+        self
     }
 
     /// It becomes an instant.

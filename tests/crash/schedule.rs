@@ -242,8 +242,11 @@ fn compare(foreseen: &BTreeMap<VmId, Machine>, world: &World) -> Vec<String> {
 fn plain(machine: &Machine) -> Vec<String> {
     let mut machine = machine.clone();
     let mut disks = std::mem::take(&mut machine.disks);
-    for layer in disks.iter_mut().flat_map(|disk| &mut disk.layers) {
-        layer.allocated = Bytes(0);
+    for disk in &mut disks {
+        let off = disk.off_chain.iter_mut().map(|off| &mut off.layer);
+        for layer in disk.layers.iter_mut().chain(off) {
+            layer.allocated = Bytes(0);
+        }
     }
     let disks = disks.iter().map(|disk| format!("{disk:?}"));
     std::iter::once(format!("{machine:?}"))

@@ -61,6 +61,8 @@ pub(crate) struct Vm {
     pub(crate) wrote: Moment,
     /// What they showed when it was defined.
     pub(crate) born: Moment,
+    /// What they would show if it had not been pointed at a snapshot, and at which.
+    pub(crate) left: Option<(Moment, String)>,
 }
 
 /// A QEMU process.
@@ -139,6 +141,7 @@ impl Vm {
             watched: true,
             wrote: Moment::new(),
             born: Moment::new(),
+            left: None,
         }
     }
 
@@ -185,6 +188,7 @@ impl Vm {
             live: open.cloned().unwrap_or_default(),
             job: job.map(BlockJob::seen),
             layers: Vec::new(),
+            off_chain: Vec::new(),
         }
     }
 }

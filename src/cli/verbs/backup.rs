@@ -1,7 +1,5 @@
 //! `knib backup`: make one now, and look at those there are.
 
-use std::time::Instant;
-
 use clap::ValueEnum;
 
 use crate::cli::basis::Recalled;
@@ -23,7 +21,8 @@ use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::model::policy;
 use crate::model::seconds::Seconds;
-use crate::model::world::Open;
+use crate::model::world::World;
+use crate::planner::Options;
 use crate::planner::request;
 use crate::planner::request::BackupRun;
 
@@ -136,7 +135,7 @@ fn show(session: &Session, args: &Show) -> Result<Exit> {
 async fn make(session: &Session, args: Run) -> Result<Exit> {
     let json = session.global.format.is_json()?;
     let basis = session.basis_anyhow()?;
-    let mut seen = session.see(&basis).await?;
+    let seen = session.see(&basis).await?;
     let guest = find::vm(&seen.world.guests, &args.vm)?;
     let (name, uuid) = (guest.vm.name.clone(), guest.vm.uuid.clone());
     if guest.machine.is_none() {
@@ -168,24 +167,11 @@ async fn make(session: &Session, args: Run) -> Result<Exit> {
         }),
         storage: args.storage,
     };
-    let deadline = Instant::now() + args.lock_timeout.duration();
-    let finished = loop {
-        let of_it = |open: &Open| open.op.vm().is_some_and(|vm| vm.uuid == uuid);
-        if let Some(holder) = work::wait(session, &basis, deadline, of_it).await? {
-            return Err(Failure::held(&name, &holder));
-        }
-        // Whoever let go changed the VM.
-        seen = session.see(&basis).await?;
-        seen.world.guests.retain(|vm, _| *vm == uuid);
-        let options = basis.options()?;
-        let policy = basis.policy.as_ref();
-        let plan = request::backup(&asked, policy, &seen.world, &options);
-        let finished = work::carry_out(session, &basis, &seen, plan, "backup run", 1).await?;
-        // Another run may have come in between the look and the beginning.
-        if finished.exit() != Exit::Busy || Instant::now() >= deadline {
-            break finished;
-        }
-    };
+    let vm = guest.vm.clone();
+    let policy = basis.policy.as_ref();
+    let plan = |world: &World, options: &Options| request::backup(&asked, policy, world, options);
+    let patience = args.lock_timeout;
+    let finished = work::on_vm(session, &basis, &vm, patience, "backup run", plan).await?;
     work::print(session, json, &finished.plan, || {
         made(&finished).unwrap_or_else(|| finished.report(session))
     })?;

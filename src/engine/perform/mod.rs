@@ -3,12 +3,14 @@
 //! A step may find itself not begun, half done or done, and the VM started or stopped meanwhile. It
 //! knows nothing of the steps around it beyond their receipts.
 
+mod branch;
 mod copy;
 mod freeze;
 mod merge;
 mod note;
 mod overlay;
 mod place;
+mod point;
 mod restore;
 mod seal;
 mod stage;
@@ -97,6 +99,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             target,
             top,
             base,
+            branches,
         } => {
             let merge = merge::Merge {
                 vm,
@@ -104,9 +107,36 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
                 target,
                 top,
                 base,
+                branches,
             };
             merge.perform(engine, scene).await
         }
+        Step::Fold {
+            vm,
+            claim,
+            target,
+            top,
+            base,
+            branches,
+        } => {
+            let fold = branch::Fold {
+                vm,
+                claim: *claim,
+                target,
+                top,
+                base,
+                branches,
+            };
+            fold.perform(engine, scene).await
+        }
+        Step::Create { path, on, .. } => branch::create(engine, path, on).await,
+        Step::Point { vm, claim, heads } => point::perform(engine, vm, *claim, heads).await,
+        Step::Drop {
+            vm,
+            claim,
+            target,
+            path,
+        } => branch::drop(engine, vm, *claim, target, path).await,
         Step::Discard { path } => place::discard(engine, path).await,
         Step::Place { from, to } => place::place(engine, from, to).await,
         Step::Fetch {

@@ -188,6 +188,7 @@ fn bare(disk: &SeenDisk) -> Disk {
         live: Vec::new(),
         job: None,
         layers: Vec::new(),
+        off_chain: Vec::new(),
     }
 }
 

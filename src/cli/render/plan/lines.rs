@@ -117,6 +117,7 @@ fn section(action: &Action) -> &'static str {
         Verb::Assign | Verb::Unassign => "VMs",
         Verb::Backup | Verb::Merge => "Backups",
         Verb::RestoreNew => "New VMs",
+        Verb::SnapshotCreate | Verb::SnapshotRevert | Verb::SnapshotDelete => "Snapshots",
     }
 }
 
@@ -163,8 +164,10 @@ fn sign(action: &Action) -> Sign {
     match action.verb {
         Verb::Recover => Sign::Resume,
         Verb::Merge => Sign::Merge,
-        Verb::OfferingUpdate | Verb::PolicyUpdate => Sign::Change,
-        Verb::OfferingDelete | Verb::PolicyDelete | Verb::Unassign => Sign::Remove,
+        Verb::OfferingUpdate | Verb::PolicyUpdate | Verb::SnapshotRevert => Sign::Change,
+        Verb::OfferingDelete | Verb::PolicyDelete | Verb::Unassign | Verb::SnapshotDelete => {
+            Sign::Remove
+        }
         Verb::Assign if !action.change.before.is_null() => Sign::Change,
         Verb::StorageCreate if matches!(action.reason, Reason::Changed { .. }) => Sign::Change,
         Verb::StorageCreate
@@ -172,7 +175,8 @@ fn sign(action: &Action) -> Sign {
         | Verb::PolicyCreate
         | Verb::Assign
         | Verb::Backup
-        | Verb::RestoreNew => Sign::Add,
+        | Verb::RestoreNew
+        | Verb::SnapshotCreate => Sign::Add,
     }
 }
 
@@ -210,6 +214,9 @@ fn described(action: &Action) -> (String, String) {
         Op::Merge(op) if op.leave => (vm(), "merge its deltas, take knib's note away".to_owned()),
         Op::Merge(_) => (vm(), "merge its deltas".to_owned()),
         Op::RestoreNew(op) => (vm(), format!("from {} of {}", op.backup, op.from.name)),
+        Op::SnapshotCreate(op) => (vm(), format!("snapshot {}", op.name)),
+        Op::SnapshotRevert(op) => (vm(), format!("back to snapshot {}", op.name)),
+        Op::SnapshotDelete(op) => (vm(), format!("snapshot {}", op.name)),
     }
 }
 

@@ -34,6 +34,9 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Backup => "backup",
         Verb::Merge => "merge",
         Verb::RestoreNew => "restore",
+        Verb::SnapshotCreate => "snapshot",
+        Verb::SnapshotRevert => "revert",
+        Verb::SnapshotDelete => "delete a snapshot of",
     }
 }
 

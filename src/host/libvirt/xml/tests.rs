@@ -16,6 +16,7 @@ use crate::model::machine::Device;
 use crate::model::machine::Format;
 use crate::model::machine::Note;
 use crate::model::machine::Source;
+use crate::model::snapshot::Snapshots;
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -70,6 +71,7 @@ fn a_vm_that_is_off_and_the_same_running() {
     let note = Note {
         serial: 7,
         current: Some(BackupId::new("20261123-020000-3fa9c1d2")),
+        snapshots: Snapshots::default(),
     };
     assert_eq!(on.note, Some(note));
     assert_eq!(on.tags["owner"], "R&D");
@@ -421,6 +423,7 @@ fn a_note_is_read_as_it_was_written() {
     let note = Note {
         serial: 8,
         current: None,
+        snapshots: Snapshots::default(),
     };
     let element = note_element(&note);
     let inside = element.replace("<vm", "<knib:vm xmlns:knib='urn:knib:vm:1'");
