@@ -304,6 +304,7 @@ fn machine(vm: &VmRef, base: &str, delta: Option<&str>, note: Note) -> Machine {
         job: None,
         layers: paths.iter().map(layer).collect(),
         off_chain: Vec::new(),
+        unreadable: Vec::new(),
     };
     Machine {
         id: vm.uuid.clone(),

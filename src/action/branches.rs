@@ -93,13 +93,13 @@ impl Ahead<'_> {
     /// The steps of one disk, after a snapshot that kept `file` was forgotten.
     fn let_go(&self, disk: &Disk, file: &Image) -> Result<Vec<Step>, Refusal> {
         let machine = &self.machine;
+        vm::all_branches_known(machine, disk)?;
         let [top] = disk.on(&file.path)[..] else {
             return Ok(self.drops(disk, &file.path));
         };
         let Some(base) = disk.layer(&file.path) else {
             return Ok(Vec::new());
         };
-        vm::all_branches_known(machine, &self.snapshots, disk)?;
         let (vm, claim, target) = (machine.id.clone(), self.claim, disk.target.clone());
         let branches = disk
             .branches(&top.path)

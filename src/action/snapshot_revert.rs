@@ -52,7 +52,7 @@ pub(super) fn program(op: &SnapshotNamed, guest: &Guest) -> Result<Program, Refu
                 format!("attach it again; its file is {}", file.path),
             )
         })?;
-        vm::all_branches_known(machine, snapshots, disk)?;
+        vm::all_branches_known(machine, disk)?;
         let from = vm::steady(machine, disk)?;
         let path = vm::overlay_path(machine, disk, |file| layout::snapshot_layer(file, claim))?;
         let to = Image::new(path.clone(), Format::Qcow2);

@@ -190,7 +190,7 @@ pub(super) fn merges(
         }
     }
     if !steps.is_empty() {
-        all_branches_known(machine, snapshots, disk)?;
+        all_branches_known(machine, disk)?;
     }
     Ok(steps)
 }
@@ -221,29 +221,19 @@ pub(super) fn not_shrunk(
 }
 
 /// A file that goes takes with it what lies on it, so all that may lie there must have been read.
-pub(super) fn all_branches_known(
-    machine: &Machine,
-    snapshots: &Snapshots,
-    disk: &Disk,
-) -> Result<(), Refusal> {
-    for (name, one) in &snapshots.all {
-        if let Some(file) = one.disks.get(&disk.target)
-            && disk.layer(&file.path).is_none()
-        {
-            return Err(Refusal::new(
-                "unreadable_snapshot",
-                format!(
-                    "{}: the file of {} that snapshot {name} keeps could not be read: {}",
-                    machine.name, disk.target, file.path
-                ),
-                format!(
-                    "bring the file back, or let go of it: knib snapshot delete {} {name}",
-                    machine.name
-                ),
-            ));
-        }
+pub(super) fn all_branches_known(machine: &Machine, disk: &Disk) -> Result<(), Refusal> {
+    readable(machine, disk)?;
+    match disk.unreadable.first() {
+        None => Ok(()),
+        Some(path) => Err(Refusal::new(
+            "unreadable_snapshot",
+            format!(
+                "{}: a file of {} that a snapshot keeps could not be read: {path}",
+                machine.name, disk.target
+            ),
+            format!("qemu-img info -U --backing-chain {path}"),
+        )),
     }
-    Ok(())
 }
 
 /// The note that is in the domain when an action closes; None where it has none then. Nothing where

@@ -157,8 +157,7 @@ pub async fn guest<H: Host>(
     Ok(Some(guest))
 }
 
-/// Reads the image chains that snapshots keep besides those that the VM uses. What cannot be read
-/// is not there.
+/// Reads the image chains that snapshots keep besides those that the VM uses.
 async fn with_branches<H: Host>(host: &Rc<H>, guest: &mut Guest) {
     let snapshots = guest.snapshots().clone();
     let Some(machine) = &mut guest.machine else {
@@ -166,10 +165,13 @@ async fn with_branches<H: Host>(host: &Rc<H>, guest: &mut Guest) {
     };
     for (target, file) in snapshots.all.values().flat_map(|one| &one.disks) {
         let known = |disk: &&mut Disk| !disk.layers.is_empty() && disk.layer(&file.path).is_none();
-        if let Some(disk) = machine.disk_mut(target).filter(known)
-            && let Ok(layers) = host.layers(file).await
-        {
-            disk.learn_branch(layers);
+        let Some(disk) = machine.disk_mut(target).filter(known) else {
+            continue;
+        };
+        match host.layers(file).await {
+            Ok(layers) => disk.learn_branch(layers),
+            Err(error) if error.fault == Fault::Gone => {}
+            Err(_) => disk.unreadable.push(file.path.clone()),
         }
     }
 }

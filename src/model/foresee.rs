@@ -79,6 +79,8 @@ impl Step {
                 if let Some(below) = disk.layers.iter_mut().find(|layer| layer.path == base.path) {
                     below.virtual_size = grown.unwrap_or(below.virtual_size);
                 }
+                // A snapshot may still name the layer of a merge that an earlier run began.
+                disk.off_chain.retain(|off| off.layer.path != top.path);
                 lay(disk, branches, base);
             }
             Self::Fold {

@@ -128,6 +128,9 @@ pub struct Disk {
     /// What snapshots keep besides, by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub off_chain: Vec<OffChain>,
+    /// Files that snapshots keep, and that are there, but could not be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<Utf8PathBuf>,
 }
 
 /// An image file that the VM does not use, for it belongs to another branch.

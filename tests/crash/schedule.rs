@@ -221,11 +221,15 @@ fn compare(foreseen: &BTreeMap<VmId, Machine>, world: &World) -> Vec<String> {
         };
         for disk in &mut found.disks {
             // What could not be read then is not foreseen.
-            if foreseen
-                .disk(&disk.target)
-                .is_some_and(|disk| disk.layers.is_empty())
-            {
+            let Some(foreseen) = foreseen.disk(&disk.target) else {
+                continue;
+            };
+            if foreseen.layers.is_empty() {
                 disk.layers.clear();
+            }
+            if foreseen.layers.is_empty() || !foreseen.unreadable.is_empty() {
+                disk.off_chain.clone_from(&foreseen.off_chain);
+                disk.unreadable.clone_from(&foreseen.unreadable);
             }
         }
         let (foreseen, found) = (plain(foreseen), plain(&found));

@@ -297,7 +297,7 @@ fn asked_of_snapshots(site: &Site, world: &World, scenario: &Scenario) -> Vec<St
             wrong.push(format!("snapshot {name} is gone"));
         }
     }
-    let left = |vm: &Vm| vm.left.as_ref().map(|(_, name)| name.clone());
+    let left = |vm: &Vm| vm.left.last().map(|(_, name)| name.clone());
     let (was, is) = (left(before), left(&site.vms[&vm]));
     let to = match asked {
         Some(Asked::Revert(name)) => Some(name.clone()),

@@ -169,6 +169,7 @@ fn disk(vm: &str, target: &str) -> Disk {
         job: None,
         layers: vec![layer(&path, 1 << 30)],
         off_chain: Vec::new(),
+        unreadable: Vec::new(),
     }
 }
 

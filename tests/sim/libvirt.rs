@@ -217,9 +217,9 @@ impl Site {
         }
         let kept = self.kept.iter().find(|(_, moment)| agrees(moment));
         if let Some((name, _)) = kept {
-            vm.left = Some((vm.wrote.clone(), name.clone()));
+            vm.left.push((vm.wrote.clone(), name.clone()));
             vm.wrote.extend(shown);
-        } else if let Some((before, _)) = vm.left.take_if(|(before, _)| agrees(before)) {
+        } else if let Some((before, _)) = vm.left.pop_if(|(before, _)| agrees(before)) {
             vm.wrote = before;
         } else {
             let name = vm.stored.name.clone();

@@ -61,8 +61,8 @@ pub(crate) struct Vm {
     pub(crate) wrote: Moment,
     /// What they showed when it was defined.
     pub(crate) born: Moment,
-    /// What they would show if it had not been pointed at a snapshot, and at which.
-    pub(crate) left: Option<(Moment, String)>,
+    /// What they showed each time it was pointed at a snapshot, and at which.
+    pub(crate) left: Vec<(Moment, String)>,
 }
 
 /// A QEMU process.
@@ -141,7 +141,7 @@ impl Vm {
             watched: true,
             wrote: Moment::new(),
             born: Moment::new(),
-            left: None,
+            left: Vec::new(),
         }
     }
 
@@ -189,6 +189,7 @@ impl Vm {
             job: job.map(BlockJob::seen),
             layers: Vec::new(),
             off_chain: Vec::new(),
+            unreadable: Vec::new(),
         }
     }
 }

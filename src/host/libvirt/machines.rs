@@ -189,6 +189,7 @@ fn bare(disk: &SeenDisk) -> Disk {
         job: None,
         layers: Vec::new(),
         off_chain: Vec::new(),
+        unreadable: Vec::new(),
     }
 }
 
