@@ -2,6 +2,7 @@
 
 mod again;
 mod agent;
+mod beside;
 mod catalogue;
 mod chain;
 mod content;
