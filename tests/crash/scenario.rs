@@ -247,9 +247,10 @@ impl Story {
             let policy = Rc::clone(&bench.policy);
             let ran = bench.run(|world, options| ask.plan(&policy, world, options));
             match ran.await {
-                Ran::Through(plan, report) => {
-                    let failed = report.ended.values().any(|(_, text)| text.is_some());
-                    assert!(!failed && !plan.is_empty(), "it goes well: {report:?}");
+                Ran::Through(report) => {
+                    let actions = &report.plan.actions;
+                    let failed = actions.iter().any(|action| action.error.is_some());
+                    assert!(!failed && !actions.is_empty(), "it goes well: {report:?}");
                 }
                 Ran::Broke(text) => panic!("{text}"),
                 Ran::Killed => panic!("nothing kills it"),

@@ -122,7 +122,7 @@ async fn work(
     vm: &str,
     asked: &Asked,
     wait: &Wait,
-    command: &str,
+    command: &'static str,
 ) -> Result<Exit> {
     let json = session.global.format.is_json()?;
     let basis = session.basis_anyhow()?;
