@@ -28,6 +28,7 @@ struct Bench {
     site: Site,
     vm: Vm,
     running: bool,
+    backed_up: bool,
     kept: BTreeMap<String, Truths>,
     /// The next byte to write, another one each time.
     next: u8,
@@ -43,6 +44,7 @@ impl Bench {
             site,
             vm,
             running,
+            backed_up: false,
             kept: BTreeMap::new(),
             next: 1,
         };
@@ -168,11 +170,12 @@ impl Bench {
 
     #[track_caller]
     fn backup(&mut self, kind: &str) -> (Backup, Truths) {
-        let backup = if self.site.backups(&self.vm).is_empty() {
-            self.site.first(&self.vm)
-        } else {
+        let backup = if self.backed_up {
             self.site.backup(&self.vm, &[])
+        } else {
+            self.site.first(&self.vm)
         };
+        self.backed_up = true;
         assert_eq!(backup.kind(), kind);
         let truths = self.truths();
         self.write();
@@ -445,17 +448,12 @@ fn snapshots_outlive_the_state_and_an_older_definition() {
     fs::write(&before, bench.vm.xml(crate::support::vm::Xml::Inactive)).expect("writable");
     bench.snapshot("s1");
     bench.snapshot("s2");
+    let lost = bench.site.make_dir("lost");
     for entry in fs::read_dir(bench.site.root()).expect("it is there") {
-        let path = entry.expect("it can be read").path();
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        if name.is_some_and(|name| name.starts_with("state.db")) {
-            let moved = bench
-                .site
-                .make_dir("lost")
-                .join(path.file_name().expect("a name"));
-            fs::rename(&path, moved).expect("the sandbox is the test's own");
+        let entry = entry.expect("it can be read");
+        if entry.file_name().to_string_lossy().starts_with("state.db") {
+            let moved = fs::rename(entry.path(), lost.join(entry.file_name()));
+            moved.expect("the sandbox is the test's own");
         }
     }
     assert_eq!(bench.names(), ["s1", "s2"]);
