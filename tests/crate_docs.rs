@@ -14,6 +14,8 @@ use knib::model::op::Verb;
 use knib::model::world::Record;
 use knib::planner::request;
 use knib::planner::request::NewVm;
+use knib::planner::snapshots;
+use knib::planner::snapshots::Asked;
 use schemars::schema_for;
 
 use crate::cli::plans;
@@ -79,7 +81,21 @@ fn actions() -> Vec<(Op, Record)> {
         format: knib::model::machine::Format::Qcow2,
     };
     let record = guest.record.clone();
+    let vm = guest.vm.uuid.clone();
     make::add(&mut world, guest);
+    let name = || "s1".to_owned();
+    for asked in [
+        Asked::Create(Some(name())),
+        Asked::Revert(name()),
+        Asked::Delete(name()),
+    ] {
+        let plan = snapshots::plan(&asked, &vm, None, &world, &make::options());
+        all.extend(
+            plan.actions
+                .into_iter()
+                .map(|action| (action.op, record.clone())),
+        );
+    }
     let restore = request::new_vm(&asked, &world, &make::options());
     all.extend(
         restore

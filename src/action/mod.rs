@@ -94,12 +94,13 @@ pub fn changes(
         (_, Direction::Back) => Vec::new(),
     };
     // Whatever touches a VM says in its note which snapshots there are then.
-    if let Some(vm) = op.vm()
-        && let Some(note) = vm::note_left(program, went)
-    {
+    if let (Some(vm), Some(Step::Note { note, .. })) = (op.vm(), vm::note_left(program, went)) {
         changes.push(Change::Snapshots {
             vm: vm.clone(),
-            snapshots: note.map(|note| note.snapshots.clone()).unwrap_or_default(),
+            snapshots: note
+                .as_ref()
+                .map(|note| note.snapshots.clone())
+                .unwrap_or_default(),
         });
     }
     changes

@@ -236,13 +236,12 @@ pub(super) fn all_branches_known(machine: &Machine, disk: &Disk) -> Result<(), R
     }
 }
 
-/// The note that is in the domain when an action closes; None where it has none then. Nothing where
-/// the program writes none.
-pub(super) fn note_left(program: &Program, went: Direction) -> Option<Option<&Note>> {
-    let mut notes = program.steps().filter_map(|(_, _, step)| match step {
-        Step::Note { note, .. } => Some(note.as_ref()),
-        _ => None,
-    });
+/// The step that writes the note that is in the domain when an action closes.
+pub(super) fn note_left(program: &Program, went: Direction) -> Option<&Step> {
+    let mut notes = program
+        .steps()
+        .map(|(_, _, step)| step)
+        .filter(|step| matches!(step, Step::Note { .. }));
     match went {
         Direction::Forward => notes.last(),
         Direction::Back => notes.next(),
@@ -252,13 +251,14 @@ pub(super) fn note_left(program: &Program, went: Direction) -> Option<Option<&No
 /// What the record learns of a program that ends with its note; without a note knib never touched the
 /// VM. Turned back, only the claim was spent.
 pub(super) fn touched(vm: &VmRef, program: &Program, went: Direction) -> Vec<Change> {
-    let note = note_left(program, went);
-    let touched = note.map(|note| Change::Touched {
+    let Some(Step::Note { note, .. }) = note_left(program, went) else {
+        return Vec::new();
+    };
+    vec![Change::Touched {
         vm: vm.clone(),
-        serial: note.map_or(0, |note| note.serial),
-        current: note.and_then(|note| note.current.clone()),
-    });
-    touched.into_iter().collect()
+        serial: note.as_ref().map_or(0, |note| note.serial),
+        current: note.as_ref().and_then(|note| note.current.clone()),
+    }]
 }
 
 /// The step that writes a program's note.

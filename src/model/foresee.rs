@@ -33,12 +33,7 @@ impl Step {
                     if disk.head() == Some(&at.path) {
                         continue;
                     }
-                    let source = Source::File {
-                        path: at.path.clone(),
-                        format: Format::Qcow2,
-                    };
-                    disk.source = Some(source.clone());
-                    disk.inactive = Some(source);
+                    name(disk, &Image::new(at.path.clone(), Format::Qcow2));
                     if on {
                         disk.live.insert(0, at.path.clone());
                     }
@@ -56,32 +51,10 @@ impl Step {
                 branches,
                 ..
             } => {
-                let Some(disk) = machine.disk_mut(target) else {
-                    return;
-                };
-                // A job that was there is this merge, which an earlier run began.
-                disk.job = None;
-                if disk.head() == Some(&top.path) {
-                    let source = Source::File {
-                        path: base.path.clone(),
-                        format: base.format.clone(),
-                    };
-                    disk.source = Some(source.clone());
-                    disk.inactive = Some(source);
+                if let Some(disk) = machine.disk_mut(target) {
+                    merge(disk, top, base);
+                    lay(disk, branches, base);
                 }
-                let grown = disk
-                    .layers
-                    .iter()
-                    .find(|layer| layer.path == top.path)
-                    .map(|layer| layer.virtual_size);
-                disk.layers.retain(|layer| layer.path != top.path);
-                disk.live.retain(|path| *path != top.path);
-                if let Some(below) = disk.layers.iter_mut().find(|layer| layer.path == base.path) {
-                    below.virtual_size = grown.unwrap_or(below.virtual_size);
-                }
-                // A snapshot may still name the layer of a merge that an earlier run began.
-                disk.off_chain.retain(|off| off.layer.path != top.path);
-                lay(disk, branches, base);
             }
             Self::Fold {
                 target,
@@ -90,39 +63,25 @@ impl Step {
                 branches,
                 ..
             } => {
-                let Some(disk) = machine.disk_mut(target) else {
-                    return;
-                };
-                let size = disk.layer(&top.path).map(|layer| layer.virtual_size);
-                disk.off_chain.retain(|off| off.layer.path != top.path);
-                let mut files = disk.off_chain.iter_mut().map(|off| &mut off.layer);
-                if let (Some(size), Some(base)) =
-                    (size, files.find(|layer| layer.path == base.path))
-                {
-                    base.virtual_size = size;
+                if let Some(disk) = machine.disk_mut(target) {
+                    fold(disk, top, base);
+                    lay(disk, branches, base);
                 }
-                lay(disk, branches, base);
             }
             Self::Create {
                 target, path, on, ..
             } => {
-                let Some(disk) = machine.disk_mut(target) else {
-                    return;
-                };
-                let size = disk.layer(&on.path).map(|layer| layer.virtual_size);
-                let mut chain = vec![blank(path, size.unwrap_or_default())];
-                chain.extend(disk.chain_of(&on.path).into_iter().cloned());
-                disk.learn_branch(chain);
+                if let Some(disk) = machine.disk_mut(target) {
+                    let size = disk.layer(&on.path).map(|layer| layer.virtual_size);
+                    let mut chain = vec![blank(path, size.unwrap_or_default())];
+                    chain.extend(disk.chain_of(&on.path).into_iter().cloned());
+                    disk.learn_branch(chain);
+                }
             }
             Self::Point { heads, .. } => {
                 for (target, Turn { to, .. }) in heads {
                     if let Some(disk) = machine.disk_mut(target) {
-                        let source = Some(Source::File {
-                            path: to.path.clone(),
-                            format: to.format.clone(),
-                        });
-                        disk.source.clone_from(&source);
-                        disk.inactive = source;
+                        name(disk, to);
                         disk.switch(&to.path);
                     }
                 }
@@ -147,6 +106,47 @@ impl Step {
             | Self::Define { .. }
             | Self::Undefine { .. } => {}
         }
+    }
+}
+
+/// Both definitions name a file.
+fn name(disk: &mut Disk, image: &Image) {
+    let source = Some(Source::File {
+        path: image.path.clone(),
+        format: image.format.clone(),
+    });
+    disk.source.clone_from(&source);
+    disk.inactive = source;
+}
+
+/// A layer of the chain goes into the file below it.
+fn merge(disk: &mut Disk, top: &Image, base: &Image) {
+    // A job that was there is this merge, which an earlier run began.
+    disk.job = None;
+    if disk.head() == Some(&top.path) {
+        name(disk, base);
+    }
+    let layers = disk.layers.iter();
+    let grown = layers
+        .clone()
+        .find(|layer| layer.path == top.path)
+        .map(|layer| layer.virtual_size);
+    disk.layers.retain(|layer| layer.path != top.path);
+    disk.live.retain(|path| *path != top.path);
+    if let Some(below) = disk.layers.iter_mut().find(|layer| layer.path == base.path) {
+        below.virtual_size = grown.unwrap_or(below.virtual_size);
+    }
+    // A snapshot may still name the layer of a merge that an earlier run began.
+    disk.off_chain.retain(|off| off.layer.path != top.path);
+}
+
+/// The same off the chain.
+fn fold(disk: &mut Disk, top: &Image, base: &Image) {
+    let size = disk.layer(&top.path).map(|layer| layer.virtual_size);
+    disk.off_chain.retain(|off| off.layer.path != top.path);
+    let mut files = disk.off_chain.iter_mut().map(|off| &mut off.layer);
+    if let (Some(size), Some(below)) = (size, files.find(|layer| layer.path == base.path)) {
+        below.virtual_size = size;
     }
 }
 

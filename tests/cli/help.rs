@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 22] = [
     &[],
     &["init"],
     &["lint"],
@@ -21,6 +21,10 @@ const COMMANDS: [&[&str]; 18] = [
     &["backup", "list"],
     &["backup", "show"],
     &["chain", "list"],
+    &["snapshot", "create"],
+    &["snapshot", "list"],
+    &["snapshot", "revert"],
+    &["snapshot", "delete"],
     &["restore", "new"],
     &["completions"],
 ];

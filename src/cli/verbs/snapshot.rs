@@ -12,6 +12,7 @@ use crate::cli::view::snapshot;
 use crate::cli::work;
 use crate::cli::work::Finished;
 use crate::model::backup::VmRef;
+use crate::model::id::Target;
 use crate::model::op::Op;
 use crate::model::plan::Action;
 use crate::model::plan::Outcome;
@@ -161,7 +162,7 @@ fn done(finished: &Finished, vm: &VmRef) -> Option<String> {
     let name = &vm.name;
     Some(match &last.op {
         Op::SnapshotCreate(op) => {
-            let disks: Vec<_> = op.disks.iter().map(|disk| disk.as_str()).collect();
+            let disks: Vec<_> = op.disks.iter().map(Target::as_str).collect();
             format!("{} keeps {} of {name}\n", op.name, disks.join(", "))
         }
         Op::SnapshotRevert(op) => format!(

@@ -8,6 +8,7 @@ use crate::engine::perform::Performed;
 use crate::engine::perform::Scene;
 use crate::engine::perform::claimed;
 use crate::engine::perform::conflict;
+use crate::engine::perform::merge::Merge;
 use crate::engine::perform::overlay;
 use crate::engine::perform::settled;
 use crate::host::Host;
@@ -16,6 +17,7 @@ use crate::model::fault::Fault;
 use crate::model::id::Target;
 use crate::model::id::VmId;
 use crate::model::machine::Machine;
+use crate::model::machine::Source;
 use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
 use crate::model::step::Image;
@@ -29,50 +31,36 @@ pub(super) async fn create<H: Host>(engine: &Engine<H>, path: &Utf8Path, on: &Im
 }
 
 /// A layer into the file below it, neither of them used by the VM, be it on or off.
-pub(super) struct Fold<'a> {
-    pub(super) vm: &'a VmId,
-    pub(super) claim: u64,
-    pub(super) target: &'a Target,
-    pub(super) top: &'a Image,
-    pub(super) base: &'a Image,
-    pub(super) branches: &'a [Image],
-}
-
-impl Fold<'_> {
-    pub(super) async fn perform<H: Host>(&self, engine: &Engine<H>, scene: &Scene) -> Performed {
-        let machine = engine.host.machine(self.vm).await?;
-        claimed(&machine, self.claim)?;
-        for file in [self.top, self.base] {
-            unused(engine, &machine, self.target, &file.path).await?;
-        }
-        let layers = match engine.host.layers(self.top).await {
-            // It goes last.
-            Err(error) if error.fault == Fault::Gone => return Ok(Receipt::Done),
-            layers => layers?,
-        };
-        let below = layers
-            .get(1)
-            .filter(|below| below.path == self.base.path)
-            .ok_or_else(|| apart(self.top, self.base))?;
-        let report = engine.reporter(scene, "merge", self.target);
-        let task = Task {
-            report: &report,
-            stop: &engine.stop,
-            limit: None,
-        };
-        engine
-            .host
-            .commit_offline(self.top, self.base, &task)
-            .await?;
-        if layers[0].virtual_size < below.virtual_size {
-            // A commit never shrinks: without this old bytes would come back.
-            let size = layers[0].virtual_size;
-            engine.host.shrink(self.base, size).await?;
-        }
-        lay(engine, self.branches, self.top, self.base).await?;
-        engine.host.remove(&self.top.path).await?;
-        Ok(Receipt::Done)
+pub(super) async fn fold<H: Host>(engine: &Engine<H>, scene: &Scene, of: &Merge<'_>) -> Performed {
+    let machine = engine.host.machine(of.vm).await?;
+    claimed(&machine, of.claim)?;
+    for file in [of.top, of.base] {
+        unused(engine, &machine, of.target, &file.path).await?;
     }
+    let layers = match engine.host.layers(of.top).await {
+        // It goes last.
+        Err(error) if error.fault == Fault::Gone => return Ok(Receipt::Done),
+        layers => layers?,
+    };
+    let below = layers
+        .get(1)
+        .filter(|below| below.path == of.base.path)
+        .ok_or_else(|| apart(of.top, of.base))?;
+    let report = engine.reporter(scene, "merge", of.target);
+    let task = Task {
+        report: &report,
+        stop: &engine.stop,
+        limit: None,
+    };
+    engine.host.commit_offline(of.top, of.base, &task).await?;
+    let size = layers[0].virtual_size;
+    if size < below.virtual_size {
+        // A commit never shrinks: without this old bytes would come back.
+        engine.host.shrink(of.base, size).await?;
+    }
+    lay(engine, of.branches, of.top, of.base).await?;
+    engine.host.remove(&of.top.path).await?;
+    Ok(Receipt::Done)
 }
 
 /// Branches of a layer lie on the file that has its content by now.
@@ -122,7 +110,7 @@ async fn unused<H: Host>(
     };
     let mut files = disk.live.clone();
     for source in [&disk.source, &disk.inactive].into_iter().flatten() {
-        if let crate::model::machine::Source::File { path, format } = source {
+        if let Source::File { path, format } = source {
             let layers = engine
                 .host
                 .layers(&Image::new(path.clone(), format.clone()))

@@ -48,6 +48,7 @@ pub(super) struct Scene {
 type Performed = Result<Receipt, StepError>;
 
 /// Makes a step true.
+#[expect(clippy::too_many_lines, reason = "one arm a step")]
 pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &Step) -> Performed {
     match step {
         Step::Mark { storage, marker } => stage::mark(engine, storage, marker).await,
@@ -100,6 +101,14 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             top,
             base,
             branches,
+        }
+        | Step::Fold {
+            vm,
+            claim,
+            target,
+            top,
+            base,
+            branches,
         } => {
             let merge = merge::Merge {
                 vm,
@@ -109,25 +118,11 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
                 base,
                 branches,
             };
-            merge.perform(engine, scene).await
-        }
-        Step::Fold {
-            vm,
-            claim,
-            target,
-            top,
-            base,
-            branches,
-        } => {
-            let fold = branch::Fold {
-                vm,
-                claim: *claim,
-                target,
-                top,
-                base,
-                branches,
-            };
-            fold.perform(engine, scene).await
+            if matches!(step, Step::Fold { .. }) {
+                branch::fold(engine, scene, &merge).await
+            } else {
+                merge.perform(engine, scene).await
+            }
         }
         Step::Create { path, on, .. } => branch::create(engine, path, on).await,
         Step::Point { vm, claim, heads } => point::perform(engine, vm, *claim, heads).await,

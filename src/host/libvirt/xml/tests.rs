@@ -420,13 +420,23 @@ fn an_order_for_a_snapshot_names_every_disk() {
 
 #[test]
 fn a_note_is_read_as_it_was_written() {
+    let mut snapshots = Snapshots::default();
+    let created = "2026-11-23T02:00:00.000000001Z".parse().expect("a time");
+    for (name, file) in [("a < b & 'c'", "/images/db \"1\".raw"), ("next", "/x")] {
+        let image = Image::new(file, Format::Raw);
+        snapshots.add(name, created, [(Target::new("vda"), image)].into());
+    }
+    let first = snapshots.all.values_mut().next().expect("two");
+    first.removed = true;
+    snapshots.bases = [(Target::new("vdb"), "/images/base".into())].into();
     let note = Note {
         serial: 8,
         current: None,
-        snapshots: Snapshots::default(),
+        snapshots,
     };
     let element = note_element(&note);
     let inside = element.replace("<vm", "<knib:vm xmlns:knib='urn:knib:vm:1'");
+    let inside = inside.replace("</vm>", "</knib:vm>");
     let xml = OFF.replace("<metadata>", "<metadata><!-- by hand -->");
     let old = xml
         .lines()
