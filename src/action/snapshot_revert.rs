@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 use crate::action::branches;
 use crate::action::branches::Ahead;
 use crate::action::vm;
+use crate::model::id::Target;
 use crate::model::layout;
 use crate::model::machine::Format;
 use crate::model::machine::Machine;
 use crate::model::op::SnapshotNamed;
 use crate::model::program::Program;
 use crate::model::program::Refusal;
+use crate::model::snapshot::Snapshot;
 use crate::model::step::Image;
 use crate::model::step::Step;
 use crate::model::step::Turn;
@@ -39,31 +41,14 @@ pub(super) fn program(op: &SnapshotNamed, guest: &Guest) -> Result<Program, Refu
     branches::expect_off_snapshots(machine, snapshots)?;
     let wanted = branches::named(machine, snapshots, &op.name)?;
     let claim = vm::claim(machine, record);
-    let mut creates = Vec::new();
-    let mut heads = BTreeMap::new();
-    for (target, file) in &wanted.disks {
-        let disk = machine.disk(target).ok_or_else(|| {
-            Refusal::new(
-                "disk_gone",
-                format!(
-                    "{name} has no {target} any more, which snapshot {} keeps",
-                    op.name
-                ),
-                format!("attach it again; its file is {}", file.path),
-            )
-        })?;
-        vm::all_branches_known(machine, disk)?;
-        let from = vm::steady(machine, disk)?;
-        let path = vm::overlay_path(machine, disk, |file| layout::snapshot_layer(file, claim))?;
-        let to = Image::new(path.clone(), Format::Qcow2);
-        creates.push(Step::Create {
-            vm: machine.id.clone(),
-            target: target.clone(),
-            path,
-            on: file.clone(),
-        });
-        heads.insert(target.clone(), Turn { from, to });
-    }
+    let heads = turns(op, machine, wanted, claim)?;
+    let creates = heads.iter().map(|(target, turn)| Step::Create {
+        vm: machine.id.clone(),
+        target: target.clone(),
+        path: turn.to.path.clone(),
+        on: wanted.disks[target].clone(),
+    });
+    let creates = creates.collect();
     let mut stages = vec![
         vec![vm::note(
             machine,
@@ -115,6 +100,45 @@ pub(super) fn program(op: &SnapshotNamed, guest: &Guest) -> Result<Program, Refu
         stages.push(vec![last]);
     }
     Ok(Program { stages, no_return })
+}
+
+/// Every disk of a snapshot, from the layer in use to a new one.
+fn turns(
+    op: &SnapshotNamed,
+    machine: &Machine,
+    wanted: &Snapshot,
+    claim: u64,
+) -> Result<BTreeMap<Target, Turn>, Refusal> {
+    let name = &machine.name;
+    let mut turns = BTreeMap::new();
+    for (target, file) in &wanted.disks {
+        let disk = machine.disk(target).ok_or_else(|| {
+            Refusal::new(
+                "disk_gone",
+                format!(
+                    "{name} has no {target} any more, which snapshot {} keeps",
+                    op.name
+                ),
+                format!("attach it again; its file is {}", file.path),
+            )
+        })?;
+        vm::all_branches_known(machine, disk)?;
+        if disk.layer(&file.path).is_none() {
+            return Err(Refusal::new(
+                "disk_replaced",
+                format!(
+                    "{name}: {target} is another disk than snapshot {} keeps, or its file is gone: {}",
+                    op.name, file.path
+                ),
+                "attach the disk that it keeps again",
+            ));
+        }
+        let from = vm::steady(machine, disk)?;
+        let path = vm::overlay_path(machine, disk, |file| layout::snapshot_layer(file, claim))?;
+        let to = Image::new(path, Format::Qcow2);
+        turns.insert(target.clone(), Turn { from, to });
+    }
+    Ok(turns)
 }
 
 /// Whether the current backup's delta of any disk is in the chain that the VM goes on with.

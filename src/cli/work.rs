@@ -172,7 +172,10 @@ pub(super) async fn on_vm(
         }
         // Whoever let go changed the VM.
         let mut seen = session.see(basis).await?;
-        seen.world.guests.retain(|other, _| *other == vm.uuid);
+        let others = seen.world.guests.iter_mut();
+        others
+            .filter(|(other, _)| **other != vm.uuid)
+            .for_each(|(_, other)| other.open.clear());
         let plan = plan(&seen.world, &basis.options()?);
         let work = Work::new(command);
         let finished = work.carry_out(session, basis, &seen, plan).await?;

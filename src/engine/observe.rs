@@ -169,7 +169,11 @@ async fn with_branches<H: Host>(host: &Rc<H>, guest: &mut Guest) {
             continue;
         };
         match host.layers(file).await {
-            Ok(layers) => disk.learn_branch(layers),
+            // What another disk left under this target is not this disk's.
+            Ok(layers) if layers.iter().any(|layer| disk.is_in_chain(&layer.path)) => {
+                disk.learn_branch(layers);
+            }
+            Ok(_) => {}
             Err(error) if error.fault == Fault::Gone => {}
             Err(_) => disk.unreadable.push(file.path.clone()),
         }

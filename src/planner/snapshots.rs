@@ -1,8 +1,13 @@
 //! Plans of one action for commands that name a snapshot.
 
+use std::collections::BTreeSet;
+
+use camino::Utf8Path;
 use serde_json::json;
 
+use crate::model::id::Target;
 use crate::model::id::VmId;
+use crate::model::layout;
 use crate::model::op::Op;
 use crate::model::op::SnapshotCreate;
 use crate::model::op::SnapshotNamed;
@@ -10,6 +15,7 @@ use crate::model::plan::Class;
 use crate::model::plan::Plan;
 use crate::model::policy::Policy;
 use crate::model::policy::Quiesce;
+use crate::model::reason::Block;
 use crate::model::reason::Reason;
 use crate::model::world::Guest;
 use crate::model::world::World;
@@ -18,6 +24,7 @@ use crate::planner::chain;
 use crate::planner::draft::Draft;
 use crate::planner::draft::Key;
 use crate::planner::draft::Wish;
+use crate::planner::draft::blocked;
 use crate::planner::recover;
 use crate::planner::request;
 
@@ -62,6 +69,9 @@ pub fn plan(
         let address = format!("snapshot.{}/{name}", guest.vm.name);
         let mut wish = Wish::new(address, op, Class::Routine, Reason::Asked);
         wish.change.after = json!({ "snapshot": name });
+        if !matches!(asked, Asked::Create(_)) {
+            wish.blocks.extend(used_elsewhere(&guest, world));
+        }
         wish.needs = vec![Key::Vm(vm.clone())];
         wish.gives = vec![Key::Vm(vm.clone())];
         draft.add(wish);
@@ -90,6 +100,37 @@ fn create(
         others,
         quiesce: Quiesce::Preferred,
     }
+}
+
+/// Why no layer of a VM may go or change: another VM, most likely a copy, lies on one.
+fn used_elsewhere(guest: &Guest, world: &World) -> Option<Block> {
+    let snapshots = guest.snapshots();
+    let disks = guest.machine.iter().flat_map(|machine| &machine.disks);
+    let kept = |target: &Target, path: &Utf8Path| {
+        layout::is_ours(path) || snapshots.kept_in(target, path).is_some()
+    };
+    let files: BTreeSet<&Utf8Path> = disks
+        .flat_map(|disk| {
+            let off = disk.off_chain.iter().map(|off| &off.layer);
+            let layers = disk.layers.iter().chain(off);
+            layers.map(move |layer| (&disk.target, layer.path.as_path()))
+        })
+        .filter(|(target, path)| kept(target, path))
+        .map(|(_, path)| path)
+        .collect();
+    let others = world.guests.values();
+    others
+        .filter(|other| other.vm.uuid != guest.vm.uuid)
+        .find_map(|other| {
+            let disks = other.machine.iter().flat_map(|machine| &machine.disks);
+            let mut used = disks.flat_map(|disk| &disk.layers);
+            let used = used.find(|layer| files.contains(layer.path.as_path()))?;
+            Some(blocked(
+                "used_elsewhere",
+                format!("{} lies on a layer of {}: {}", other.vm.name, guest.vm.name, used.path),
+                format!("give {} a disk of its own: qemu-img rebase -b \"\" on its image while it is off", other.vm.name),
+            ))
+        })
 }
 
 /// A name that says when, in UTC as the ids of backups.

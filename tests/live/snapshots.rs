@@ -12,6 +12,7 @@ use crate::support::KIB;
 use crate::support::MIB;
 use crate::support::Vm;
 use crate::support::oracle;
+use crate::support::tool::qemu_img;
 use crate::support::tool::virsh;
 
 use super::judge::assert_holds;
@@ -513,6 +514,62 @@ fn a_users_snapshot_is_left_alone_and_works_beside_knibs() {
         assert_holds(&backup.file("vda"), &truth);
     }
     assert_holds(&vm.source("vda"), &vm.truth("vda"));
+}
+
+#[test]
+fn a_copy_that_lies_on_a_snapshot_keeps_what_it_lies_on() {
+    let mut bench = Bench::new(Site::new(), false);
+    bench.snapshot("s1");
+    bench.snapshot("s2");
+    let kept = bench.list()[1]["disks"][0]["path"].clone();
+    let copy = bench
+        .site
+        .vm("b")
+        .disk(Disk::qcow2("vda", 8 * MIB))
+        .define();
+    let create = ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"].map(Path::new);
+    let kept = Path::new(kept.as_str().expect("a path"));
+    qemu_img(create.into_iter().chain([kept, &copy.disks["vda"]])).must();
+    for verb in ["delete", "revert"] {
+        let args = ["snapshot", verb, &bench.vm.name, "s2"];
+        let words = ["lies on a layer", &copy.name];
+        bench.site.refuses(&bench.vm, &args, 3, &words);
+    }
+    assert_holds(&copy.disks["vda"], &bench.kept["s2"]["vda"]);
+    virsh(["undefine", &copy.name]).must();
+    bench.delete("s2");
+    bench.end();
+}
+
+#[test]
+fn a_disk_that_was_taken_away_or_replaced_stays_whole() {
+    let mut bench = Bench::new(Site::new(), false);
+    bench.snapshot("s1");
+    bench.snapshot("s2");
+    let (away, truth) = (bench.vm.source("vdb"), bench.vm.truth("vdb"));
+    let name = bench.vm.name.clone();
+    virsh(["detach-disk", &name, "vdb", "--config"]).must();
+    let revert = ["snapshot", "revert", &name, "s1"];
+    let words = ["has no vdb any more"];
+    bench.site.refuses(&bench.vm, &revert, 3, &words);
+    let other = bench.site.primary().join("other.qcow2");
+    let create = ["create", "-q", "-f", "qcow2"].map(Path::new).into_iter();
+    qemu_img(create.chain([other.as_path(), Path::new("1M")])).must();
+    let attach = ["attach-disk", &name, other.to_str().expect("text"), "vdb"];
+    virsh(attach.iter().chain(&["--subdriver", "qcow2", "--config"])).must();
+    let words = ["another disk than snapshot s1 keeps"];
+    bench.site.refuses(&bench.vm, &revert, 3, &words);
+
+    for snapshot in ["s1", "s2"] {
+        bench
+            .site
+            .knib(["snapshot", "delete", &name, snapshot])
+            .exits(0);
+    }
+    assert_eq!(bench.names(), [] as [String; 0]);
+    assert_holds(&away, &truth);
+    assert_holds(&bench.vm.disks["vda"], &bench.vm.truth("vda"));
+    assert_eq!(oracle::chain(&away).len(), 3);
 }
 
 #[test]
