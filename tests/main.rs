@@ -1,6 +1,7 @@
 //! The one integration-test binary: a list of modules, so that everything links once.
 
 mod cli;
+mod conform;
 mod crash;
 mod crate_docs;
 mod host;

@@ -7,6 +7,9 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
+use rustix::process::Pid;
+use rustix::process::Signal;
+use rustix::process::kill_process;
 use serde_json::Value;
 
 use crate::support::Disk;
@@ -68,6 +71,83 @@ fn processes(site: &Site) -> Vec<PathBuf> {
                 && line.windows(root.len()).any(|part| part == root)
         })
         .collect()
+}
+
+/// The program of this kind that a process has started, if it has: `convert`, `commit`.
+fn child(of: u32, verb: &str) -> Option<Pid> {
+    let children = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).ok()?;
+    let of_kind = |child: &&str| {
+        let line = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        words.next().is_some_and(|path| path.ends_with(b"qemu-img"))
+            && words.next() == Some(verb.as_bytes())
+    };
+    let pid = children.split_whitespace().find(of_kind)?;
+    Pid::from_raw(pid.parse().ok()?)
+}
+
+/// Whether a process is there and not only waits to be buried.
+fn lives(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// Begins a backup and halts the program of this kind that it starts, then kills knib. None: the program was faster.
+fn killed_beside(site: &Site, vm: &Vm, verb: &str) -> Option<Pid> {
+    let mut running = site
+        .knib_with(["backup", "run", &vm.name, "--quiesce", "none"])
+        .start();
+    let end = Instant::now() + Duration::from_secs(60);
+    let halted = loop {
+        let found = child(running.pid(), verb);
+        if let Some(pid) = found
+            && kill_process(pid, Signal::STOP).is_ok()
+        {
+            break Some(pid);
+        }
+        assert!(Instant::now() < end, "knib never came to its {verb}");
+        if !fs::exists(format!("/proc/{}/exe", running.pid())).unwrap_or(false) {
+            break None;
+        }
+        thread::sleep(Duration::from_micros(200));
+    };
+    running.kill();
+    let _killed = running.finish();
+    halted
+}
+
+/// A program that was halted can end by a signal only: it does not end because its work is done.
+fn ends_with_knib(verb: &str, running: bool) {
+    let site = Site::new();
+    let vm = site.vm("a").disk(Disk::qcow2("vda", SIZE)).define();
+    site.first(&vm);
+    if running {
+        vm.start_paused();
+    }
+    for pattern in 1_u8..=20 {
+        vm.write("vda", 0, pattern, SIZE / 2);
+        let truth = vm.truth("vda");
+        let Some(orphan) = killed_beside(&site, &vm, verb) else {
+            continue;
+        };
+        wait_until("the end of what knib had started", 10, || !lives(orphan));
+        site.apply().exits(0);
+        assert_holds(&site.backup(&vm, &[]).file("vda"), &truth);
+        assert_eq!(site.leftovers(), [] as [String; 0]);
+        site.assert_one_delta_each(&vm);
+        return;
+    }
+    panic!("{verb} was always over before it could be halted");
+}
+
+#[test]
+fn a_copy_ends_with_the_knib_that_started_it() {
+    ends_with_knib("convert", true);
+}
+
+#[test]
+fn a_merge_of_a_stopped_vm_ends_with_the_knib_that_started_it() {
+    ends_with_knib("commit", false);
 }
 
 #[test]
