@@ -2,7 +2,8 @@
 //! without knib, in turns on the same disk.
 //!
 //! `cargo bench --bench backup [-- DIR [MIB]]`: needs libvirt at `qemu:///system` and twelve times MIB of
-//! room in DIR. Ratios of medians are what counts; the machine's own speed is not knib's.
+//! room in DIR. Ratios of medians are what counts; the machine's own speed is not knib's. virtnbdbackup
+//! is compared with where it is installed.
 
 use std::env;
 use std::fs;
@@ -140,8 +141,15 @@ impl Bench {
             "knib backup run, nothing changed",
             "qemu-img convert of the backup and sync",
             "knib restore new",
+            "virtnbdbackup of the whole VM and sync",
         ]
         .map(row);
+        let others = Command::new("virtnbdbackup")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
         let out = self.dir.join("out.qcow2");
         for round in 0..ROUNDS {
             // A full backup leaves a delta; the file below it is the same for everybody.
@@ -173,6 +181,11 @@ impl Bench {
                 &out,
             );
             time(&mut rows[4], &mut self.knib(&["backup", "run", VM]), &out);
+            // Both read the chain out of the page cache: whoever came first would have read it from disk.
+            run(Command::new("qemu-img")
+                .args(["convert", "-n", "--target-image-opts"])
+                .arg(self.newest())
+                .arg("driver=null-co,size=1P"));
             time(&mut rows[5], &mut convert(&[], &self.newest()), &out);
             let name = format!("{VM}-{round}");
             let latest = format!("{VM}@latest");
@@ -185,8 +198,29 @@ impl Bench {
                 .args(["undefine", &name])
                 .stdout(Stdio::null()));
             let _ = fs::remove_file(self.dir.join(format!("{name}-vda.qcow2")));
+            if others {
+                time(&mut rows[7], &mut self.virtnbdbackup(), &out);
+                let _ = fs::remove_dir_all(self.dir.join("virtnbdbackup"));
+            }
         }
-        rows.into()
+        rows.into_iter()
+            .filter(|row| !row.times.is_empty())
+            .collect()
+    }
+
+    /// A whole copy without a checkpoint, so that the next one finds the VM as this one did.
+    fn virtnbdbackup(&self) -> Command {
+        let mut command = Command::new("sh");
+        command
+            .args([
+                "-c",
+                "virtnbdbackup -d \"$1\" -l copy -o \"$2\" && sync",
+                "sh",
+                VM,
+            ])
+            .arg(self.dir.join("virtnbdbackup"));
+        command.stderr(Stdio::null());
+        command
     }
 
     /// The file of the newest backup.
@@ -290,6 +324,12 @@ fn print(size: u64, rows: &[Row]) {
                 "  {:.2} x convert of the same file",
                 row.median() / rows[5].median()
             ),
+            "virtnbdbackup of the whole VM and sync" => {
+                format!(
+                    "  knib's full takes {:.2} x of it",
+                    rows[3].median() / row.median()
+                )
+            }
             _ => String::new(),
         };
         let _ = writeln!(

@@ -207,12 +207,17 @@ impl Session {
         }
     }
 
-    /// Sees everything. Writes nothing.
+    /// Sees everything at the command's instant. Writes nothing.
     pub(super) async fn see(&self, basis: &Basis) -> Result<Seen> {
+        self.see_at(basis, self.now).await
+    }
+
+    /// Sees everything at a later instant.
+    pub(super) async fn see_at(&self, basis: &Basis, now: Timestamp) -> Result<Seen> {
         let state = State::look(&basis.state)?;
         let host = Rc::new(Local::connect(&basis.uri).await?);
         let storages = basis.storages();
-        let mut world = engine::observe(&host, state.as_ref(), &storages, self.now).await?;
+        let mut world = engine::observe(&host, state.as_ref(), &storages, now).await?;
         state_is_there(&world, basis)?;
         let near = basis.state.parent().unwrap_or(Utf8Path::new("/"));
         if let Some(policy) = basis.policy.as_ref().filter(|one| one.state == basis.state)

@@ -216,8 +216,9 @@ impl Story {
             let at: Timestamp = at.parse().expect("an instant");
             bench.sim.wait(at.duration_since(bench.now()));
             match bench.apply().await {
-                Ran::Through(_, report) => {
-                    let failed = report.ended.values().any(|(_, text)| text.is_some());
+                Ran::Through(report) => {
+                    let mut actions = report.plan.actions.iter();
+                    let failed = actions.any(|action| action.error.is_some());
                     assert!(!failed, "it goes well: {report:?}");
                 }
                 Ran::Broke(text) => panic!("{text}"),

@@ -1,5 +1,6 @@
 //! Tests on a real libvirt with real QEMU processes. They need the daemon at `qemu:///system` and fail without it.
 
+mod again;
 mod agent;
 mod catalogue;
 mod chain;

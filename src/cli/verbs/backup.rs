@@ -17,6 +17,7 @@ use crate::cli::view::backup::BackupView;
 use crate::cli::view::backup::Status;
 use crate::cli::work;
 use crate::cli::work::Finished;
+use crate::cli::work::Work;
 use crate::model::id::BackupId;
 use crate::model::op::Op;
 use crate::model::plan::Outcome;
@@ -180,7 +181,9 @@ async fn make(session: &Session, args: Run) -> Result<Exit> {
         let options = basis.options()?;
         let policy = basis.policy.as_ref();
         let plan = request::backup(&asked, policy, &seen.world, &options);
-        let finished = work::carry_out(session, &basis, &seen, plan, "backup run", 1).await?;
+        let finished = Work::new("backup run")
+            .carry_out(session, &basis, &seen, plan)
+            .await?;
         // Another run may have come in between the look and the beginning.
         if finished.exit() != Exit::Busy || Instant::now() >= deadline {
             break finished;
