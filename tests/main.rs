@@ -9,6 +9,7 @@ mod live;
 mod modules;
 mod planner;
 mod policy;
+mod props;
 mod sim;
 mod state;
 mod support;
