@@ -11,6 +11,7 @@ mod pairs;
 pub(crate) mod scenario;
 mod schedule;
 mod singles;
+mod started;
 mod stories;
 mod verdict;
 

@@ -1,22 +1,25 @@
 //! knib killed while it copies: the next plan says so, the next apply carries on, and nothing is left over.
 
 use std::fs;
+use std::fs::Permissions;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
-use rustix::process::Pid;
-use rustix::process::Signal;
-use rustix::process::kill_process;
 use serde_json::Value;
 
 use crate::support::Disk;
+use crate::support::KIB;
 use crate::support::MIB;
 use crate::support::Vm;
+use crate::support::deadline::wait_for;
 use crate::support::deadline::wait_until;
 use crate::support::oracle;
+use crate::support::tool::run;
 use crate::support::tool::virsh;
 
 use super::judge::assert_holds;
@@ -73,71 +76,62 @@ fn processes(site: &Site) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The program of this kind that a process has started, if it has: `convert`, `commit`.
-fn child(of: u32, verb: &str) -> Option<Pid> {
-    let children = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).ok()?;
-    let of_kind = |child: &&str| {
-        let line = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
-        let mut words = line.split(|byte| *byte == 0);
-        words.next().is_some_and(|path| path.ends_with(b"qemu-img"))
-            && words.next() == Some(verb.as_bytes())
+/// A `qemu-img` that never comes to the end of this command, as on a storage that hangs. Returns where it is.
+fn endless(site: &Site, command: &str) -> PathBuf {
+    let real = run("which", ["qemu-img"]).must();
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = {command} ] && exec sleep 600\nexec {} \"$@\"\n",
+        real.trim()
+    );
+    let dir = site.path("bin");
+    site.make_dir("bin");
+    let file = dir.join("qemu-img");
+    fs::write(&file, script).expect("the directory is the test's own");
+    fs::set_permissions(&file, Permissions::from_mode(0o755)).expect("so is the file");
+    dir
+}
+
+/// The processes that a process has started and that are at work.
+fn children(of: u32) -> Vec<u32> {
+    let at_work = |pid: &u32| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline"));
+        line.is_ok_and(|line| line.starts_with("sleep"))
     };
-    let pid = children.split_whitespace().find(of_kind)?;
-    Pid::from_raw(pid.parse().ok()?)
+    let all = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+    let pids = all.split_whitespace().filter_map(|pid| pid.parse().ok());
+    pids.filter(at_work).collect()
 }
 
-/// Whether a process is there and not only waits to be buried.
-fn lives(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-    stat.is_ok_and(|stat| !stat.contains(") Z "))
-}
-
-/// Begins a backup and halts the program of this kind that it starts, then kills knib. None: the program was faster.
-fn killed_beside(site: &Site, vm: &Vm, verb: &str) -> Option<Pid> {
-    let mut running = site
-        .knib_with(["backup", "run", &vm.name, "--quiesce", "none"])
-        .start();
-    let end = Instant::now() + Duration::from_secs(60);
-    let halted = loop {
-        let found = child(running.pid(), verb);
-        if let Some(pid) = found
-            && kill_process(pid, Signal::STOP).is_ok()
-        {
-            break Some(pid);
-        }
-        assert!(Instant::now() < end, "knib never came to its {verb}");
-        if !fs::exists(format!("/proc/{}/exe", running.pid())).unwrap_or(false) {
-            break None;
-        }
-        thread::sleep(Duration::from_micros(200));
-    };
-    running.kill();
-    let _killed = running.finish();
-    halted
-}
-
-/// A program that was halted can end by a signal only: it does not end because its work is done.
-fn ends_with_knib(verb: &str, running: bool) {
+/// What knib starts ends when it is killed, and does not stand in the way of the next run.
+fn ends_with_knib(command: &str, running: bool) {
     let site = Site::new();
-    let vm = site.vm("a").disk(Disk::qcow2("vda", SIZE)).define();
+    let vm = site.vm("a").disk(Disk::qcow2("vda", MIB)).define();
     site.first(&vm);
     if running {
         vm.start_paused();
     }
-    for pattern in 1_u8..=20 {
-        vm.write("vda", 0, pattern, SIZE / 2);
-        let truth = vm.truth("vda");
-        let Some(orphan) = killed_beside(&site, &vm, verb) else {
-            continue;
-        };
-        wait_until("the end of what knib had started", 10, || !lives(orphan));
-        site.apply().exits(0);
-        assert_holds(&site.backup(&vm, &[]).file("vda"), &truth);
-        assert_eq!(site.leftovers(), [] as [String; 0]);
-        site.assert_one_delta_each(&vm);
-        return;
-    }
-    panic!("{verb} was always over before it could be halted");
+    vm.write("vda", 0, 0x11, 64 * KIB);
+    let truth = vm.truth("vda");
+    let path = std::env::var_os("PATH").expect("there is a PATH");
+    let before = std::iter::once(endless(&site, command));
+    let path = std::env::join_paths(before.chain(std::env::split_paths(&path)));
+    let backup = site.knib_with(["backup", "run", &vm.name]);
+    let mut knib = backup
+        .env("PATH", path.expect("no name has a colon"))
+        .start();
+    let started = wait_for("the program", 60, || children(knib.pid()).first().copied());
+    knib.kill();
+    let _killed = knib.finish();
+    // One that has ended may wait for somebody to ask how: it has no command line then.
+    wait_until("the end of what knib had started", 10, || {
+        let line = fs::read(format!("/proc/{started}/cmdline"));
+        line.is_ok_and(|line| line.is_empty()) || !Path::new(&format!("/proc/{started}")).exists()
+    });
+    vm.write("vda", 64 * KIB, 0x22, 64 * KIB);
+    site.apply().exits(0);
+    assert_holds(&site.newest(&vm).file("vda"), &truth);
+    assert_eq!(site.leftovers(), [] as [String; 0]);
+    site.assert_one_delta_each(&vm);
 }
 
 #[test]

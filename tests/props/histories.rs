@@ -62,6 +62,9 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Of the VM.
+const DISKS: usize = 2;
+
 /// Schedules as a policy has them, and the hour and minute of each day that they name.
 const HOURS: [(&str, &[i8]); 3] = [("nightly", &[2]), ("work", &[9, 13, 17]), ("alone", &[4])];
 /// After so long a slot of `work` is missed.
@@ -254,6 +257,9 @@ fn live(events: &[Event], chain_size: i64) -> Result<(), TestCaseError> {
                 prop_assert_eq!(&guest(before).record.current, &guest(now).record.current);
                 prop_assert_eq!(deltas(before), deltas(now));
             }
+            let (current, deltas) = (&guest(&after.world).record.current, deltas(&after.world));
+            let most = if current.is_some() { DISKS } else { 0 };
+            prop_assert!(deltas.len() <= most, "{current:?} left {deltas:?}");
             let complaints = &bench.sim.site.borrow().complaints;
             prop_assert!(complaints.is_empty(), "{complaints:#?}");
         }

@@ -44,9 +44,9 @@ pub(super) fn broken(plan: &Plan, world: &World) -> Vec<String> {
             say(&text);
         }
         if let (Op::Backup(_), Some(program)) = (&action.op, &action.program) {
-            backup(action, program, &mut made)
-                .iter()
-                .for_each(|text| say(text));
+            for text in backup(action, program, &mut made) {
+                say(&text);
+            }
         }
     }
     wrong.extend(told(plan));

@@ -94,7 +94,9 @@ proptest! {
     fn every_world_has_a_plan((policy, mischief) in world()) {
         let policy = make::one_policy(policy);
         let mut world = sound(&policy);
-        mischief.iter().for_each(|change| change.make(&mut world));
+        for change in &mischief {
+            change.make(&mut world);
+        }
         prop_assert_eq!(rules::replayed(&world), [] as [String; 0]);
         let once = plans(&policy, &world);
         for plan in &once {
@@ -108,7 +110,9 @@ proptest! {
     fn a_vm_more_changes_nothing_for_the_others((policy, mischief) in world(), gone in 0..3_usize) {
         let policy = make::one_policy(policy);
         let mut world = sound(&policy);
-        mischief.iter().for_each(|change| change.make(&mut world));
+        for change in &mischief {
+            change.make(&mut world);
+        }
         let id = world.guests.keys().nth(gone).expect("there are three").clone();
         let all = make::plan(&policy, &world);
         world.guests.remove(&id);
