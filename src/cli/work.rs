@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use std::time::Instant;
 
+use crate::action;
 use crate::cli::basis::Basis;
 use crate::cli::clock;
 use crate::cli::exit::Exit;
@@ -18,14 +19,19 @@ use crate::cli::saved;
 use crate::cli::session::Seen;
 use crate::cli::session::Session;
 use crate::cli::signals::Signals;
+use crate::cli::times;
 use crate::engine;
 use crate::engine::Engine;
 use crate::model::backup::Maker;
 use crate::model::id::ActionId;
 use crate::model::lease::Holder;
+use crate::model::op::Op;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
+use crate::model::seconds::Seconds;
 use crate::model::world::Open;
+use crate::model::world::World;
+use crate::planner::Options;
 use crate::state::State;
 
 /// So often it is looked whether others let go.
@@ -156,6 +162,61 @@ pub(super) fn detail(session: &Session) -> Detail {
         Detail::Steps
     } else {
         Detail::Normal
+    }
+}
+
+/// How long a command that names its object waits for it.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Patience {
+    /// Wait so long for another run to let go of what is needed
+    #[arg(long, value_name = "D", default_value = "30s", value_parser = times::length)]
+    lock_timeout: Seconds,
+}
+
+/// Does what a command asks for: `draw_up` plans it on the world as it is, again when somebody else
+/// had what it needs. `what` is how people call that.
+pub(super) async fn at_once(
+    session: &Session,
+    basis: &Basis,
+    (command, what): (&str, &str),
+    patience: Patience,
+    draw_up: impl Fn(&mut World, &Options) -> Plan,
+) -> Result<Finished> {
+    let deadline = Instant::now() + patience.lock_timeout.duration();
+    loop {
+        let mut seen = session.see(basis).await?;
+        let plan = draw_up(&mut seen.world, &basis.options()?);
+        let world = &seen.world;
+        let leases = |op: &Op| {
+            let guest = op.guest().and_then(|vm| world.guests.get(&vm.uuid));
+            guest.map_or_else(Vec::new, |guest| action::leases(op, &guest.record))
+        };
+        let wanted: Vec<_> = plan
+            .actions
+            .iter()
+            .flat_map(|action| leases(&action.op))
+            .collect();
+        let mut opens = world.guests.values().flat_map(|guest| &guest.open);
+        let clashes = |open: &&Open| {
+            let held = leases(&open.op);
+            let mut pairs = held
+                .iter()
+                .flat_map(|held| wanted.iter().map(move |one| (held, one)));
+            open.alive && pairs.any(|(held, wanted)| !held.agrees_with(wanted))
+        };
+        if let Some(open) = opens.find(clashes) {
+            let of_it = |other: &Open| other.action == open.action;
+            if let Some(holder) = wait(session, basis, deadline, of_it).await? {
+                return Err(Failure::held(what, &holder));
+            }
+            // Whoever let go changed what was seen.
+            continue;
+        }
+        let finished = carry_out(session, basis, &seen, plan, command, 1).await?;
+        // Another run may have come in between the look and the beginning.
+        if finished.exit() != Exit::Busy || Instant::now() >= deadline {
+            return Ok(finished);
+        }
     }
 }
 

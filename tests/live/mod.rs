@@ -4,6 +4,7 @@ mod agent;
 mod catalogue;
 mod chain;
 mod content;
+mod deletion;
 mod harness;
 mod judge;
 mod killed;
