@@ -226,7 +226,7 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
             digest,
             delta: (!ends).then_some(delta),
         };
-        let backup = Backup {
+        let mut backup = Backup {
             format: 1,
             id: id.clone(),
             vm: vm.clone(),
@@ -238,25 +238,29 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
             }),
             consistency: Consistency::Filesystem,
             policy: Some("all".to_owned()),
-            offering: Some(OfferingCopy {
+            offering: Some(Arc::new(OfferingCopy {
                 name: "plain".to_owned(),
                 spec: Offering::default(),
-            }),
+            })),
             slots: Vec::new(),
             storage: StorageRef {
                 name: "nas".to_owned(),
                 id: StorageId::new(STORAGE),
             },
-            origin: Maker {
+            origin: Arc::new(Maker {
                 host: HostId::new("40570000-0000-4000-8000-000000000001"),
                 hostname: "kvm1".to_owned(),
                 state: StateId::new("57a7e000-0000-4000-8000-000000000001"),
                 knib: "bench".to_owned(),
-            },
+            }),
             disks: [(Target::new("vda"), Box::new(file))].into(),
             files: vec!["domain.xml".to_owned(), "domain.inactive.xml".to_owned()],
             marks: Marks::default(),
         };
+        // As it is read from the state.
+        if let Some((_, other)) = guest.record.backups.last_key_value() {
+            backup.share_with(other);
+        }
         guest.record.backups.insert(id.clone(), Arc::new(backup));
         guest.record.current = (!ends).then(|| id.clone());
         last = Some(id);

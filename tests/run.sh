@@ -56,7 +56,7 @@ everything_ran() {
 # Names that only the tests' build may know. That build must know them, or this check looks for the wrong ones.
 no_hooks_in_release() {
   local hook
-  for hook in KNIB_CRASH_AT KNIB_NOW KNIB_IDS; do
+  for hook in KNIB_CRASH_AT KNIB_NOW KNIB_IDS KNIB_AGAIN; do
     strings -a "$target/debug/knib" | grep "$hook" >/dev/null || { say "the tests' build has no $hook" && return 1; }
     ! strings -a "$target/release/knib" | grep "$hook" || { say "the release has $hook" && return 1; }
   done

@@ -1,5 +1,7 @@
-//! The two things that come from nowhere: the time, and ids that nobody had before. In the tests'
-//! build both can be fixed.
+//! What comes from nowhere: the time, and ids that nobody had before. In the tests' build both can be
+//! fixed.
+
+use std::time::Duration;
 
 use jiff::RoundMode;
 use jiff::Timestamp;
@@ -22,6 +24,11 @@ pub(super) fn instant() -> Timestamp {
         .smallest(Unit::Second)
         .mode(RoundMode::Trunc);
     now.round(whole).unwrap_or(now)
+}
+
+/// The time after which an unattended apply plans again.
+pub(super) fn again() -> Duration {
+    fixed::again().unwrap_or(Duration::from_secs(60))
 }
 
 /// A new plan id: a random uuid.
@@ -57,12 +64,20 @@ fn fill(bytes: &mut [u8]) -> Result<()> {
 #[cfg(feature = "test-hooks")]
 mod fixed {
     use std::env;
+    use std::time::Duration;
 
     use jiff::Timestamp;
 
     pub(super) fn now() -> Option<Timestamp> {
         let text = env::var("KNIB_NOW").ok()?;
         Some(text.parse().expect("KNIB_NOW is an instant"))
+    }
+
+    pub(super) fn again() -> Option<Duration> {
+        let text = env::var("KNIB_AGAIN").ok()?;
+        Some(Duration::from_millis(
+            text.parse().expect("KNIB_AGAIN is in milliseconds"),
+        ))
     }
 
     /// Another id for another text, and for another time.
@@ -77,9 +92,15 @@ mod fixed {
 
 #[cfg(not(feature = "test-hooks"))]
 mod fixed {
+    use std::time::Duration;
+
     use jiff::Timestamp;
 
     pub(super) fn now() -> Option<Timestamp> {
+        None
+    }
+
+    pub(super) fn again() -> Option<Duration> {
         None
     }
 

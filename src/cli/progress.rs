@@ -20,6 +20,7 @@ use crate::model::id::ActionId;
 use crate::model::id::Target;
 use crate::model::op::Group;
 use crate::model::op::Op;
+use crate::model::plan::Action;
 use crate::model::plan::Plan;
 
 /// The time between two lines about one long step.
@@ -35,31 +36,19 @@ pub(super) struct Progress {
     io: Io,
     quiet: bool,
     zone: TimeZone,
-    names: BTreeMap<ActionId, String>,
+    names: RefCell<BTreeMap<ActionId, String>>,
     bars: RefCell<BTreeMap<Long, ProgressBar>>,
     told: RefCell<BTreeMap<Long, Instant>>,
 }
 
 impl Progress {
     pub(super) fn new(io: Io, quiet: bool, plan: &Plan) -> Self {
-        let mut names = BTreeMap::new();
-        for action in &plan.actions {
-            // What only changes the record takes no time, and the report says it.
-            if action.verb.group() == Group::Config {
-                continue;
-            }
-            // What is recovered goes on under the name it had.
-            let id = match &action.op {
-                Op::Recover(op) => op.action.clone(),
-                _ => action.id.clone(),
-            };
-            names.insert(id, report::name(action));
-        }
+        let names = plan.actions.iter().filter_map(named).collect();
         Self {
             io,
             quiet,
             zone: times::zone(&plan.clock.timezone),
-            names,
+            names: RefCell::new(names),
             bars: RefCell::default(),
             told: RefCell::default(),
         }
@@ -71,6 +60,15 @@ impl Progress {
             return;
         }
         match event {
+            Event::Added { action } => {
+                if let Some((id, name)) = named(action) {
+                    let known = self.names.borrow().values().any(|known| *known == name);
+                    self.names.borrow_mut().insert(id.clone(), name);
+                    if !known {
+                        self.line(&id, "to be done as well");
+                    }
+                }
+            }
             Event::Began { action, resumed } => {
                 let word = if *resumed { "goes on" } else { "begins" };
                 self.line(action, word);
@@ -97,7 +95,8 @@ impl Progress {
     }
 
     fn line(&self, action: &ActionId, what: &str) {
-        let Some(name) = self.names.get(action) else {
+        let names = self.names.borrow();
+        let Some(name) = names.get(action) else {
             return;
         };
         let at = text::second(clock::now(), &self.zone);
@@ -136,7 +135,8 @@ impl Progress {
         let bar = bars
             .entry(long)
             .or_insert_with_key(|(action, what, target)| {
-                let name = self.names.get(action).map_or("", String::as_str);
+                let names = self.names.borrow();
+                let name = names.get(action).map_or("", String::as_str);
                 let style = ProgressStyle::with_template(BAR)
                     .unwrap_or_else(|_| ProgressStyle::default_bar())
                     .progress_chars("=> ");
@@ -160,6 +160,16 @@ impl Progress {
     }
 }
 
+/// What an action is called. What only changes the record takes no time, and the report says it.
+fn named(action: &Action) -> Option<(ActionId, String)> {
+    // What is recovered goes on under the name it had.
+    let id = match &action.op {
+        Op::Recover(op) => op.action.clone(),
+        _ => action.id.clone(),
+    };
+    (action.verb.group() != Group::Config).then(|| (id, report::name(action)))
+}
+
 fn on(what: &str, target: Option<&Target>) -> String {
     match target {
         Some(target) => format!("{what} {target}"),
@@ -175,7 +185,10 @@ pub(super) fn crash_at(event: &Event) {
 
     static HEARD: AtomicUsize = AtomicUsize::new(0);
     // How often progress is reported differs from run to run.
-    if matches!(event, Event::Progress { .. } | Event::Said { .. }) {
+    if matches!(
+        event,
+        Event::Added { .. } | Event::Progress { .. } | Event::Said { .. }
+    ) {
         return;
     }
     let Ok(at) = std::env::var("KNIB_CRASH_AT") else {

@@ -1,11 +1,13 @@
 //! Carries a plan out and says how it ended.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 use std::time::Instant;
 
-use crate::action;
+use tokio::sync::mpsc;
+
 use crate::cli::basis::Basis;
 use crate::cli::clock;
 use crate::cli::exit::Exit;
@@ -18,20 +20,16 @@ use crate::cli::render::report;
 use crate::cli::saved;
 use crate::cli::session::Seen;
 use crate::cli::session::Session;
-use crate::cli::signals::Signals;
-use crate::cli::times;
 use crate::engine;
 use crate::engine::Engine;
+use crate::engine::Newer;
 use crate::model::backup::Maker;
 use crate::model::id::ActionId;
 use crate::model::lease::Holder;
-use crate::model::op::Op;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
-use crate::model::seconds::Seconds;
 use crate::model::world::Open;
 use crate::model::world::World;
-use crate::planner::Options;
 use crate::state::State;
 
 /// So often it is looked whether others let go.
@@ -49,72 +47,109 @@ pub(super) struct Finished {
     pub(super) state: Option<Rc<State>>,
 }
 
-/// Does what the plan says or less. `command` is how other runs will see it. With nothing to begin,
-/// nothing is written.
-pub(super) async fn carry_out(
-    session: &Session,
-    basis: &Basis,
-    seen: &Seen,
-    mut plan: Plan,
-    command: &str,
-    parallelism: usize,
-) -> Result<Finished> {
-    if plan.is_empty() {
-        let standing = |action| engine::standing(&plan, action);
-        let ended: Vec<_> = plan.actions.iter().map(standing).collect();
-        for (action, ended) in plan.actions.iter_mut().zip(ended) {
-            (action.result, action.error) =
-                ended.map_or((None, None), |(how, why)| (Some(how), why));
+/// Draws a plan up on a world.
+type Draw<'a> = &'a dyn Fn(&World) -> Result<Plan>;
+
+/// How a plan is carried out.
+pub(super) struct Work<'a> {
+    /// How other runs will see it.
+    command: &'static str,
+    /// So many VMs at a time.
+    pub(super) parallelism: usize,
+    /// Plans again, on the world as it is by then, for as long as the work takes.
+    pub(super) again: Option<Draw<'a>>,
+}
+
+impl Work<'_> {
+    /// One VM at a time, and this plan only.
+    pub(super) fn new(command: &'static str) -> Self {
+        Self {
+            command,
+            parallelism: 1,
+            again: None,
         }
-        return Ok(Finished {
-            plan,
-            hints: BTreeMap::new(),
-            stopped: false,
-            signal: None,
-            state: None,
+    }
+
+    /// Does what the plan says or less. With nothing to begin, nothing is written.
+    pub(super) async fn carry_out(
+        self,
+        session: &Session,
+        basis: &Basis,
+        seen: &Seen,
+        mut plan: Plan,
+    ) -> Result<Finished> {
+        if plan.is_empty() {
+            engine::stand(&mut plan);
+            return Ok(Finished {
+                plan,
+                hints: BTreeMap::new(),
+                stopped: false,
+                signal: None,
+                state: None,
+            });
+        }
+        let signals = session.signals()?;
+        let state = Rc::new(State::open(&basis.state)?);
+        let run = state.start_run(self.command, clock::now())?;
+        let progress = Progress::new(session.io.clone(), session.global.quiet, &plan);
+        let engine = Rc::new(Engine {
+            host: Rc::clone(&seen.host),
+            state: Rc::clone(&state),
+            run: run.id.clone(),
+            maker: Maker {
+                host: seen.world.host.id.clone(),
+                hostname: seen.world.host.hostname.clone(),
+                state: state.id().clone(),
+                knib: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            clock: Box::new(clock::now),
+            sink: Box::new(move |event| {
+                progress.hear(event);
+                progress::crash_at(event);
+            }),
+            stop: signals.stop(),
         });
+        let (sender, newer) = mpsc::unbounded_channel();
+        let applied = tokio::select! {
+            applied = engine.apply(plan, self.parallelism, newer) => applied,
+            never = self.plan_again(session, basis, sender) => match never {},
+        };
+        let ended = run.finish(&state, clock::now());
+        let report = applied.map_err(|error| Failure::from(error).exit(Exit::Failed))?;
+        ended?;
+        // Whoever asked in the last moment stopped nothing.
+        let mut results = report.plan.actions.iter().map(|action| action.result);
+        let stopped = report.stopped && results.any(|result| result == Some(Outcome::Skipped));
+        Ok(Finished {
+            plan: report.plan,
+            hints: report.hints,
+            stopped,
+            signal: signals.heard(),
+            state: Some(state),
+        })
     }
-    let signals = Signals::listen(session.io.clone())?;
-    let state = Rc::new(State::open(&basis.state)?);
-    let run = state.start_run(command, clock::now())?;
-    let progress = Progress::new(session.io.clone(), session.global.quiet, &plan);
-    let engine = Rc::new(Engine {
-        host: Rc::clone(&seen.host),
-        state: Rc::clone(&state),
-        run: run.id.clone(),
-        maker: Maker {
-            host: seen.world.host.id.clone(),
-            hostname: seen.world.host.hostname.clone(),
-            state: state.id().clone(),
-            knib: env!("CARGO_PKG_VERSION").to_owned(),
-        },
-        clock: Box::new(clock::now),
-        sink: Box::new(move |event| {
-            progress.hear(event);
-            progress::crash_at(event);
-        }),
-        stop: signals.stop(),
-    });
-    let applied = engine.apply(&plan, parallelism).await;
-    let ended = run.finish(&state, clock::now());
-    let report = applied.map_err(|error| Failure::from(error).exit(Exit::Failed))?;
-    ended?;
-    for action in &mut plan.actions {
-        if let Some((outcome, text)) = report.ended.get(&action.id) {
-            action.result = Some(*outcome);
-            action.error.clone_from(text);
+
+    /// Never ends. What cannot be seen, or has errors, is left to the next time.
+    async fn plan_again(
+        &self,
+        session: &Session,
+        basis: &Basis,
+        sender: mpsc::UnboundedSender<Newer>,
+    ) -> Infallible {
+        let Some(again) = self.again else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(clock::again()).await;
+            let looked = Instant::now();
+            let seen = session.see_at(basis, clock::instant()).await;
+            match seen.and_then(|seen| again(&seen.world)) {
+                // Without a receiver the work is done.
+                Ok(plan) => _ = sender.send(Newer { looked, plan }),
+                Err(error) => tracing::warn!(?error, "could not plan again"),
+            }
         }
     }
-    // Whoever asked in the last moment stopped nothing.
-    let mut results = plan.actions.iter().map(|action| action.result);
-    let stopped = report.stopped && results.any(|result| result == Some(Outcome::Skipped));
-    Ok(Finished {
-        plan,
-        hints: report.hints,
-        stopped,
-        signal: signals.heard(),
-        state: Some(state),
-    })
 }
 
 impl Finished {
@@ -165,61 +200,6 @@ pub(super) fn detail(session: &Session) -> Detail {
     }
 }
 
-/// How long a command that names its object waits for it.
-#[derive(Clone, Copy, Debug, clap::Args)]
-pub(super) struct Patience {
-    /// Wait so long for another run to let go of what is needed
-    #[arg(long, value_name = "D", default_value = "30s", value_parser = times::length)]
-    lock_timeout: Seconds,
-}
-
-/// Does what a command asks for: `draw_up` plans it on the world as it is, again when somebody else
-/// had what it needs. `what` is how people call that.
-pub(super) async fn at_once(
-    session: &Session,
-    basis: &Basis,
-    (command, what): (&str, &str),
-    patience: Patience,
-    draw_up: impl Fn(&mut World, &Options) -> Plan,
-) -> Result<Finished> {
-    let deadline = Instant::now() + patience.lock_timeout.duration();
-    loop {
-        let mut seen = session.see(basis).await?;
-        let plan = draw_up(&mut seen.world, &basis.options()?);
-        let world = &seen.world;
-        let leases = |op: &Op| {
-            let guest = op.guest().and_then(|vm| world.guests.get(&vm.uuid));
-            guest.map_or_else(Vec::new, |guest| action::leases(op, &guest.record))
-        };
-        let wanted: Vec<_> = plan
-            .actions
-            .iter()
-            .flat_map(|action| leases(&action.op))
-            .collect();
-        let mut opens = world.guests.values().flat_map(|guest| &guest.open);
-        let clashes = |open: &&Open| {
-            let held = leases(&open.op);
-            let mut pairs = held
-                .iter()
-                .flat_map(|held| wanted.iter().map(move |one| (held, one)));
-            open.alive && pairs.any(|(held, wanted)| !held.agrees_with(wanted))
-        };
-        if let Some(open) = opens.find(clashes) {
-            let of_it = |other: &Open| other.action == open.action;
-            if let Some(holder) = wait(session, basis, deadline, of_it).await? {
-                return Err(Failure::held(what, &holder));
-            }
-            // Whoever let go changed what was seen.
-            continue;
-        }
-        let finished = carry_out(session, basis, &seen, plan, command, 1).await?;
-        // Another run may have come in between the look and the beginning.
-        if finished.exit() != Exit::Busy || Instant::now() >= deadline {
-            return Ok(finished);
-        }
-    }
-}
-
 /// Waits until no living run holds what `wanted` picks, at most until the deadline; then who does.
 pub(super) async fn wait(
     session: &Session,
@@ -227,8 +207,12 @@ pub(super) async fn wait(
     deadline: Instant,
     wanted: impl Fn(&Open) -> bool,
 ) -> Result<Option<Holder>> {
+    let signals = session.signals()?;
     let mut told = false;
     loop {
+        if let Some(exit) = signals.heard() {
+            return Err(Failure::new("interrupted", "interrupted while it waited").exit(exit));
+        }
         let opens = match State::look(&basis.state)? {
             Some(state) => state.opens()?,
             None => Vec::new(),

@@ -1,10 +1,14 @@
 //! What may start: an action whose dependencies are done, whose VM no other action of this run works
-//! on, and for which its lane has room.
+//! on, and for which its lane has room. A newer plan takes the place of what has not begun.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Instant;
 
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task;
+use tokio::task::JoinError;
 use tokio::task::JoinSet;
 
 use crate::engine::Engine;
@@ -13,6 +17,7 @@ use crate::engine::run::Ended;
 use crate::engine::run::broken;
 use crate::host::Host;
 use crate::host::StopLevel;
+use crate::model::event::Event;
 use crate::model::id::ActionId;
 use crate::model::id::VmId;
 use crate::model::op::Group;
@@ -21,167 +26,271 @@ use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::model::reason::Block;
 
-/// How each action of a plan ended.
-#[derive(Debug, Default)]
+/// How a plan was carried out.
+#[derive(Debug)]
 pub struct Report {
-    /// With what there is to say about it.
-    pub ended: BTreeMap<ActionId, (Outcome, Option<String>)>,
+    /// With a result for each action, those of newer plans among them.
+    pub plan: Plan,
     /// What to do about failures, where it is known.
     pub hints: BTreeMap<ActionId, String>,
     /// Somebody asked to stop.
     pub stopped: bool,
 }
 
+/// A plan that was made while another one was carried out.
+#[derive(Debug)]
+pub struct Newer {
+    /// When the look at the world began that it was made on. It says nothing about a VM that
+    /// anything was begun on since.
+    pub looked: Instant,
+    /// The plan.
+    pub plan: Plan,
+}
+
+/// How an action of a run ended, with its id.
+type Joined = Result<(task::Id, Result<Ended, EngineError>), JoinError>;
+
 impl<H: Host> Engine<H> {
-    /// Carries out what nothing stands in the way of, VMs side by side, `parallelism` at a time.
-    /// A failure skips what depends on it and nothing else, a defect of knib included.
+    /// Carries out what nothing stands in the way of, VMs side by side, `parallelism` at a time, and
+    /// what `newer` brings until that is done. A failure skips what depends on it and nothing else, a
+    /// defect of knib included.
     ///
     /// # Errors
     /// The journal cannot be written: what was begun stays open.
     pub async fn apply(
         self: &Rc<Self>,
-        plan: &Plan,
+        plan: Plan,
         parallelism: usize,
+        mut newer: UnboundedReceiver<Newer>,
     ) -> Result<Report, EngineError> {
-        let mut report = Report::default();
-        let mut waiting: Vec<&Action> = Vec::new();
-        for action in &plan.actions {
-            match standing(plan, action) {
-                Some(ended) => {
-                    report.ended.insert(action.id.clone(), ended);
-                }
-                None => waiting.push(action),
-            }
-        }
-        let mut running: BTreeSet<VmId> = BTreeSet::new();
-        let mut started = JoinSet::new();
+        let mut board = Board::new(plan);
+        let mut started: JoinSet<Result<Ended, EngineError>> = JoinSet::new();
         let mut tasks = BTreeMap::new();
         loop {
-            report.stopped |= self.stop.level() >= StopLevel::AfterStep;
-            let mut still = Vec::new();
-            for action in waiting {
-                let vm = action.vm.as_ref().map(|vm| vm.uuid.clone());
-                let waits = action
-                    .depends_on
-                    .iter()
-                    .any(|id| !report.ended.contains_key(id));
-                let works = vm.as_ref().is_some_and(|vm| running.contains(vm));
-                let full =
-                    action.verb.group() != Group::Config && started.len() >= parallelism.max(1);
-                if report.stopped {
-                    let text = "the run was asked to stop".to_owned();
-                    report
-                        .ended
-                        .insert(action.id.clone(), (Outcome::Skipped, Some(text)));
-                } else if let Some(failed) = first_not_done(action, &report) {
-                    let text = format!("it needs {}, which was not done", plan.name_of(failed));
-                    report
-                        .ended
-                        .insert(action.id.clone(), (Outcome::Skipped, Some(text)));
-                } else if waits || works || full {
-                    still.push(action);
-                } else {
-                    running.extend(vm.clone());
-                    let engine = Rc::clone(self);
-                    let owned = action.clone();
-                    let task = started.spawn_local(async move { engine.carry_out(&owned).await });
-                    tasks.insert(task.id(), (action.id.clone(), vm));
-                }
+            board.report.stopped |= self.stop.level() >= StopLevel::AfterStep;
+            while let Some(action) = board.next(started.len() < parallelism.max(1)) {
+                let id = action.id.clone();
+                let engine = Rc::clone(self);
+                let task = started.spawn_local(async move { engine.carry_out(&action).await });
+                tasks.insert(task.id(), id);
             }
-            waiting = still;
-            let Some(joined) = started.join_next_with_id().await else {
-                if waiting.is_empty() {
-                    break;
-                }
-                // Only actions whose dependencies are not part of the plan can be left.
-                for action in waiting.drain(..) {
-                    let text = "it needs an action that this plan does not hold".to_owned();
-                    report
-                        .ended
-                        .insert(action.id.clone(), (Outcome::Skipped, Some(text)));
-                }
+            if started.is_empty() {
                 break;
-            };
-            let (task, ended) = match joined {
-                Ok((task, ended)) => (task, ended),
-                Err(panic) => (panic.id(), Ok(Ended::LeftOpen(broken(&panic.to_string())))),
-            };
-            let Some((id, vm)) = tasks.remove(&task) else {
-                continue;
-            };
-            if let Some(vm) = vm {
-                running.remove(&vm);
             }
-            match ended {
-                Ok(ended) => report.record(id, ended),
-                Err(EngineError::Host(error)) => report.record(id, Ended::NotBegun(error.into())),
-                Err(error) => return Err(error),
+            tokio::select! {
+                biased;
+                Some(joined) = started.join_next_with_id() => {
+                    let (task, ended) = told(joined);
+                    if let Some(id) = tasks.remove(&task) {
+                        board.end(&id, ended?);
+                    }
+                }
+                Some(newer) = newer.recv() => {
+                    for action in board.take(newer) {
+                        let action = Box::new(action);
+                        self.say(&Event::Added { action });
+                    }
+                }
             }
         }
-        Ok(report)
+        Ok(board.close())
     }
 }
 
-impl Report {
-    fn advise(&mut self, id: &ActionId, hint: Option<&String>) {
-        if let Some(hint) = hint {
-            self.hints.insert(id.clone(), hint.clone());
+/// What a task came to; a panic is a defect, and the action it carried out stays open.
+fn told(joined: Joined) -> (task::Id, Result<Ended, EngineError>) {
+    match joined {
+        Ok((task, Err(EngineError::Host(error)))) => (task, Ok(Ended::NotBegun(error.into()))),
+        Ok(ended) => ended,
+        Err(panic) => (panic.id(), Ok(Ended::LeftOpen(broken(&panic.to_string())))),
+    }
+}
+
+/// Where each action of a run stands: one with a result has ended, one that was not begun waits.
+struct Board {
+    report: Report,
+    /// Where each action is in the plan.
+    places: BTreeMap<ActionId, usize>,
+    begun: BTreeSet<ActionId>,
+    /// VMs that an action works on.
+    running: BTreeSet<VmId>,
+    /// When anything was last begun on a VM.
+    touched: BTreeMap<VmId, Instant>,
+}
+
+impl Board {
+    fn new(mut plan: Plan) -> Self {
+        stand(&mut plan);
+        Self {
+            places: places(&plan),
+            report: Report {
+                plan,
+                hints: BTreeMap::new(),
+                stopped: false,
+            },
+            begun: BTreeSet::new(),
+            running: BTreeSet::new(),
+            touched: BTreeMap::new(),
         }
     }
 
-    fn record(&mut self, id: ActionId, ended: Ended) {
-        let outcome = match ended {
-            Ended::Done => (Outcome::Done, None),
-            Ended::TakenBack(error) | Ended::NotBegun(error) => {
-                self.advise(&id, error.hint.as_ref());
-                (Outcome::Failed, Some(error.text))
+    /// The next action that may start. What cannot be done any more is passed over.
+    fn next(&mut self, room: bool) -> Option<Action> {
+        for n in 0..self.report.plan.actions.len() {
+            let action = &self.report.plan.actions[n];
+            if action.result.is_some() || self.begun.contains(&action.id) {
+                continue;
             }
-            Ended::LeftOpen(error) => {
-                self.advise(&id, error.hint.as_ref());
-                (
-                    Outcome::Failed,
-                    Some(format!("{}; the next apply carries it on", error.text)),
-                )
+            if self.report.stopped {
+                self.skip(n, "the run was asked to stop".to_owned());
+                continue;
             }
-            Ended::Stopped => {
-                self.stopped = true;
-                (
-                    Outcome::Skipped,
-                    Some("stopped; the next apply carries it on".to_owned()),
-                )
+            let needs = action.depends_on.iter().map(|id| (id, self.result_of(id)));
+            let mut needs = needs.filter(|(_, result)| *result != Some(Outcome::Done));
+            if let Some((id, _)) = needs.clone().find(|(_, result)| result.is_some()) {
+                let name = self.report.plan.name_of(id);
+                let text = format!("it needs {name}, which was not done");
+                self.skip(n, text);
+                continue;
             }
-            Ended::Refused(refusal) => {
-                self.advise(&id, refusal.hint.as_ref());
-                (Outcome::Blocked, Some(refusal.text))
+            let vm = action.vm.as_ref().map(|vm| vm.uuid.clone());
+            let works = vm.as_ref().is_some_and(|vm| self.running.contains(vm));
+            let room = room || action.verb.group() == Group::Config;
+            if needs.next().is_some() || works || !room {
+                continue;
             }
-            Ended::Stale(text) => (Outcome::Skipped, Some(text)),
-            Ended::Busy(holder) => (Outcome::Busy, Some(holder.to_string())),
+            self.begun.insert(action.id.clone());
+            if let Some(vm) = vm {
+                self.touched.insert(vm.clone(), Instant::now());
+                self.running.insert(vm);
+            }
+            return Some(self.report.plan.actions[n].clone());
+        }
+        None
+    }
+
+    fn result_of(&self, id: &ActionId) -> Option<Outcome> {
+        self.report.plan.actions[*self.places.get(id)?].result
+    }
+
+    fn skip(&mut self, n: usize, why: String) {
+        let action = &mut self.report.plan.actions[n];
+        action.result = Some(Outcome::Skipped);
+        action.error = Some(why);
+    }
+
+    fn end(&mut self, id: &ActionId, ended: Ended) {
+        let Some(n) = self.places.get(id) else {
+            return;
         };
-        self.ended.insert(id, outcome);
+        let action = &mut self.report.plan.actions[*n];
+        if let Some(vm) = &action.vm {
+            self.running.remove(&vm.uuid);
+        }
+        self.report.stopped |= ended == Ended::Stopped;
+        let (outcome, why, hint) = outcome(ended);
+        action.result = Some(outcome);
+        action.error = why;
+        if let Some(hint) = hint {
+            self.report.hints.insert(id.clone(), hint);
+        }
+    }
+
+    /// What has not begun gives way to a newer plan; what it adds that can be done.
+    fn take(&mut self, newer: Newer) -> Vec<Action> {
+        let Newer { looked, mut plan } = newer;
+        let is_of_it = |action: &Action| {
+            let vm = action.vm.as_ref().map(|vm| &vm.uuid);
+            vm.is_none_or(|vm| {
+                let touched = self.touched.get(vm).is_some_and(|at| *at >= looked);
+                !touched && !self.running.contains(vm)
+            })
+        };
+        stand(&mut plan);
+        plan.actions.retain(is_of_it);
+        let begun = &self.begun;
+        let actions = &mut self.report.plan.actions;
+        actions.retain(|action| begun.contains(&action.id) || !is_of_it(action));
+        // What was tried and may not be tried again now has been told.
+        plan.actions.retain(|action| {
+            action.is_free() || !actions.iter().any(|tried| tried.address == action.address)
+        });
+        let free = plan.actions.iter().filter(|action| action.is_free());
+        let added = free.cloned().collect();
+        actions.extend(plan.actions);
+        self.report.plan.upcoming = plan.upcoming;
+        self.places = places(&self.report.plan);
+        added
+    }
+
+    fn close(mut self) -> Report {
+        for n in 0..self.report.plan.actions.len() {
+            if self.report.plan.actions[n].result.is_none() {
+                self.skip(
+                    n,
+                    "it needs an action that this plan does not hold".to_owned(),
+                );
+            }
+        }
+        self.report.plan.summary = Plan::summarise(&self.report.plan.actions);
+        self.report
+    }
+}
+
+fn places(plan: &Plan) -> BTreeMap<ActionId, usize> {
+    let ids = plan.actions.iter().map(|action| action.id.clone());
+    ids.zip(0..).collect()
+}
+
+/// Gives what something stands in the way of its result.
+pub fn stand(plan: &mut Plan) {
+    let standing: Vec<_> = plan
+        .actions
+        .iter()
+        .map(|action| standing(plan, action))
+        .collect();
+    for (action, standing) in plan.actions.iter_mut().zip(standing) {
+        if let Some((outcome, why)) = standing {
+            action.result = Some(outcome);
+            action.error = Some(why);
+        }
     }
 }
 
 /// How an action that something stands in the way of ends; none for one that can be carried out.
-#[must_use]
-pub fn standing(plan: &Plan, action: &Action) -> Option<(Outcome, Option<String>)> {
-    let block = action.blocked_by.first()?;
-    Some(match block {
-        Block::Blocked(refusal) => (Outcome::Blocked, Some(refusal.text.clone())),
-        Block::Held { text, .. } => (Outcome::Held, Some(text.clone())),
-        Block::Busy { holder } => (Outcome::Busy, Some(holder.clone())),
+fn standing(plan: &Plan, action: &Action) -> Option<(Outcome, String)> {
+    Some(match action.blocked_by.first()? {
+        Block::Blocked(refusal) => (Outcome::Blocked, refusal.text.clone()),
+        Block::Held { text, .. } => (Outcome::Held, text.clone()),
+        Block::Busy { holder } => (Outcome::Busy, holder.clone()),
         Block::Waits { action } => {
-            let text = format!("it needs {}, which is not done", plan.name_of(action));
-            (Outcome::Skipped, Some(text))
+            let name = plan.name_of(action);
+            (
+                Outcome::Skipped,
+                format!("it needs {name}, which is not done"),
+            )
         }
     })
 }
 
-fn first_not_done<'a>(action: &'a Action, report: &Report) -> Option<&'a ActionId> {
-    let not_done = |id: &&ActionId| {
-        report
-            .ended
-            .get(id)
-            .is_some_and(|(outcome, _)| *outcome != Outcome::Done)
-    };
-    action.depends_on.iter().find(not_done)
+/// What to say of an action that ended: how, why, and what to do.
+fn outcome(ended: Ended) -> (Outcome, Option<String>, Option<String>) {
+    const CARRIED_ON: &str = "the next apply carries it on";
+    match ended {
+        Ended::Done => (Outcome::Done, None, None),
+        Ended::TakenBack(error) | Ended::NotBegun(error) => {
+            (Outcome::Failed, Some(error.text), error.hint)
+        }
+        Ended::LeftOpen(error) => {
+            let text = format!("{}; {CARRIED_ON}", error.text);
+            (Outcome::Failed, Some(text), error.hint)
+        }
+        Ended::Stopped => {
+            let text = format!("stopped; {CARRIED_ON}");
+            (Outcome::Skipped, Some(text), None)
+        }
+        Ended::Refused(refusal) => (Outcome::Blocked, Some(refusal.text), refusal.hint),
+        Ended::Stale(text) => (Outcome::Skipped, Some(text), None),
+        Ended::Busy(holder) => (Outcome::Busy, Some(holder.to_string()), None),
+    }
 }

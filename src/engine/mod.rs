@@ -13,8 +13,9 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 
+pub use crate::engine::apply::Newer;
 pub use crate::engine::apply::Report;
-pub use crate::engine::apply::standing;
+pub use crate::engine::apply::stand;
 pub use crate::engine::error::EngineError;
 pub use crate::engine::observe::guest;
 pub use crate::engine::observe::observe;

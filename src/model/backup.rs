@@ -4,6 +4,7 @@
 //! What can be derived is not stored: whether it is current, whether it ended its chain, its status.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
@@ -72,13 +73,13 @@ pub struct Backup {
     /// The policy that asked for it.
     pub policy: Option<String>,
     /// The offering it was made under, as it was.
-    pub offering: Option<OfferingCopy>,
+    pub offering: Option<Arc<OfferingCopy>>,
     /// The slots it served.
     pub slots: Vec<Slot>,
     /// Where it is.
     pub storage: StorageRef,
     /// Who made it.
-    pub origin: Maker,
+    pub origin: Arc<Maker>,
     /// One entry a disk, by target.
     pub disks: BTreeMap<Target, Box<DiskFile>>,
     /// Other files in its directory.
@@ -229,6 +230,16 @@ pub struct Unusable {
 }
 
 impl Backup {
+    /// Holds what is the same in another one, its neighbour most likely, only once in memory.
+    pub fn share_with(&mut self, other: &Self) {
+        if self.origin == other.origin {
+            self.origin = Arc::clone(&other.origin);
+        }
+        if self.offering == other.offering {
+            self.offering.clone_from(&other.offering);
+        }
+    }
+
     /// Full unless it has a parent.
     #[must_use]
     pub fn kind(&self) -> Kind {

@@ -5,11 +5,17 @@ use serde::Serialize;
 use crate::model::bytes::Bytes;
 use crate::model::id::ActionId;
 use crate::model::id::Target;
+use crate::model::plan::Action;
 
 /// Something happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
+    /// A newer plan brought an action that can be done.
+    Added {
+        /// Which.
+        action: Box<Action>,
+    },
     /// An action is in the journal.
     Began {
         /// Which.

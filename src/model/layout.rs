@@ -90,6 +90,13 @@ pub const KERNEL: &str = "kernel";
 /// Its initial ramdisk.
 pub const INITRD: &str = "initrd";
 
+/// The definition of a network or a pool that a VM's definition names. libvirt admits no slash in
+/// their names.
+#[must_use]
+pub fn neighbour(kind: &str, name: &str) -> String {
+    format!("{kind}-{}.xml", name.replace('/', "_"))
+}
+
 /// The delta that `backup` leaves beside `disk`, the nearest file of the chain that is no delta.
 #[must_use]
 pub fn delta(disk: &Utf8Path, backup: &BackupId) -> Utf8PathBuf {

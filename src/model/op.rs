@@ -398,6 +398,18 @@ impl Op {
         }
     }
 
+    /// What it is about, by its name.
+    #[must_use]
+    pub fn object(&self) -> Option<&str> {
+        match self {
+            Self::StorageCreate(op) => Some(&op.storage.is.name),
+            Self::OfferingCreate(op) | Self::OfferingUpdate(op) => Some(&op.name),
+            Self::PolicyCreate(op) | Self::PolicyUpdate(op) => Some(&op.name),
+            Self::OfferingDelete(op) | Self::PolicyDelete(op) => Some(&op.name),
+            _ => self.vm().map(|vm| vm.name.as_str()),
+        }
+    }
+
     /// The VM whose record and definition it is decided on.
     #[must_use]
     pub fn guest(&self) -> Option<&VmRef> {

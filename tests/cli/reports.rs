@@ -14,31 +14,21 @@ use crate::cli::plans;
 fn ended(mut plan: Plan) -> (Plan, BTreeMap<ActionId, String>) {
     let mut hints = BTreeMap::new();
     let mut backups = 0;
-    let before = plan.clone();
-    for action in &mut plan.actions {
-        let (outcome, text) = match knib::engine::standing(&before, action) {
-            Some(ended) => ended,
-            None if action.verb == Verb::Backup => {
-                backups += 1;
-                match backups {
-                    1 => {
-                        hints.insert(
-                            action.id.clone(),
-                            "make room; the slot is tried again".to_owned(),
-                        );
-                        let text = "could not copy vdb of db-01: qemu-img: No space left on device";
-                        (Outcome::Failed, Some(text.to_owned()))
-                    }
-                    2 => (
-                        Outcome::Busy,
-                        Some(
-                            "backup by knib apply (pid 4121) since 2026-11-24T02:31:00Z".to_owned(),
-                        ),
-                    ),
-                    _ => (Outcome::Done, None),
-                }
+    knib::engine::stand(&mut plan);
+    for action in plan.actions.iter_mut().filter(|action| action.is_free()) {
+        backups += u32::from(action.verb == Verb::Backup);
+        let (outcome, text) = match (action.verb, backups) {
+            (Verb::Backup, 1) => {
+                let hint = "make room; the slot is tried again".to_owned();
+                hints.insert(action.id.clone(), hint);
+                let text = "could not copy vdb of db-01: qemu-img: No space left on device";
+                (Outcome::Failed, Some(text.to_owned()))
             }
-            None => (Outcome::Done, None),
+            (Verb::Backup, 2) => {
+                let text = "backup by knib apply (pid 4121) since 2026-11-24T02:31:00Z";
+                (Outcome::Busy, Some(text.to_owned()))
+            }
+            _ => (Outcome::Done, None),
         };
         action.result = Some(outcome);
         action.error = text;

@@ -20,6 +20,7 @@ use knib::model::world::World;
 use knib::planner;
 use knib::planner::Options;
 use knib::state::State;
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
@@ -57,8 +58,8 @@ impl Desk {
 
 /// How a run ended.
 pub(crate) enum Ran {
-    /// With a report on this plan.
-    Through(Box<Plan>, Report),
+    /// With a report on its plan.
+    Through(Box<Report>),
     /// It could not see, or not write its journal.
     Broke(String),
     /// It was killed.
@@ -196,13 +197,13 @@ impl<'a> Bench<'a> {
             sink: Box::new(move |event| sim.hear(event)),
             stop: self.sim.stop(),
         });
-        let report = engine.apply(&plan, 2).await;
+        let report = engine.apply(plan, 2, mpsc::unbounded_channel().1).await;
         if self.sim.is_dead() {
             return Ran::Killed;
         }
         run.finish(&state, self.now()).expect("a run ends");
         match report {
-            Ok(report) => Ran::Through(Box::new(plan), report),
+            Ok(report) => Ran::Through(Box::new(report)),
             Err(error) => Ran::Broke(error.to_string()),
         }
     }

@@ -217,8 +217,9 @@ impl Story {
             let policy = Rc::clone(&bench.policy);
             let ran = bench.run(|world, options| ask.plan(&policy, world, options));
             match ran.await {
-                Ran::Through(_, report) => {
-                    let failed = report.ended.values().any(|(_, text)| text.is_some());
+                Ran::Through(report) => {
+                    let mut actions = report.plan.actions.iter();
+                    let failed = actions.any(|action| action.error.is_some());
                     assert!(!failed, "it goes well: {report:?}");
                 }
                 Ran::Broke(text) => panic!("{text}"),

@@ -76,7 +76,7 @@ fn judge(bench: &Bench<'_>, scenario: &Scenario, rest: Option<Rest>) -> Vec<Stri
 struct Rest {
     /// The last look at the world, and what was planned on it.
     world: World,
-    plan: Box<Plan>,
+    plan: Plan,
     /// The tick at which that run began.
     since: usize,
 }
@@ -102,9 +102,9 @@ async fn until_rest(bench: &Bench<'_>, ask: &Ask, complaints: &mut Vec<String>) 
                 plan
             })
             .await;
-        if let Ran::Through(plan, report) = &ran {
-            let ended = |action: &&Action| report.ended.contains_key(&action.id);
-            let silent = plan.actions.iter().find(|action| !ended(action));
+        if let Ran::Through(report) = &ran {
+            let mut actions = report.plan.actions.iter();
+            let silent = actions.find(|action| action.result.is_none());
             complaints.extend(silent.map(|action| format!("no word about {}", action.address)));
         }
         let calm = !bench.sim.was_troubled_since(before);
@@ -115,38 +115,38 @@ async fn until_rest(bench: &Bench<'_>, ask: &Ask, complaints: &mut Vec<String>) 
         if let Some(foreseen) = foreseen.take() {
             complaints.extend(compare(&foreseen, &world));
         }
-        if let Ran::Through(plan, report) = ran {
-            if take_the_hint(bench, &plan, &report) {
+        if let Ran::Through(report) = ran {
+            let plan = &report.plan;
+            if take_the_hint(bench, &report) {
                 foreseen = None;
                 continue;
             }
             if plan.is_empty() {
-                match held(&plan) {
+                match held(plan) {
                     Some(until) => bench.sim.wait(until.duration_since(bench.now())),
                     None => {
                         return Some(Rest {
                             world,
-                            plan,
+                            plan: report.plan,
                             since: before,
                         });
                     }
                 }
             }
-            let done =
-                |action: &Action| matches!(report.ended.get(&action.id), Some((Outcome::Done, _)));
-            foreseen = plan
-                .actions
-                .iter()
-                .all(done)
-                .then(|| foresee(&plan, &world));
+            let done = |action: &Action| action.result == Some(Outcome::Done);
+            foreseen = plan.actions.iter().all(done).then(|| foresee(plan, &world));
         }
     }
     None
 }
 
 /// Does what a person would, where only a person can: stops a VM whose disk was made smaller.
-fn take_the_hint(bench: &Bench<'_>, plan: &Plan, report: &Report) -> bool {
-    let blocks = plan.actions.iter().flat_map(|action| &action.blocked_by);
+fn take_the_hint(bench: &Bench<'_>, report: &Report) -> bool {
+    let blocks = report
+        .plan
+        .actions
+        .iter()
+        .flat_map(|action| &action.blocked_by);
     let blocked = blocks.filter_map(|block| match block {
         Block::Blocked(why) => why.hint.as_deref(),
         _ => None,

@@ -1,6 +1,8 @@
 //! Tests on a real libvirt with real QEMU processes. They need the daemon at `qemu:///system` and fail without it.
 
+mod again;
 mod agent;
+mod beside;
 mod catalogue;
 mod chain;
 mod content;

@@ -157,7 +157,7 @@ impl Sim {
             Event::Marked { .. } => "marked",
             Event::TurnedBack { .. } => "turned back",
             Event::Closed { .. } => "closed",
-            Event::Progress { .. } | Event::Said { .. } => return,
+            Event::Added { .. } | Event::Progress { .. } | Event::Said { .. } => return,
         };
         self.begun.set(!matches!(event, Event::Closed { .. }));
         if matches!(self.happen(Place::Journal, what), Fate::Die) {

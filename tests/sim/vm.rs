@@ -44,6 +44,7 @@ pub(crate) struct DiskDef {
 
 /// A VM.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Vm {
     pub(crate) stored: Definition,
     pub(crate) running: Option<Running>,

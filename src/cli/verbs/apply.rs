@@ -19,11 +19,13 @@ use crate::cli::times;
 use crate::cli::verbs::plan;
 use crate::cli::verbs::plan::Narrow;
 use crate::cli::work;
+use crate::cli::work::Work;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::model::policy::Policy;
 use crate::model::seconds::Seconds;
 use crate::model::world::Applied;
+use crate::model::world::World;
 use crate::state::State;
 
 /// Do what the plan says
@@ -70,7 +72,7 @@ pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
             not_applied(&plan, path, &basis)?;
             plan
         }
-        _ => plan::draw_up(session, &basis, &seen.world, &args.narrow)?,
+        _ => plan::draw_up(&basis, &seen.world, &args.narrow)?,
     };
     refuse_empty(&basis, &seen, args.allow_empty)?;
     show(session, json, &args, &plan)?;
@@ -80,8 +82,17 @@ pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
         return Ok(Exit::Error);
     }
     let nothing = plan.is_empty();
-    let lanes = usize::from(args.parallelism);
-    let finished = work::carry_out(session, &basis, &seen, plan, "apply", lanes).await?;
+    let mut work = Work::new("apply");
+    work.parallelism = args.parallelism.into();
+    // Nobody agreed to more than was shown, except in advance.
+    let again = |world: &World| {
+        let plan = plan::draw_up(&basis, world, &args.narrow)?;
+        plan::refuse_errors(&basis, &plan).map(|()| plan)
+    };
+    if args.auto_approve && !is_saved {
+        work.again = Some(&again);
+    }
+    let finished = work.carry_out(session, &basis, &seen, plan).await?;
     keep(&basis)?;
     if json {
         session.print(&saved::text(&finished.plan))?;

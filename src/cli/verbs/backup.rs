@@ -2,6 +2,8 @@
 
 use clap::ValueEnum;
 
+use crate::cli::at_once;
+use crate::cli::at_once::Patience;
 use crate::cli::basis::Recalled;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -18,7 +20,6 @@ use crate::cli::view::backup::BackupView;
 use crate::cli::view::backup::Status;
 use crate::cli::work;
 use crate::cli::work::Finished;
-use crate::cli::work::Patience;
 use crate::model::id::BackupId;
 use crate::model::op::Op;
 use crate::model::plan::Outcome;
@@ -182,7 +183,7 @@ async fn make(session: &Session, args: Run) -> Result<Exit> {
         request::backup(&asked, basis.policy.as_ref(), world, options)
     };
     let told = ("backup run", name.as_str());
-    let finished = work::at_once(session, &basis, told, args.patience, draw_up).await?;
+    let finished = at_once::carry_out(session, &basis, told, args.patience, draw_up).await?;
     work::print(session, json, &finished.plan, || {
         made(&finished).unwrap_or_else(|| finished.report(session))
     })?;

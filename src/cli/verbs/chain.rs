@@ -1,5 +1,7 @@
 //! `knib chain`: backups that continue each other.
 
+use crate::cli::at_once;
+use crate::cli::at_once::Patience;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
@@ -8,7 +10,6 @@ use crate::cli::render::lists;
 use crate::cli::session::Session;
 use crate::cli::view::chain;
 use crate::cli::work;
-use crate::cli::work::Patience;
 use crate::model::layout;
 use crate::model::world::Guest;
 use crate::model::world::World;
@@ -72,7 +73,7 @@ async fn finish(session: &Session, args: &Finish) -> Result<Exit> {
         request::finish(&uuid, world, options)
     };
     let told = ("chain finish", name.as_str());
-    let finished = work::at_once(session, &basis, told, args.patience, draw_up).await?;
+    let finished = at_once::carry_out(session, &basis, told, args.patience, draw_up).await?;
     let exit = finished.exit();
     work::print(session, json, &finished.plan, || {
         match (exit, finished.plan.actions.is_empty()) {

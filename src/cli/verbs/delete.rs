@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use crate::cli::at_once;
+use crate::cli::at_once::Patience;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Result;
 use crate::cli::find;
 use crate::cli::session::Session;
 use crate::cli::work;
-use crate::cli::work::Patience;
 use crate::model::op::OneBackup;
 use crate::model::op::Op;
 use crate::model::plan::Action;
@@ -68,7 +69,7 @@ pub(super) async fn run(session: &Session, args: Delete) -> Result<Exit> {
         several => format!("one of {} backups", several.len()),
     };
     let told = ("backup delete", what.as_str());
-    let finished = work::at_once(session, &basis, told, args.patience, draw_up).await?;
+    let finished = at_once::carry_out(session, &basis, told, args.patience, draw_up).await?;
     let exit = finished.exit();
     work::print(session, json, &finished.plan, || {
         if exit == Exit::Done {

@@ -1,10 +1,11 @@
 //! `knib backup pin` and `unpin`.
 
+use crate::cli::at_once;
+use crate::cli::at_once::Patience;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Result;
 use crate::cli::session::Session;
 use crate::cli::work;
-use crate::cli::work::Patience;
 use crate::model::world::World;
 use crate::planner::Options;
 use crate::planner::request;
@@ -38,7 +39,7 @@ pub(super) async fn run(session: &Session, args: Pin, pinned: bool) -> Result<Ex
         ("backup unpin", "not pinned")
     };
     let told = (command, id.as_str());
-    let finished = work::at_once(session, &basis, told, args.patience, draw_up).await?;
+    let finished = at_once::carry_out(session, &basis, told, args.patience, draw_up).await?;
     let exit = finished.exit();
     work::print(session, json, &finished.plan, || {
         if exit == Exit::Done {

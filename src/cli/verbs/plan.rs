@@ -97,7 +97,7 @@ pub(super) async fn run(session: &Session, args: Plan) -> Result<Exit> {
         let text = serde_json::to_vec(&world).expect("a world is plain data");
         files::replace(file, &text)?;
     }
-    let mut plan = draw_up(session, &basis, &world, &args.narrow)?;
+    let mut plan = draw_up(&basis, &world, &args.narrow)?;
     // What is planned for another time, or over another world, is for looking.
     plan.clock.given = args.at.is_some() || args.world.is_some();
     if let Some(file) = &args.out {
@@ -121,12 +121,7 @@ pub(super) async fn run(session: &Session, args: Plan) -> Result<Exit> {
 }
 
 /// What the policy asks for in this world.
-pub(super) fn draw_up(
-    _session: &Session,
-    basis: &Basis,
-    world: &World,
-    narrow: &Narrow,
-) -> Result<plan::Plan> {
+pub(super) fn draw_up(basis: &Basis, world: &World, narrow: &Narrow) -> Result<plan::Plan> {
     let mut options = basis.options()?;
     options.only = narrow.groups();
     options.vm.clone_from(&narrow.vm);

@@ -12,6 +12,7 @@ use crate::cli::render::plan as render;
 use crate::cli::saved;
 use crate::cli::session::Session;
 use crate::cli::work;
+use crate::cli::work::Work;
 use crate::model::machine::Format;
 use crate::model::op::Op;
 use crate::model::op::RestoreNew;
@@ -87,7 +88,9 @@ pub(super) async fn run(session: &Session, Restore::New(args): Restore) -> Resul
         })?;
         return Ok(Exit::Done);
     }
-    let finished = work::carry_out(session, &basis, &seen, plan, "restore new", 1).await?;
+    let finished = Work::new("restore new")
+        .carry_out(session, &basis, &seen, plan)
+        .await?;
     work::print(session, json, &finished.plan, || {
         restored(&finished.plan).map_or_else(|| finished.report(session), defined)
     })?;

@@ -123,7 +123,7 @@ impl Libvirt {
     }
 }
 
-fn persistent(vm: &Vm, tried: &str) -> Result<String> {
+pub(super) fn persistent(vm: &Vm, tried: &str) -> Result<String> {
     let fail = |error| faults::error(tried, &error);
     if !vm.domain.is_persistent().map_err(fail)? {
         let cause = "it is transient, so there is no definition that outlives its run";

@@ -6,6 +6,7 @@
 mod disk;
 mod domain;
 mod edit;
+mod neighbours;
 mod note;
 mod point;
 mod renew;
@@ -19,6 +20,8 @@ use roxmltree::Node;
 pub(super) use crate::host::libvirt::xml::disk::SeenDisk;
 pub(super) use crate::host::libvirt::xml::domain::Seen;
 pub(super) use crate::host::libvirt::xml::domain::seen;
+pub(super) use crate::host::libvirt::xml::neighbours::NETWORK;
+pub(super) use crate::host::libvirt::xml::neighbours::neighbours;
 pub(super) use crate::host::libvirt::xml::note::NOTE;
 pub(super) use crate::host::libvirt::xml::note::note_element;
 pub(super) use crate::host::libvirt::xml::point::point;
