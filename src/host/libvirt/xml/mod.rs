@@ -24,6 +24,7 @@ pub(super) use crate::host::libvirt::xml::neighbours::NETWORK;
 pub(super) use crate::host::libvirt::xml::neighbours::neighbours;
 pub(super) use crate::host::libvirt::xml::note::NOTE;
 pub(super) use crate::host::libvirt::xml::note::note_element;
+pub(super) use crate::host::libvirt::xml::note::without_note;
 pub(super) use crate::host::libvirt::xml::point::point;
 pub(super) use crate::host::libvirt::xml::renew::renew;
 pub(super) use crate::host::libvirt::xml::snapshot::snapshot;
