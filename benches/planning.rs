@@ -1,16 +1,20 @@
-//! How long planning takes, and how much memory, over a world of 1,000 VMs and 100,000 backups.
+//! How long planning takes, and how much memory, over a world of 1,000 VMs and 100,000 backups; and
+//! how long `knib status` takes with 1,000 backups on record.
 //!
-//! `cargo bench --bench planning`. The world is made first; what is timed is `reconcile` alone, with
-//! a slot due for every VM. Peak memory is of the whole process, the world included.
+//! `cargo bench --bench planning`: needs libvirt at `qemu:///system`. The world is made first; what is
+//! timed is `reconcile` alone, with a slot due for every VM. Peak memory is of the whole process, the
+//! world included. `status` is a process of its own.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::hint::black_box;
 use std::io::Write;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use camino::Utf8Path;
 use jiff::SignedDuration;
 use jiff::Timestamp;
 use knib::model::backup::Backup;
@@ -24,7 +28,9 @@ use knib::model::backup::OfferingCopy;
 use knib::model::backup::StorageRef;
 use knib::model::backup::VmRef;
 use knib::model::bytes::Bytes;
+use knib::model::change::Change;
 use knib::model::digest::Digest;
+use knib::model::id::ActionId;
 use knib::model::id::BackupId;
 use knib::model::id::HostId;
 use knib::model::id::PlanId;
@@ -42,8 +48,11 @@ use knib::model::machine::Machine;
 use knib::model::machine::Note;
 use knib::model::machine::Power;
 use knib::model::machine::Source;
+use knib::model::op::Named;
+use knib::model::op::Op;
 use knib::model::policy::Offering;
 use knib::model::policy::Policy;
+use knib::model::program::Program;
 use knib::model::receipt::Consistency;
 use knib::model::world;
 use knib::model::world::Applied;
@@ -58,11 +67,13 @@ use knib::model::world::StorageSeen;
 use knib::model::world::World;
 use knib::planner;
 use knib::planner::Options;
+use knib::state::State;
 
 const VMS: u32 = 1_000;
 const BACKUPS: u32 = 100;
 const CHAIN: u32 = 8;
 const ROUNDS: usize = 5;
+const ON_RECORD: usize = 1_000;
 const STORAGE: &str = "5a7b0b5e-0000-4000-8000-000000000001";
 
 const POLICY: &str = "version: 1
@@ -119,6 +130,50 @@ fn main() {
         peak(),
         made.less(before)
     ));
+    let mut times = status(&world);
+    times.sort_unstable();
+    say(format!(
+        "knib status, {ON_RECORD} backups: {} (median of {}, slowest {})",
+        shown(times[times.len() / 2]),
+        times.len(),
+        shown(times[times.len() - 1])
+    ));
+}
+
+/// Times of `knib status` with a state that knows some of the world's backups.
+fn status(world: &World) -> Vec<Duration> {
+    let dir = tempfile::tempdir().expect("a directory to work in");
+    let path = Utf8Path::from_path(dir.path()).expect("it is UTF-8");
+    let path = path.join("state.db");
+    let guests = world.guests.values().take(ON_RECORD / BACKUPS as usize);
+    let backups = guests.flat_map(|guest| guest.record.backups.values());
+    let changes: Vec<_> = backups
+        .map(|backup| Change::Published(Box::new(Backup::clone(backup))))
+        .collect();
+    let state = State::open(&path).expect("a state");
+    let run = state.start_run("bench", world.now).expect("a run");
+    let action = ActionId::new("bench.1");
+    let op = Op::OfferingDelete(Named {
+        name: "bench".to_owned(),
+    });
+    let program = Program::default();
+    state
+        .begin(&run.id, &action, &op, &program, &[], world.now)
+        .and_then(|()| state.close(&action, true, &changes, world.now))
+        .and_then(|()| run.finish(&state, world.now))
+        .expect("a state that can be written");
+    (0..4 * ROUNDS)
+        .map(|_| {
+            let begun = Instant::now();
+            let done = Command::new(env!("CARGO_BIN_EXE_knib"))
+                .args(["status", "--state", path.as_str()])
+                .current_dir(dir.path())
+                .output()
+                .expect("a program that starts");
+            assert!(done.status.success(), "{done:?}");
+            begun.elapsed()
+        })
+        .collect()
 }
 
 fn shown(time: Duration) -> String {
@@ -201,7 +256,7 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
         since,
     });
     let base = format!("/images/{}.qcow2", vm.name);
-    let mut last = None;
+    let mut last: Option<BackupId> = None;
     for day in (1..=BACKUPS).rev() {
         let created = now - SignedDuration::from_hours(24 * i64::from(day));
         let id = BackupId::allot(created, &vm.uuid, 0);
@@ -217,8 +272,8 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
         let file = DiskFile {
             name: "vda.qcow2".to_owned(),
             parent: parent.clone().map(|backup| Edge {
+                birth: Digest::of(backup.as_str().as_bytes()),
                 backup,
-                birth: digest,
             }),
             virtual_size: Bytes(40 << 30),
             size: Bytes(1 << 30),
@@ -226,7 +281,7 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
             digest,
             delta: (!ends).then_some(delta),
         };
-        let backup = Backup {
+        let mut backup = Backup {
             format: 1,
             id: id.clone(),
             vm: vm.clone(),
@@ -238,25 +293,29 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
             }),
             consistency: Consistency::Filesystem,
             policy: Some("all".to_owned()),
-            offering: Some(OfferingCopy {
+            offering: Some(Arc::new(OfferingCopy {
                 name: "plain".to_owned(),
                 spec: Offering::default(),
-            }),
+            })),
             slots: Vec::new(),
             storage: StorageRef {
                 name: "nas".to_owned(),
                 id: StorageId::new(STORAGE),
             },
-            origin: Maker {
+            origin: Arc::new(Maker {
                 host: HostId::new("40570000-0000-4000-8000-000000000001"),
                 hostname: "kvm1".to_owned(),
                 state: StateId::new("57a7e000-0000-4000-8000-000000000001"),
                 knib: "bench".to_owned(),
-            },
+            }),
             disks: [(Target::new("vda"), Box::new(file))].into(),
             files: vec!["domain.xml".to_owned(), "domain.inactive.xml".to_owned()],
             marks: Marks::default(),
         };
+        // As it is read from the state.
+        if let Some((_, other)) = guest.record.backups.last_key_value() {
+            backup.share_with(other);
+        }
         guest.record.backups.insert(id.clone(), Arc::new(backup));
         guest.record.current = (!ends).then(|| id.clone());
         last = Some(id);

@@ -51,12 +51,23 @@ missing() {
   done
 }
 
+# has_driver NAME: whether libvirt's driver of that name is here.
+has_driver() {
+  local dir
+  for dir in /usr/lib/libvirt /usr/lib64/libvirt /usr/lib/*/libvirt; do
+    [ -e "$dir/connection-driver/libvirt_driver_$1.so" ] && return
+  done
+  return 1
+}
+
 install_packages() {
   local names
   command -v apt-get >/dev/null || command -v dnf >/dev/null || die "knows only apt and dnf: install the packages named in tests/host.sh"
   # shellcheck disable=SC2046  # one word a package
   add_packages $(missing <<'END'
 command -v libvirtd && command -v virtlogd | libvirt-daemon-system libvirt-daemon-driver-qemu | libvirt-daemon libvirt-daemon-log libvirt-daemon-driver-qemu
+has_driver network                         | libvirt-daemon-driver-network                    | libvirt-daemon-driver-network
+has_driver storage                         | libvirt-daemon-driver-storage                    | libvirt-daemon-driver-storage-core
 command -v virsh                           | libvirt-clients                                  | libvirt-client
 command -v qemu-system-x86_64              | qemu-system-x86                                  | qemu-system-x86-core
 pkg-config --exists libvirt                | libvirt-dev pkg-config                           | libvirt-devel pkgconf-pkg-config

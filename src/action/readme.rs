@@ -33,12 +33,22 @@ pub fn readme(backup: &Backup) -> String {
         inactive = layout::DOMAIN_INACTIVE,
         name = backup.vm.name,
     );
-    if backup.files.iter().any(|file| file == layout::NVRAM) {
-        let _ = write!(
-            text,
-            "   Copy {} to the place that <nvram> names.\n\n",
-            layout::NVRAM
-        );
+    for (name, element) in [
+        (layout::NVRAM, "nvram"),
+        (layout::KERNEL, "kernel"),
+        (layout::INITRD, "initrd"),
+    ] {
+        if backup.files.iter().any(|file| file == name) {
+            let _ = write!(
+                text,
+                "   Copy {name} to the place that <{element}> names.\n\n"
+            );
+        }
+    }
+    for (prefix, command) in [("network-", "net-define"), ("pool-", "pool-define")] {
+        for file in backup.files.iter().filter(|file| file.starts_with(prefix)) {
+            let _ = write!(text, "   Where that is missing: virsh {command} {file}\n\n");
+        }
     }
     text += "3. If the old machine is still defined here, change <name>, <uuid> and each <mac address=...>.\n\
              \x20  Then: virsh define /new/place/NAME.xml\n\n\

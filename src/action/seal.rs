@@ -2,6 +2,7 @@
 //! of its steps, put together.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use camino::Utf8Path;
 
@@ -102,10 +103,10 @@ pub(super) fn sealed(
         link: op.link,
         consistency,
         policy: op.policy.clone(),
-        offering: op.offering.clone(),
+        offering: op.offering.clone().map(Arc::new),
         slots: op.slots.clone(),
         storage: op.storage.is.clone(),
-        origin: maker.clone(),
+        origin: Arc::new(maker.clone()),
         disks,
         files,
         marks: Marks::default(),

@@ -1,5 +1,6 @@
 //! What every command starts from: the policy it works from, where state and host are, and the world.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -18,6 +19,7 @@ use crate::cli::io::Io;
 use crate::cli::render::Look;
 use crate::cli::render::lists::When;
 use crate::cli::render::text;
+use crate::cli::signals::Signals;
 use crate::cli::sources;
 use crate::engine;
 use crate::host::Host;
@@ -45,6 +47,7 @@ pub(super) struct Session {
     pub(super) io: Io,
     /// The instant that all of it is decided at.
     pub(super) now: Timestamp,
+    signals: OnceCell<Signals>,
 }
 
 /// The host and what was seen of it.
@@ -68,7 +71,17 @@ impl Session {
             global,
             io,
             now: clock::instant(),
+            signals: OnceCell::new(),
         })
+    }
+
+    /// Whoever asks the command to stop is heard from the first call on.
+    pub(super) fn signals(&self) -> Result<&Signals> {
+        if let Some(signals) = self.signals.get() {
+            return Ok(signals);
+        }
+        let signals = Signals::listen(self.io.clone())?;
+        Ok(self.signals.get_or_init(|| signals))
     }
 
     /// How text on stdout is to look.

@@ -20,7 +20,6 @@ use crate::cli::render::report;
 use crate::cli::saved;
 use crate::cli::session::Seen;
 use crate::cli::session::Session;
-use crate::cli::signals::Signals;
 use crate::engine;
 use crate::engine::Engine;
 use crate::engine::Newer;
@@ -89,7 +88,7 @@ impl Work<'_> {
                 state: None,
             });
         }
-        let signals = Signals::listen(session.io.clone())?;
+        let signals = session.signals()?;
         let state = Rc::new(State::open(&basis.state)?);
         let run = state.start_run(self.command, clock::now())?;
         let progress = Progress::new(session.io.clone(), session.global.quiet, &plan);
@@ -208,8 +207,12 @@ pub(super) async fn wait(
     deadline: Instant,
     wanted: impl Fn(&Open) -> bool,
 ) -> Result<Option<Holder>> {
+    let signals = session.signals()?;
     let mut told = false;
     loop {
+        if let Some(exit) = signals.heard() {
+            return Err(Failure::new("interrupted", "interrupted while it waited").exit(exit));
+        }
         let opens = match State::look(&basis.state)? {
             Some(state) => state.opens()?,
             None => Vec::new(),

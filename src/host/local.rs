@@ -11,6 +11,7 @@ use crate::host::Head;
 use crate::host::Host;
 use crate::host::Identity;
 use crate::host::Image;
+use crate::host::Neighbour;
 use crate::host::NewOverlay;
 use crate::host::Renewal;
 use crate::host::Result;
@@ -56,6 +57,10 @@ impl Host for Local {
 
     async fn machines(&self) -> Result<Vec<Machine>> {
         self.libvirt.machines().await
+    }
+
+    async fn neighbours(&self, vm: &VmId) -> Result<Vec<Neighbour>> {
+        self.libvirt.neighbours(vm).await
     }
 
     async fn machine(&self, vm: &VmId) -> Result<Machine> {
@@ -160,6 +165,10 @@ impl Host for Local {
 
     async fn write(&self, path: &Utf8Path, content: &[u8]) -> Result<()> {
         files::write(path, content).await
+    }
+
+    async fn copy(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        files::copy(from, to).await
     }
 
     async fn sync(&self, path: &Utf8Path) -> Result<()> {

@@ -103,6 +103,17 @@ pub struct Entry {
     pub size: Bytes,
 }
 
+/// A network or a storage pool of libvirt's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// `network`, `pool`
+    pub kind: &'static str,
+    /// libvirt's name.
+    pub name: String,
+    /// Its definition.
+    pub definition: String,
+}
+
 /// What knib needs from outside.
 #[expect(
     async_fn_in_trait,
@@ -117,6 +128,8 @@ pub trait Host: 'static {
     async fn machines(&self) -> Result<Vec<Machine>>;
     /// One VM, without its layers.
     async fn machine(&self, vm: &VmId) -> Result<Machine>;
+    /// The networks and pools that a VM's definition names, as far as they are here.
+    async fn neighbours(&self, vm: &VmId) -> Result<Vec<Neighbour>>;
     /// A definition, byte for byte as libvirt gives it, with what it holds back from strangers.
     async fn definition(&self, vm: &VmId, which: Definition) -> Result<String>;
     /// One atomic disk-only snapshot without metadata, of a VM that is on or off. Every hard disk
@@ -186,6 +199,9 @@ pub trait Host: 'static {
     async fn read(&self, path: &Utf8Path) -> Result<Vec<u8>>;
     /// A small file, whole: written beside, synced, renamed into place.
     async fn write(&self, path: &Utf8Path, content: &[u8]) -> Result<()>;
+    /// A file beside the disks, copied as `write` writes it, and as it was at one instant. `Busy`
+    /// where it never holds still.
+    async fn copy(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()>;
     /// Waits until a file, or a directory's entries, are on stable storage.
     async fn sync(&self, path: &Utf8Path) -> Result<()>;
     /// Makes a directory that may be there already; its parent is there.

@@ -4,6 +4,7 @@
 //! What can be derived is not stored: whether it is current, whether it ended its chain, its status.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
@@ -72,13 +73,13 @@ pub struct Backup {
     /// The policy that asked for it.
     pub policy: Option<String>,
     /// The offering it was made under, as it was.
-    pub offering: Option<OfferingCopy>,
+    pub offering: Option<Arc<OfferingCopy>>,
     /// The slots it served.
     pub slots: Vec<Slot>,
     /// Where it is.
     pub storage: StorageRef,
     /// Who made it.
-    pub origin: Maker,
+    pub origin: Arc<Maker>,
     /// One entry a disk, by target.
     pub disks: BTreeMap<Target, Box<DiskFile>>,
     /// Other files in its directory.
@@ -175,6 +176,50 @@ pub struct Marks {
     pub unusable: Option<Unusable>,
 }
 
+/// One of the marks, as it is from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "remark", rename_all = "snake_case")]
+pub enum Remark {
+    /// Somebody wants it kept, or does no longer.
+    Pinned {
+        /// Which of both.
+        pinned: bool,
+    },
+    /// It is let go.
+    Removed {
+        /// Since when; none: it is not.
+        at: Option<Timestamp>,
+    },
+    /// It cannot be restored.
+    Unusable {
+        /// Why; none: it can.
+        why: Option<Unusable>,
+    },
+}
+
+impl Remark {
+    /// As it was before, of a mark that was not there, or was the other one.
+    #[must_use]
+    pub fn inverse(&self) -> Self {
+        match self {
+            Self::Pinned { pinned } => Self::Pinned { pinned: !pinned },
+            Self::Removed { .. } => Self::Removed { at: None },
+            Self::Unusable { .. } => Self::Unusable { why: None },
+        }
+    }
+}
+
+impl Marks {
+    /// Takes a remark up.
+    pub fn learn(&mut self, remark: &Remark) {
+        match remark {
+            Remark::Pinned { pinned } => self.pinned = *pinned,
+            Remark::Removed { at } => self.removed = *at,
+            Remark::Unusable { why } => self.unusable.clone_from(why),
+        }
+    }
+}
+
 /// Why a backup cannot be restored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unusable {
@@ -185,6 +230,16 @@ pub struct Unusable {
 }
 
 impl Backup {
+    /// Holds what is the same in another one, its neighbour most likely, only once in memory.
+    pub fn share_with(&mut self, other: &Self) {
+        if self.origin == other.origin {
+            self.origin = Arc::clone(&other.origin);
+        }
+        if self.offering == other.offering {
+            self.offering.clone_from(&other.offering);
+        }
+    }
+
     /// Full unless it has a parent.
     #[must_use]
     pub fn kind(&self) -> Kind {

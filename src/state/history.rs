@@ -11,6 +11,7 @@ use crate::model::backup::VmRef;
 use crate::model::id::ActionId;
 use crate::model::id::RunId;
 use crate::model::id::VmId;
+use crate::model::op::Op;
 use crate::model::program::Mark;
 use crate::model::program::StepError;
 use crate::model::step::Step;
@@ -62,6 +63,9 @@ pub struct PastAction {
     pub verb: String,
     /// The VM by the name it had.
     pub vm: Option<VmRef>,
+    /// What it was about, by its name: a VM, a storage, an offering, a policy. None where this program
+    /// does not know such an action.
+    pub object: Option<String>,
     /// When it was begun.
     pub started: Timestamp,
     /// When it was closed.
@@ -149,7 +153,7 @@ impl State {
         filter: &Filter,
     ) -> Result<Vec<PastAction>, Trouble> {
         let mut statement = db.prepare_cached(
-            "SELECT id, verb, vm, vm_name, started, ended, state, error, attended, held_by
+            "SELECT id, verb, vm, vm_name, started, ended, state, error, attended, held_by, op
              FROM action WHERE (begun_by = ?1 OR held_by = ?1)
                  AND (?2 IS NULL OR vm = ?2)
              ORDER BY started, rowid",
@@ -187,8 +191,11 @@ fn past_action(db: &Connection, row: &Row<'_>, outcome: Outcome) -> Result<PastA
     let Word(started) = row.get(4)?;
     let ended: Option<Word<_>> = row.get(5)?;
     let error: Option<String> = row.get(7)?;
+    let op: String = row.get(10)?;
+    let op: Option<Op> = serde_json::from_str(&op).ok();
     Ok(PastAction {
         verb: row.get(1)?,
+        object: op.and_then(|op| op.object().map(ToOwned::to_owned)),
         vm: uuid
             .zip(name)
             .map(|(Word(uuid), name)| VmRef { name, uuid }),

@@ -1,12 +1,14 @@
 //! Reading the index: what is on record about VMs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::CachedStatement;
 use rusqlite::Connection;
 use rusqlite::params_from_iter;
 
+use crate::model::backup::Backup;
 use crate::model::backup::VmRef;
 use crate::model::id::BackupId;
 use crate::model::id::VmId;
@@ -95,9 +97,12 @@ fn backups(db: &Connection, only: Option<&VmId>, records: &mut Records) -> Resul
         let Word(vm) = row.get(0)?;
         let Word(id): Word<BackupId> = row.get(1)?;
         let text = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
-        let backup = parse(format_args!("backup {id}"), text)?;
+        let mut backup: Backup = parse(format_args!("backup {id}"), text)?;
         if let Some((_, record)) = records.get_mut(&vm) {
-            record.backups.insert(id, backup);
+            if let Some((_, other)) = record.backups.last_key_value() {
+                backup.share_with(other);
+            }
+            record.backups.insert(id, Arc::new(backup));
         }
     }
     Ok(())

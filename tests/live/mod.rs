@@ -2,13 +2,16 @@
 
 mod again;
 mod agent;
+mod beside;
 mod catalogue;
 mod chain;
 mod content;
+mod deletion;
 mod harness;
 mod judge;
 mod killed;
 mod layers;
+mod leaving;
 mod portable;
 mod races;
 mod readonly;

@@ -255,12 +255,12 @@ pub(crate) fn backed_up(guest: &mut Guest, created: &str, position: u32) -> Back
             name: "nas".to_owned(),
             id: StorageId::new(STORAGE),
         },
-        origin: Maker {
+        origin: Arc::new(Maker {
             host: HostId::new("40570000-0000-4000-8000-000000000001"),
             hostname: "kvm1".to_owned(),
             state: StateId::new(STATE),
             knib: "0.1.0".to_owned(),
-        },
+        }),
         disks,
         files: Vec::new(),
         marks: Marks::default(),

@@ -8,6 +8,7 @@ use knib::host::Definition;
 use knib::host::Entry;
 use knib::host::Head;
 use knib::host::Host;
+use knib::host::Neighbour;
 use knib::host::NewOverlay;
 use knib::host::Renewal;
 use knib::host::Result;
@@ -75,6 +76,10 @@ impl Host for Sim {
     async fn machine(&self, vm: &VmId) -> Result<Machine> {
         self.look("machine", |site| Ok(site.vm(vm)?.machine()))
             .await
+    }
+
+    async fn neighbours(&self, _vm: &VmId) -> Result<Vec<Neighbour>> {
+        self.look("neighbours", |_| Ok(Vec::new())).await
     }
 
     async fn definition(&self, vm: &VmId, which: Definition) -> Result<String> {
@@ -227,9 +232,15 @@ impl Host for Sim {
     }
 
     async fn write(&self, path: &Utf8Path, content: &[u8]) -> Result<()> {
-        self.act("write", |site| {
-            site.refuse_final_names(path, "written");
-            site.files.write(path, content)
+        self.act("write", |site| site.write_text(path, content))
+            .await
+    }
+
+    async fn copy(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        self.act("copy file", |site| {
+            let content = site.files.read(from)?;
+            site.refuse_final_names(to, "written");
+            site.files.write(to, &content)
         })
         .await
     }

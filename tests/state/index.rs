@@ -1,6 +1,7 @@
 //! The index: what SQL reloads is what was learned in memory, whatever the changes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use knib::model::backup::Backup;
@@ -199,10 +200,10 @@ fn change(seed: &Seed, n: u32, world: &World) -> Change {
 fn of_two_disks(vm: &VmRef, n: u32, parent: Option<&Backup>, seed: &Seed) -> Backup {
     let mut backup = backup(vm, &backup_id(n), parent);
     backup.created = at(seed.when);
-    backup.offering = Some(OfferingCopy {
+    backup.offering = Some(Arc::new(OfferingCopy {
         name: seed.text.clone(),
         spec: offering(seed),
-    });
+    }));
     let mut disk = backup.disks[&target("vda")].clone();
     disk.parent = None;
     disk.birth = Digest::of(seed.text.as_bytes());

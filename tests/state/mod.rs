@@ -13,6 +13,7 @@ mod look;
 mod run;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -266,7 +267,7 @@ fn backup(vm: &VmRef, id: &BackupId, parent: Option<&Backup>) -> Backup {
         offering: None,
         slots: vec![slot("nightly", 0)],
         storage: storage(),
-        origin: maker(),
+        origin: Arc::new(maker()),
         disks: BTreeMap::from([(vda, Box::new(disk))]),
         files: vec!["domain.xml".to_owned()],
         marks: Marks::default(),

@@ -19,6 +19,7 @@ pub(crate) struct Builder<'a> {
     name: String,
     disks: Vec<Disk>,
     devices: String,
+    os: String,
     agent: bool,
 }
 
@@ -29,6 +30,7 @@ impl<'a> Builder<'a> {
             name,
             disks: Vec::new(),
             devices: String::new(),
+            os: String::new(),
             agent: false,
         }
     }
@@ -45,6 +47,12 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// More of what it boots from, as elements of the domain's `<os>`.
+    pub(crate) fn os(mut self, xml: &str) -> Self {
+        self.os += &self.live.fill_in(xml);
+        self
+    }
+
     /// Adds the channel of a guest agent. A guest that is booted has it anyway.
     pub(crate) fn agent(self) -> Self {
         Self {
@@ -56,7 +64,8 @@ impl<'a> Builder<'a> {
     /// Makes the disks and defines the virtual machine, stopped.
     #[track_caller]
     pub(crate) fn define(self) -> Vm {
-        self.define_with("")
+        let memory = 32;
+        self.define_with(memory)
     }
 
     /// [`Self::define`], then started with its processors stopped: no guest ever runs. Takes 0.3 s.
@@ -76,13 +85,14 @@ impl<'a> Builder<'a> {
             kernel.display(),
             initrd.display()
         );
-        let vm = self.agent().define_with(&kernel);
+        let memory = 192;
+        let vm = self.os(&kernel).agent().define_with(memory);
         let guest = vm.boot();
         (vm, guest)
     }
 
     #[track_caller]
-    fn define_with(self, kernel: &str) -> Vm {
+    fn define_with(self, memory: u32) -> Vm {
         let truths = self.live.path("truth");
         let disks = self.disks.iter().map(|disk| {
             let file = disk.file(&self.live.primary(), &self.name);
@@ -98,12 +108,12 @@ impl<'a> Builder<'a> {
             truths: truths.clone(),
         };
         let xml = self.live.path(&format!("{}.xml", self.name));
-        fs::write(&xml, self.xml(&vm, kernel)).expect("the directory is the test's own");
+        fs::write(&xml, self.xml(&vm, memory)).expect("the directory is the test's own");
         virsh([Path::new("define"), &xml]).must();
         vm
     }
 
-    fn xml(&self, vm: &Vm, kernel: &str) -> String {
+    fn xml(&self, vm: &Vm, memory: u32) -> String {
         let mut devices = self.devices.clone();
         for Disk { target, format, .. } in &self.disks {
             let file = vm.disks[target].display();
@@ -116,14 +126,14 @@ impl<'a> Builder<'a> {
         if self.agent {
             devices += "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>";
         }
-        let memory = if kernel.is_empty() { 32 } else { 192 };
         let console = self.live.path(&format!("{}.console", self.name));
         format!(
             "<domain type='qemu'><name>{name}</name><memory unit='MiB'>{memory}</memory><vcpu>1</vcpu>\
-             <os><type arch='x86_64' machine='q35'>hvm</type>{kernel}</os><features><acpi/></features>\
+             <os><type arch='x86_64' machine='q35'>hvm</type>{os}</os><features><acpi/></features>\
              <devices>{devices}<controller type='usb' model='none'/><memballoon model='none'/>\
              <serial type='file'><source path='{console}'/></serial><video><model type='vga'/></video></devices></domain>",
             name = self.name,
+            os = self.os,
             console = console.display(),
         )
     }

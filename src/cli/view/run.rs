@@ -40,6 +40,8 @@ pub struct ActionView {
     pub verb: String,
     /// Of which VM.
     pub vm: Option<VmRef>,
+    /// What it was about, by its name: a VM, a storage, an offering, a policy.
+    pub object: Option<String>,
     /// When it was begun.
     pub started: Timestamp,
     /// When it was closed.
@@ -96,6 +98,7 @@ fn action(past: PastAction) -> ActionView {
         id: past.id,
         verb: past.verb,
         vm: past.vm,
+        object: past.object,
         started: past.started,
         ended: past.ended,
         outcome: match past.outcome {

@@ -54,8 +54,7 @@ pub(super) async fn place<H: Host>(
     from: &Utf8Path,
     to: &Utf8Path,
 ) -> Performed {
-    let content = engine.host.read(from).await?;
-    engine.host.write(to, &content).await?;
+    engine.host.copy(from, to).await?;
     Ok(Receipt::Done)
 }
 

@@ -1,4 +1,4 @@
-//! What makes a stage a backup: definitions, firmware, the record, and how to restore without knib.
+//! What makes a stage a backup: definitions, what they name beside disks, the record, and how to restore without knib.
 
 use camino::Utf8Path;
 
@@ -10,6 +10,7 @@ use crate::engine::perform::conflict;
 use crate::engine::perform::stage::json;
 use crate::host::Definition;
 use crate::host::Host;
+use crate::model::fault::Fault;
 use crate::model::id::VmId;
 use crate::model::layout;
 use crate::model::receipt::Receipt;
@@ -26,18 +27,24 @@ pub(super) async fn capture<H: Host>(engine: &Engine<H>, vm: &VmId, dir: &Utf8Pa
         engine.host.write(&dir.join(name), text.as_bytes()).await?;
         files.push(name.to_owned());
     }
-    let machine = engine.host.machine(vm).await?;
-    if let Some(nvram) = &machine.firmware.nvram {
-        // It appears at a VM's first start.
-        match engine.host.read(nvram).await {
-            Ok(content) => {
-                engine
-                    .host
-                    .write(&dir.join(layout::NVRAM), &content)
-                    .await?;
-                files.push(layout::NVRAM.to_owned());
-            }
-            Err(error) if error.fault == crate::model::fault::Fault::Gone => {}
+    for neighbour in engine.host.neighbours(vm).await? {
+        let name = layout::neighbour(neighbour.kind, &neighbour.name);
+        let text = neighbour.definition;
+        engine.host.write(&dir.join(&name), text.as_bytes()).await?;
+        files.push(name);
+    }
+    let firmware = engine.host.machine(vm).await?.firmware;
+    let beside = [
+        (layout::NVRAM, firmware.nvram),
+        (layout::KERNEL, firmware.kernel),
+        (layout::INITRD, firmware.initrd),
+    ];
+    for (name, path) in beside {
+        let Some(path) = path else { continue };
+        match engine.host.copy(&path, &dir.join(name)).await {
+            Ok(()) => files.push(name.to_owned()),
+            // UEFI variables appear at a VM's first start; without its kernel it would not start here either.
+            Err(error) if error.fault == Fault::Gone => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -5,6 +5,7 @@
 //! may have been given, with the set-group-ID bit, once; without that only root reads them. Small
 //! files (definitions with their passwords, notes) are 0600, since QEMU never reads those.
 
+mod copy;
 mod digest;
 mod rename;
 mod space;
@@ -27,6 +28,7 @@ use crate::host::Entry;
 use crate::host::HostError;
 use crate::host::Result;
 use crate::host::faults;
+pub(super) use crate::host::files::copy::copy;
 pub(super) use crate::host::files::digest::digest;
 pub(super) use crate::host::files::rename::rename;
 pub(super) use crate::host::files::space::space;

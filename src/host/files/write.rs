@@ -1,6 +1,7 @@
 //! Writes a small file so that it is there whole or not at all.
 
 use std::fs;
+use std::fs::File;
 use std::fs::OpenOptions;
 use std::io;
 use std::io::ErrorKind;
@@ -23,26 +24,31 @@ const PRIVATE: u32 = 0o600;
 pub(in crate::host) async fn write(path: &Utf8Path, content: &[u8]) -> Result<()> {
     let content = content.to_owned();
     on(path, "write", move |path| {
-        let beside = layout::unwritten(path);
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let written = new(&beside, &content).and_then(|()| fs::rename(&beside, path));
-        if written.is_err() {
-            // What is told is why it could not be written.
-            let _ = fs::remove_file(&beside);
-        }
-        written?;
-        settle(above(path))
+        new(path, |file| file.write_all(&content))
     })
     .await
 }
 
-fn new(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
+/// Makes a file with what `fill` writes, as `write` does.
+pub(super) fn new(
+    path: &Utf8Path,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let beside = layout::unwritten(path);
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(PRIVATE);
-    let mut file = options.open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
+    let mut file = options.open(&beside)?;
+    let written = fill(&mut file)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // What is told is why it could not be written.
+        let _ = fs::remove_file(&beside);
+    }
+    written?;
+    settle(above(path))
 }

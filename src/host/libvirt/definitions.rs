@@ -39,34 +39,21 @@ impl Libvirt {
 
     /// Writes the note, or takes it away.
     pub(in crate::host) async fn note(&self, vm: &VmId, note: Option<&Note>) -> Result<()> {
-        let element = note.map(xml::note_element);
-        self.on(
-            vm,
-            "write knib's note in the definition".to_owned(),
-            move |_, vm, tried| {
-                let fail = |error| faults::error(tried, &error);
-                let mut flags = 0;
-                if vm.domain.is_persistent().map_err(fail)? {
-                    flags |= sys::VIR_DOMAIN_AFFECT_CONFIG;
-                }
-                if vm.domain.is_active().map_err(fail)? {
-                    flags |= sys::VIR_DOMAIN_AFFECT_LIVE;
-                }
-                let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
-                let (element, uri) = (element.as_deref(), Some(xml::NOTE));
-                match vm
-                    .domain
-                    .set_metadata(kind, element, Some(PREFIX), uri, flags)
-                {
-                    Err(error)
-                        if element.is_none() && error.code().is(ErrorNumber::NoDomainMetadata) =>
-                    {
-                        Ok(())
-                    }
-                    written => written.map_err(fail),
-                }
-            },
-        )
+        let tried = "write knib's note in the definition".to_owned();
+        let Some(element) = note.map(xml::note_element) else {
+            return self.on(vm, tried, forget_note).await;
+        };
+        self.on(vm, tried, move |_, vm, tried| {
+            let fail = |error| faults::error(tried, &error);
+            let mut flags = 0;
+            if vm.domain.is_persistent().map_err(fail)? {
+                flags |= sys::VIR_DOMAIN_AFFECT_CONFIG;
+            }
+            if vm.domain.is_active().map_err(fail)? {
+                flags |= sys::VIR_DOMAIN_AFFECT_LIVE;
+            }
+            set_note(vm, Some(&element), flags).map_err(fail)
+        })
         .await
     }
 
@@ -123,7 +110,37 @@ impl Libvirt {
     }
 }
 
-fn persistent(vm: &Vm, tried: &str) -> Result<String> {
+/// The live definition first: what the persistent one says is how it is known that both are done.
+fn forget_note(connect: &Connect, vm: &Vm, tried: &str) -> Result<()> {
+    let fail = |error| faults::error(tried, &error);
+    if vm.domain.is_active().map_err(fail)? {
+        match set_note(vm, None, sys::VIR_DOMAIN_AFFECT_LIVE) {
+            Err(error) if error.code().is(ErrorNumber::NoDomainMetadata) => {}
+            written => written.map_err(fail)?,
+        }
+    }
+    if !vm.domain.is_persistent().map_err(fail)? {
+        return Ok(());
+    }
+    // libvirt would leave an empty element where the note was.
+    let without = xml::without_note(&persistent(vm, tried)?);
+    match without.map_err(|cause| HostError::new(Fault::Conflict, tried, cause))? {
+        Some(xml) => define(connect, &xml, tried),
+        None => Ok(()),
+    }
+}
+
+fn set_note(
+    vm: &Vm,
+    element: Option<&str>,
+    flags: u32,
+) -> std::result::Result<(), virt::error::Error> {
+    let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
+    vm.domain
+        .set_metadata(kind, element, Some(PREFIX), Some(xml::NOTE), flags)
+}
+
+pub(super) fn persistent(vm: &Vm, tried: &str) -> Result<String> {
     let fail = |error| faults::error(tried, &error);
     if !vm.domain.is_persistent().map_err(fail)? {
         let cause = "it is transient, so there is no definition that outlives its run";

@@ -61,7 +61,7 @@ fn draw(run: &RunView, steps: bool, when: &When, look: Look) -> String {
 }
 
 fn of_action(action: &ActionView, look: Look) -> String {
-    let name = action.vm.as_ref().map_or("", |vm| &vm.name);
+    let name = action.object.as_deref().unwrap_or_default();
     let verb = action.verb.replace('_', " ");
     let line = format!("  {:<12} {verb} {}", action.outcome, text::clean(name));
     let failed = action.outcome == "undone" || action.outcome == "interrupted";

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use roxmltree::Node;
 
+use crate::host::libvirt::xml::Result;
 use crate::host::libvirt::xml::child;
+use crate::host::libvirt::xml::edit::Edits;
 use crate::host::libvirt::xml::escaped;
+use crate::host::libvirt::xml::parse;
 use crate::model::id::BackupId;
 use crate::model::machine::Note;
 
@@ -34,6 +37,23 @@ pub(super) fn note(domain: Node<'_, '_>) -> Option<Note> {
 /// The element of the note.
 pub(super) fn note_node<'a, 'input>(domain: Node<'a, 'input>) -> Option<Node<'a, 'input>> {
     element(domain, NOTE)
+}
+
+/// The definition without the note, and without the element that held it alone; none where there is
+/// no note.
+pub(in crate::host::libvirt) fn without_note(xml: &str) -> Result<Option<String>> {
+    let tree = parse(xml)?;
+    let domain = tree.root_element();
+    let Some(note) = note_node(domain) else {
+        return Ok(None);
+    };
+    let mut edits = Edits::new(xml);
+    let holder = child(domain, "metadata").filter(|metadata| {
+        let mut elements = metadata.children().filter(Node::is_element);
+        elements.all(|element| element == note)
+    });
+    edits.remove(holder.unwrap_or(note));
+    Ok(Some(edits.done()))
 }
 
 /// The tags of a domain.

@@ -1,0 +1,94 @@
+//! What a VM needs besides its disks to be started elsewhere.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::Disk;
+use crate::support::MIB;
+use crate::support::oracle;
+use crate::support::tool::run;
+use crate::support::tool::virsh;
+
+use super::site::Site;
+
+/// Something of libvirt's that no sandbox takes away.
+struct Defined {
+    name: String,
+    undefine: &'static str,
+}
+
+impl Defined {
+    #[track_caller]
+    fn new(site: &Site, kind: &'static str, xml: &str) -> Self {
+        let file = site.path(&format!("{kind}.xml"));
+        fs::write(&file, site.fill_in(xml)).expect("the directory is the test's own");
+        let undefine = match kind {
+            "net" => "net-undefine",
+            _ => "pool-undefine",
+        };
+        virsh([Path::new(&format!("{kind}-define")), &file]).must();
+        Self {
+            name: site.fill_in(&format!("$RUN-{kind}")),
+            undefine,
+        }
+    }
+}
+
+impl Drop for Defined {
+    fn drop(&mut self) {
+        let _ = virsh([self.undefine, &self.name]);
+    }
+}
+
+#[test]
+fn firmware_boot_files_networks_and_pools_are_in_the_backup() {
+    let site = Site::new();
+    for (name, mib) in [("code", 1), ("vars", 1), ("kernel", 3), ("initrd", 5)] {
+        let file = site.path(name);
+        let script = format!("head -c {mib}M /dev/urandom >'{}'", file.display());
+        run("sh", ["-c", &script]).must();
+    }
+    let net = Defined::new(
+        &site,
+        "net",
+        "<network><name>$RUN-net</name><bridge name='knib-test0'/></network>",
+    );
+    let pool = Defined::new(
+        &site,
+        "pool",
+        "<pool type='dir'><name>$RUN-pool</name><target><path>$DIR/primary</path></target></pool>",
+    );
+    let vm = site
+        .vm("a")
+        .disk(Disk::qcow2("vda", MIB))
+        .os("<loader readonly='yes' type='pflash'>$DIR/code</loader><nvram>$DIR/vars</nvram>")
+        .os("<kernel>$DIR/kernel</kernel><initrd>$DIR/initrd</initrd>")
+        .device("<interface type='network'><source network='$RUN-net'/></interface>")
+        .device("<interface type='network'><source network='$RUN-gone'/></interface>")
+        .device(
+            "<disk type='volume' device='cdrom'><source pool='$RUN-pool' volume='cd.iso'/>\
+             <target dev='sda' bus='sata'/></disk>",
+        )
+        .define();
+    let backup = site.first(&vm);
+
+    for (original, copy) in [
+        ("vars", "nvram.fd"),
+        ("kernel", "kernel"),
+        ("initrd", "initrd"),
+    ] {
+        let sums = [backup.dir().join(copy), site.path(original)];
+        let [copied, wanted] = sums.map(|file| oracle::file_sha256(&file));
+        assert_eq!(copied, wanted, "{copy}");
+    }
+    for (command, one, file) in [
+        ("net-dumpxml", &net, format!("network-{}.xml", net.name)),
+        ("pool-dumpxml", &pool, format!("pool-{}.xml", pool.name)),
+    ] {
+        let said = virsh([command, "--inactive", &one.name]).must();
+        let kept = fs::read_to_string(backup.dir().join(file)).expect("it is in the backup");
+        assert_eq!(kept.trim(), said.trim());
+    }
+    let gone = site.fill_in("network-$RUN-gone.xml");
+    assert!(!backup.dir().join(gone).exists());
+}
