@@ -150,10 +150,8 @@ fn a_vm_that_is_not_selected_any_more_leaves_and_comes_back_with_a_full() {
     assert!(!vms[0].xml(Xml::Inactive).contains("urn:knib"));
     let status = site.knib(["status", "--format", "json"]).exits(0).json();
     let of = |name: &str| {
-        let all = status.as_array().expect("a list").iter();
-        all.cloned()
-            .find(|vm| vm["name"] == name)
-            .expect("it is listed")
+        let mut all = status.as_array().expect("a list").iter();
+        all.find(|vm| vm["name"] == name).expect("it is listed")
     };
     assert_eq!(
         (&of(&vms[0].name)["left"], &of(&vms[1].name)["left"]),
