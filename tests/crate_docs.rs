@@ -9,6 +9,7 @@ use knib::model::lease::Lease;
 use knib::model::lease::Mode;
 use knib::model::lease::Subject;
 use knib::model::op::Named;
+use knib::model::op::OneBackup;
 use knib::model::op::Op;
 use knib::model::op::Verb;
 use knib::model::world::Record;
@@ -79,6 +80,16 @@ fn actions() -> Vec<(Op, Record)> {
         format: knib::model::machine::Format::Qcow2,
     };
     let record = guest.record.clone();
+    let current = record.current.clone().expect("the third");
+    let of = OneBackup {
+        vm: guest.vm.clone(),
+        backup: current,
+        storage: None,
+        at: world.now,
+    };
+    for op in [Op::Expire, Op::Delete, Op::Pin, Op::Unpin] {
+        all.push((op(of.clone()), record.clone()));
+    }
     make::add(&mut world, guest);
     let restore = request::new_vm(&asked, &world, &make::options());
     all.extend(
@@ -110,6 +121,9 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
             let parent = op.parent.iter();
             let above = parent.clone().flat_map(|id| record.ancestors(id));
             (Some(&op.id), parent.cloned().chain(above).collect())
+        }
+        Op::Expire(of) | Op::Delete(of) | Op::Pin(of) | Op::Unpin(of) => {
+            (Some(&of.backup), Vec::new())
         }
         Op::RestoreNew(op) => (Some(&op.backup), record.ancestors(&op.backup)),
         _ => (None, Vec::new()),

@@ -57,7 +57,14 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
             since: op.since,
         },
         Op::Unassign(op) => Change::Unassigned { vm: op.vm.clone() },
-        Op::Recover(_) | Op::Backup(_) | Op::Merge(_) | Op::RestoreNew(_) => return Vec::new(),
+        Op::Recover(_)
+        | Op::Backup(_)
+        | Op::Merge(_)
+        | Op::Expire(_)
+        | Op::Delete(_)
+        | Op::Pin(_)
+        | Op::Unpin(_)
+        | Op::RestoreNew(_) => return Vec::new(),
     };
     vec![change]
 }

@@ -5,8 +5,10 @@
 
 mod backup;
 mod config;
+mod delete;
 mod merge;
 mod readme;
+mod remark;
 mod restore;
 mod seal;
 mod vm;
@@ -31,6 +33,8 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
     match op {
         Op::Backup(op) => backup::leases(op, record),
         Op::Merge(op) => merge::leases(op),
+        Op::Expire(of) | Op::Pin(of) | Op::Unpin(of) => remark::leases(of),
+        Op::Delete(of) => delete::leases(of, record),
         Op::RestoreNew(op) => restore::leases(op),
         Op::StorageCreate(_)
         | Op::OfferingCreate(_)
@@ -53,6 +57,10 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
     match op {
         Op::Backup(op) => backup::program(op, vm::known(guest, &op.vm)?),
         Op::Merge(op) => merge::program(op, vm::known(guest, &op.vm)?),
+        Op::Expire(of) | Op::Pin(of) | Op::Unpin(of) => {
+            remark::program(op, vm::known(guest, &of.vm)?)
+        }
+        Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
         Op::RestoreNew(op) => restore::program(op, vm::known(guest, &op.from)?),
         Op::StorageCreate(op) => Ok(config::storage_program(op)),
         Op::OfferingCreate(_)
@@ -79,6 +87,8 @@ pub fn changes(
     match (op, went) {
         (Op::Backup(op), _) => backup::changes(op, program, receipts, went),
         (Op::Merge(op), _) => merge::changes(op, program, went),
+        (Op::Delete(of), _) => delete::changes(of, program, went),
+        (Op::Expire(_) | Op::Pin(_) | Op::Unpin(_), Direction::Forward) => remark::changes(op),
         (_, Direction::Forward) => config::changes(op),
         (_, Direction::Back) => Vec::new(),
     }

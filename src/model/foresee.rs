@@ -90,6 +90,8 @@ impl Step {
             | Self::Seal { .. }
             | Self::Publish { .. }
             | Self::Discard { .. }
+            | Self::Remark { .. }
+            | Self::Remove { .. }
             | Self::Fetch { .. }
             | Self::Place { .. }
             | Self::Rename { .. }

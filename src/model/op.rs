@@ -24,6 +24,7 @@ use crate::model::policy::Offering;
 use crate::model::policy::Quiesce;
 use crate::model::policy::VmPolicy;
 use crate::model::seconds::Seconds;
+use crate::model::step::BackupAt;
 
 /// A verb with its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +54,14 @@ pub enum Op {
     Backup(Box<BackupOp>),
     /// Merge the deltas of a VM and end its chain.
     Merge(Merge),
+    /// Let a backup go whose files others need.
+    Expire(OneBackup),
+    /// Remove a backup's files, merging the delta it left first.
+    Delete(OneBackup),
+    /// Keep a backup whatever lets others go.
+    Pin(OneBackup),
+    /// Keep it no longer.
+    Unpin(OneBackup),
     /// A new, stopped VM from a backup.
     RestoreNew(Box<RestoreNew>),
 }
@@ -76,6 +85,10 @@ pub enum Verb {
     Recover,
     Backup,
     Merge,
+    Expire,
+    Delete,
+    Pin,
+    Unpin,
     RestoreNew,
 }
 
@@ -96,6 +109,10 @@ impl Verb {
             Self::Recover => "recover",
             Self::Backup => "backup",
             Self::Merge => "merge",
+            Self::Expire => "expire",
+            Self::Delete => "delete",
+            Self::Pin => "pin",
+            Self::Unpin => "unpin",
             Self::RestoreNew => "restore_new",
         }
     }
@@ -113,7 +130,14 @@ impl Verb {
             | Self::PolicyDelete
             | Self::Assign
             | Self::Unassign => Group::Config,
-            Self::Recover | Self::Backup | Self::Merge | Self::RestoreNew => Group::Backup,
+            Self::Recover
+            | Self::Backup
+            | Self::Merge
+            | Self::Expire
+            | Self::Delete
+            | Self::Pin
+            | Self::Unpin
+            | Self::RestoreNew => Group::Backup,
         }
     }
 }
@@ -280,6 +304,19 @@ pub struct Merge {
     pub leave: bool,
 }
 
+/// One backup that something is done to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OneBackup {
+    /// Of which VM.
+    pub vm: VmRef,
+    /// Which backup.
+    pub backup: BackupId,
+    /// Where its files are; none of one that failed, which has none.
+    pub storage: Option<StorageAt>,
+    /// When it was decided.
+    pub at: Timestamp,
+}
+
 /// A new, stopped VM from a backup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RestoreNew {
@@ -301,6 +338,20 @@ pub struct RestoreNew {
     pub nvram: Option<Utf8PathBuf>,
 }
 
+impl OneBackup {
+    /// Where its files are, if it has any.
+    #[must_use]
+    pub fn place(&self) -> Option<BackupAt> {
+        let storage = self.storage.as_ref()?;
+        Some(BackupAt {
+            storage: storage.path.clone(),
+            id: storage.is.id.clone(),
+            vm: self.vm.uuid.clone(),
+            backup: self.backup.clone(),
+        })
+    }
+}
+
 impl Op {
     /// Its verb.
     #[must_use]
@@ -318,6 +369,10 @@ impl Op {
             Self::Recover(_) => Verb::Recover,
             Self::Backup(_) => Verb::Backup,
             Self::Merge(_) => Verb::Merge,
+            Self::Expire(_) => Verb::Expire,
+            Self::Delete(_) => Verb::Delete,
+            Self::Pin(_) => Verb::Pin,
+            Self::Unpin(_) => Verb::Unpin,
             Self::RestoreNew(_) => Verb::RestoreNew,
         }
     }
@@ -331,6 +386,7 @@ impl Op {
             Self::Recover(op) => op.vm.as_ref(),
             Self::Backup(op) => Some(&op.vm),
             Self::Merge(op) => Some(&op.vm),
+            Self::Expire(op) | Self::Delete(op) | Self::Pin(op) | Self::Unpin(op) => Some(&op.vm),
             Self::RestoreNew(op) => Some(&op.vm),
             Self::StorageCreate(_)
             | Self::OfferingCreate(_)

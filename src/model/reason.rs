@@ -51,6 +51,8 @@ pub enum Reason {
     },
     /// A person asked for it.
     Asked,
+    /// It was let go, and no backup needs its files any more.
+    Unneeded,
     /// A run was interrupted, or failed where it could not turn back.
     Interrupted {
         /// The verb that was going on.

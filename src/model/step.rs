@@ -13,10 +13,13 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::model::backup::Marker;
+use crate::model::backup::Remark;
 use crate::model::digest::Digest;
+use crate::model::id::BackupId;
 use crate::model::id::StorageId;
 use crate::model::id::Target;
 use crate::model::id::VmId;
+use crate::model::layout;
 use crate::model::machine::Format;
 use crate::model::machine::Note;
 use crate::model::policy::Quiesce;
@@ -38,6 +41,27 @@ impl Image {
             path: path.into(),
             format,
         }
+    }
+}
+
+/// Where a backup is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupAt {
+    /// The storage.
+    pub storage: Utf8PathBuf,
+    /// What its marker says.
+    pub id: StorageId,
+    /// Of which VM.
+    pub vm: VmId,
+    /// Which backup.
+    pub backup: BackupId,
+}
+
+impl BackupAt {
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> Utf8PathBuf {
+        layout::backup_dir(&self.storage, &self.vm, &self.backup)
     }
 }
 
@@ -142,6 +166,18 @@ pub enum Step {
         /// What.
         path: Utf8PathBuf,
     },
+    /// The record of a backup on its storage says this.
+    Remark {
+        /// Which backup.
+        of: BackupAt,
+        /// What it says.
+        remark: Remark,
+    },
+    /// The files of a backup are not there: its directory loses its name at once, then what it holds.
+    Remove {
+        /// Which backup.
+        of: BackupAt,
+    },
     /// The content of a backup's disk is in a file, every byte of the chain having been checked.
     Fetch {
         /// Which disk.
@@ -222,6 +258,8 @@ impl Step {
             | Self::Seal { .. }
             | Self::Publish { .. }
             | Self::Discard { .. }
+            | Self::Remark { .. }
+            | Self::Remove { .. }
             | Self::Fetch { .. }
             | Self::Place { .. }
             | Self::Rename { .. }
@@ -270,6 +308,18 @@ impl Step {
                 )
             }
             Self::Discard { path } => format!("remove {path}"),
+            Self::Remark { of, remark } => {
+                let what = match remark {
+                    Remark::Pinned { pinned: true } => "pinned",
+                    Remark::Pinned { pinned: false } => "not pinned",
+                    Remark::Removed { at: Some(_) } => "removed",
+                    Remark::Removed { at: None } => "not removed",
+                    Remark::Unusable { why: Some(_) } => "unusable",
+                    Remark::Unusable { why: None } => "usable",
+                };
+                format!("note in {}: {what}", of.dir())
+            }
+            Self::Remove { of } => format!("remove {}", of.dir()),
             Self::Fetch { target, to, .. } => format!("write {target} to {}", to.path),
             Self::Place { from, to } => format!("copy {from} to {to}"),
             Self::Rename { from, to } => format!("rename {} to {to}", file(from)),
@@ -310,6 +360,10 @@ impl Step {
                 to: to.clone(),
             }],
             Self::Define { vm, .. } => vec![Self::Undefine { vm: vm.clone() }],
+            Self::Remark { of, remark } => vec![Self::Remark {
+                of: of.clone(),
+                remark: remark.inverse(),
+            }],
             Self::Note { claims: false, .. }
             | Self::Mark { .. }
             | Self::Capture { .. }
@@ -318,6 +372,7 @@ impl Step {
             | Self::Publish { .. }
             | Self::Merge { .. }
             | Self::Discard { .. }
+            | Self::Remove { .. }
             | Self::Unname { .. }
             | Self::Undefine { .. } => Vec::new(),
         }

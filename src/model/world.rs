@@ -304,6 +304,8 @@ impl World {
             }
             Change::Assigned { vm, .. }
             | Change::Unassigned { vm }
+            | Change::Remarked { vm, .. }
+            | Change::Deleted { vm, .. }
             | Change::Touched { vm, .. }
             | Change::Served { vm, .. } => self.guest_mut(vm).record.learn(change),
             Change::Published(backup) => self.guest_mut(&backup.vm).record.learn(change),
@@ -344,6 +346,16 @@ impl Record {
             Change::Published(backup) => {
                 self.backups
                     .insert(backup.id.clone(), Arc::new(backup.as_ref().clone()));
+            }
+            Change::Remarked { backup, remark, .. } => {
+                if let Some(backup) = self.backups.get_mut(backup) {
+                    Arc::make_mut(backup).marks.learn(remark);
+                }
+            }
+            Change::Deleted { backup, .. } => {
+                self.backups.remove(backup);
+                self.failures.retain(|failed| failed.backup != *backup);
+                self.current.take_if(|current| current == backup);
             }
             Change::Touched {
                 serial, current, ..

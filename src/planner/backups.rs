@@ -178,7 +178,7 @@ fn described(shape: &Shape, storage: &str, chain_size: i64) -> serde_json::Value
 }
 
 /// Two hosts on one storage never write below one VM.
-fn owned_elsewhere(draft: &Draft<'_>, guest: &Guest, storage: &str) -> Option<Block> {
+pub(super) fn owned_elsewhere(draft: &Draft<'_>, guest: &Guest, storage: &str) -> Option<Block> {
     let owner = draft
         .now
         .storages

@@ -43,6 +43,7 @@ use crate::planner::Options;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     Vm(VmId),
+    Backup(VmId, BackupId),
     Storage(String),
     Offering(String),
     Policy(String),
@@ -182,7 +183,7 @@ impl<'a> Draft<'a> {
             .op
             .guest()
             .and_then(|vm| self.ahead.guests.get(&vm.uuid));
-        if let Some(holder) = guest.and_then(|guest| holder(&wish.op, guest)) {
+        if let Some(holder) = guest.and_then(|guest| holder(&wish.op, guest, &self.ahead)) {
             blocks.push(Block::Busy { holder });
         }
         let program = match action::program(&wish.op, guest) {
@@ -352,10 +353,13 @@ impl<'a> Draft<'a> {
 }
 
 /// Who has what an action needs, if somebody has.
-fn holder(op: &Op, guest: &Guest) -> Option<String> {
+fn holder(op: &Op, guest: &Guest, world: &World) -> Option<String> {
     let wanted = action::leases(op, &guest.record);
-    guest.open.iter().find_map(|open| {
-        let held: Vec<Lease> = action::leases(&open.op, &guest.record);
+    // A backup is read for other VMs as well.
+    let mut opens = world.guests.values().flat_map(|guest| &guest.open);
+    opens.find_map(|open| {
+        let read = open.op.guest().and_then(|vm| world.guests.get(&vm.uuid));
+        let held: Vec<Lease> = action::leases(&open.op, &read.unwrap_or(guest).record);
         let clash = held
             .iter()
             .any(|held| wanted.iter().any(|wanted| !held.agrees_with(wanted)));

@@ -12,6 +12,7 @@ mod draft;
 pub mod due;
 mod fields;
 mod recover;
+pub mod removal;
 pub mod request;
 mod space;
 mod storages;
@@ -72,6 +73,7 @@ pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
     config::plan(&mut draft, policy);
     let unprotected = assign::plan(&mut draft, policy);
     config::plan_removals(&mut draft, policy);
+    removal::plan(&mut draft);
     let upcoming = backups::plan(&mut draft, policy);
     unbuilt::tell(&mut draft, policy);
     draft.finish(Some(policy.digest), upcoming, unprotected)

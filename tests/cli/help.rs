@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 22] = [
     &[],
     &["init"],
     &["lint"],
@@ -20,7 +20,11 @@ const COMMANDS: [&[&str]; 18] = [
     &["backup", "run"],
     &["backup", "list"],
     &["backup", "show"],
+    &["backup", "delete"],
+    &["backup", "pin"],
+    &["backup", "unpin"],
     &["chain", "list"],
+    &["chain", "finish"],
     &["restore", "new"],
     &["completions"],
 ];

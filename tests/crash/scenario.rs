@@ -1,21 +1,19 @@
 //! Where schedules begin, and what is asked there. Every history was made by knib itself.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use jiff::Timestamp;
-use knib::action;
 use knib::model::id::BackupId;
 use knib::model::id::Target;
 use knib::model::id::VmId;
 use knib::model::machine::Format;
-use knib::model::op::Merge;
-use knib::model::op::Op;
-use knib::model::plan::Class;
 use knib::model::plan::Plan;
 use knib::model::policy::Policy;
 use knib::model::world::World;
 use knib::planner;
 use knib::planner::Options;
+use knib::planner::removal::Removal;
 use knib::planner::request::BackupRun;
 use knib::planner::request::NewVm;
 use knib::policy::Sources;
@@ -47,6 +45,8 @@ pub(crate) struct Scenario {
     pub(crate) ask: Ask,
     /// So many backups there are when it went well.
     pub(crate) backups: usize,
+    /// Those that may be gone.
+    pub(crate) goes: BTreeSet<BackupId>,
     /// What is tried.
     pub(crate) troubles: Vec<Trouble>,
 }
@@ -60,6 +60,10 @@ pub(crate) enum Ask {
     Backup(BackupRun),
     /// End the chain.
     Finish,
+    /// `knib backup delete`.
+    Delete(Removal),
+    /// `knib backup pin`, or `unpin`.
+    Pin(BackupId, bool),
     /// `knib restore new`.
     Restore(NewVm),
 }
@@ -70,32 +74,22 @@ impl Ask {
             Self::Apply => planner::reconcile(policy, world, options),
             Self::Backup(asked) => planner::request::backup(asked, Some(policy), world, options),
             Self::Restore(asked) => planner::request::new_vm(asked, world, options),
-            Self::Finish => finish(policy, world, options),
+            Self::Delete(asked) => planner::removal::delete(asked, world, options),
+            Self::Pin(backup, pinned) => {
+                planner::request::pin((&VmId::new(DB), backup), *pinned, world, options)
+            }
+            Self::Finish => planner::request::finish(&VmId::new(DB), world, options),
         }
     }
 }
 
-/// A plan that merges what is on primary, made over one that asks for something else.
-fn finish(policy: &Policy, world: &World, options: &Options) -> Plan {
-    let asked = BackupRun {
-        vm: VmId::new(DB),
-        isolated: true,
-        full: false,
-        quiesce: None,
-        storage: None,
-    };
-    let mut plan = planner::request::backup(&asked, Some(policy), world, options);
-    let guest = world.guests.get(&VmId::new(DB));
-    for action in &mut plan.actions {
-        let vm = action.vm.clone().expect("a backup is of a VM");
-        let op = Op::Merge(Merge { vm, leave: false });
-        "merge.db-01".clone_into(&mut action.address);
-        action.verb = op.verb();
-        action.class = Class::Routine;
-        action.program = action::program(&op, guest).ok();
-        action.op = op;
-    }
-    plan
+/// Deleting backups, whatever is left.
+pub(crate) fn delete(backups: &[&BackupId]) -> Ask {
+    let of_vm = |id: &&BackupId| (VmId::new(DB), (*id).clone());
+    Ask::Delete(Removal {
+        backups: backups.iter().map(of_vm).collect(),
+        force: true,
+    })
 }
 
 /// A policy over VMs with such names.
@@ -210,12 +204,19 @@ impl Story {
     }
 
     /// `knib apply` at an instant, without any trouble.
-    pub(crate) fn apply(mut self, at: &str) -> Self {
+    pub(crate) fn apply(self, at: &str) -> Self {
+        self.does(at, &Ask::Apply)
+    }
+
+    /// Something that is asked at an instant, without any trouble.
+    pub(crate) fn does(mut self, at: &str, ask: &Ask) -> Self {
         self.kept = tell(async {
             let bench = Bench::from(&self.kept, &self.desk, Vec::new());
             let at: Timestamp = at.parse().expect("an instant");
             bench.sim.wait(at.duration_since(bench.now()));
-            match bench.apply().await {
+            let policy = Rc::clone(&bench.policy);
+            let ran = bench.run(|world, options| ask.plan(&policy, world, options));
+            match ran.await {
                 Ran::Through(report) => {
                     let mut actions = report.plan.actions.iter();
                     let failed = actions.any(|action| action.error.is_some());
@@ -241,6 +242,11 @@ impl Story {
         backups.max().expect("there is a backup").clone()
     }
 
+    /// The backups so far, oldest first.
+    pub(crate) fn backups(&self) -> Vec<BackupId> {
+        self.kept.site.moments.keys().cloned().collect()
+    }
+
     /// `more` backups come of it.
     pub(crate) fn asks(self, name: impl Into<String>, ask: Ask, more: usize) -> Scenario {
         Scenario {
@@ -248,8 +254,18 @@ impl Story {
             backups: self.kept.site.moments.len() + more,
             kept: self.kept,
             ask,
+            goes: BTreeSet::new(),
             troubles: TROUBLES.to_vec(),
         }
+    }
+
+    /// Backups are deleted, and these are gone then.
+    pub(crate) fn deletes(self, name: &str, asked: &[&BackupId], gone: &[&BackupId]) -> Scenario {
+        let ask = delete(asked);
+        let mut scenario = self.asks(name, ask, 0);
+        scenario.goes = gone.iter().copied().cloned().collect();
+        scenario.backups -= gone.len();
+        scenario
     }
 }
 

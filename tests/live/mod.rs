@@ -6,6 +6,7 @@ mod beside;
 mod catalogue;
 mod chain;
 mod content;
+mod deletion;
 mod harness;
 mod judge;
 mod killed;

@@ -8,6 +8,8 @@ use knib::host::HostError;
 use knib::host::Result;
 use knib::model::bytes::Bytes;
 use knib::model::fault::Fault;
+use knib::model::id::BackupId;
+use knib::model::layout;
 use knib::model::machine::Format;
 use knib::model::machine::Layer;
 use knib::model::step;
@@ -219,9 +221,24 @@ impl Site {
         }
     }
 
-    /// Renames. Who has the file open keeps it.
+    /// Writes a small file. Of a published backup it can only be its record.
+    pub(crate) fn write_text(&mut self, path: &Utf8Path, content: &[u8]) -> Result<()> {
+        if path.file_name() == Some(layout::RECORD) {
+            self.published.remove(path);
+        } else {
+            self.refuse_final_names(path, "written");
+        }
+        self.files.write(path, content)?;
+        self.remember_backups();
+        Ok(())
+    }
+
+    /// Renames. Who has the file open keeps it. A backup that loses its name is one that nothing needs.
     pub(crate) fn rename(&mut self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
         self.files.rename(from, to)?;
+        if from.file_name().is_some_and(BackupId::is_one) {
+            self.forget_backup(from);
+        }
         let running = self.vms.values_mut().filter_map(|vm| vm.running.as_mut());
         for running in running {
             running.renamed.remove(to);

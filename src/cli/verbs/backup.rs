@@ -1,9 +1,9 @@
-//! `knib backup`: make one now, and look at those there are.
-
-use std::time::Instant;
+//! `knib backup`: make one now, look at those there are, let them go, keep them.
 
 use clap::ValueEnum;
 
+use crate::cli::at_once;
+use crate::cli::at_once::Patience;
 use crate::cli::basis::Recalled;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -11,24 +11,26 @@ use crate::cli::failure::Result;
 use crate::cli::find;
 use crate::cli::render::lists;
 use crate::cli::session::Session;
-use crate::cli::times;
+use crate::cli::verbs::delete;
+use crate::cli::verbs::delete::Delete;
+use crate::cli::verbs::pin;
+use crate::cli::verbs::pin::Pin;
 use crate::cli::view::backup;
 use crate::cli::view::backup::BackupView;
 use crate::cli::view::backup::Status;
 use crate::cli::work;
 use crate::cli::work::Finished;
-use crate::cli::work::Work;
 use crate::model::id::BackupId;
 use crate::model::op::Op;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::model::policy;
-use crate::model::seconds::Seconds;
-use crate::model::world::Open;
+use crate::model::world::World;
+use crate::planner::Options;
 use crate::planner::request;
 use crate::planner::request::BackupRun;
 
-/// Make backups and look at them
+/// Make backups, look at them, let them go
 #[derive(Debug, clap::Subcommand)]
 pub(in crate::cli) enum Backup {
     /// Back a VM up now
@@ -37,6 +39,11 @@ pub(in crate::cli) enum Backup {
     List(List),
     /// Show everything about a backup
     Show(Show),
+    Delete(Delete),
+    /// Keep a backup whatever would let it go
+    Pin(Pin),
+    /// Keep a pinned backup no longer than others
+    Unpin(Pin),
 }
 
 #[derive(Debug, clap::Args)]
@@ -56,9 +63,8 @@ pub(in crate::cli) struct Run {
     /// Where to, instead of the policy's storage; needed for a VM without a policy
     #[arg(long, value_name = "NAME")]
     storage: Option<String>,
-    /// Wait so long for another run to let go of the VM
-    #[arg(long, value_name = "D", default_value = "30s", value_parser = times::length)]
-    lock_timeout: Seconds,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// Whether the guest's file systems are frozen.
@@ -94,6 +100,9 @@ pub(super) async fn run(session: &Session, args: Backup) -> Result<Exit> {
         Backup::Run(args) => make(session, args).await,
         Backup::List(args) => list(session, &args),
         Backup::Show(args) => show(session, &args),
+        Backup::Delete(args) => delete::run(session, args).await,
+        Backup::Pin(args) => pin::run(session, args, true).await,
+        Backup::Unpin(args) => pin::run(session, args, false).await,
     }
 }
 
@@ -137,7 +146,7 @@ fn show(session: &Session, args: &Show) -> Result<Exit> {
 async fn make(session: &Session, args: Run) -> Result<Exit> {
     let json = session.global.format.is_json()?;
     let basis = session.basis_anyhow()?;
-    let mut seen = session.see(&basis).await?;
+    let seen = session.see(&basis).await?;
     let guest = find::vm(&seen.world.guests, &args.vm)?;
     let (name, uuid) = (guest.vm.name.clone(), guest.vm.uuid.clone());
     if guest.machine.is_none() {
@@ -169,26 +178,12 @@ async fn make(session: &Session, args: Run) -> Result<Exit> {
         }),
         storage: args.storage,
     };
-    let deadline = Instant::now() + args.lock_timeout.duration();
-    let finished = loop {
-        let of_it = |open: &Open| open.op.vm().is_some_and(|vm| vm.uuid == uuid);
-        if let Some(holder) = work::wait(session, &basis, deadline, of_it).await? {
-            return Err(Failure::held(&name, &holder));
-        }
-        // Whoever let go changed the VM.
-        seen = session.see(&basis).await?;
-        seen.world.guests.retain(|vm, _| *vm == uuid);
-        let options = basis.options()?;
-        let policy = basis.policy.as_ref();
-        let plan = request::backup(&asked, policy, &seen.world, &options);
-        let finished = Work::new("backup run")
-            .carry_out(session, &basis, &seen, plan)
-            .await?;
-        // Another run may have come in between the look and the beginning.
-        if finished.exit() != Exit::Busy || Instant::now() >= deadline {
-            break finished;
-        }
+    let draw_up = |world: &mut World, options: &Options| {
+        world.guests.retain(|vm, _| *vm == uuid);
+        request::backup(&asked, basis.policy.as_ref(), world, options)
     };
+    let told = ("backup run", name.as_str());
+    let finished = at_once::carry_out(session, &basis, told, args.patience, draw_up).await?;
     work::print(session, json, &finished.plan, || {
         made(&finished).unwrap_or_else(|| finished.report(session))
     })?;

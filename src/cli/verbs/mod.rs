@@ -4,11 +4,13 @@ pub(super) mod apply;
 pub(super) mod backup;
 pub(super) mod chain;
 pub(super) mod completions;
+mod delete;
 pub(super) mod init;
 pub(super) mod lint;
 pub(super) mod log;
 mod man;
 pub(super) mod offering;
+mod pin;
 pub(super) mod plan;
 pub(super) mod restore;
 mod schema;
@@ -37,7 +39,7 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Exit> {
         Command::Storage(args) => storage::run(session, &args).await,
         Command::Vm(args) => vm::run(session, &args).await,
         Command::Backup(args) => backup::run(session, args).await,
-        Command::Chain(args) => chain::run(session, &args),
+        Command::Chain(args) => chain::run(session, args).await,
         Command::Restore(args) => restore::run(session, args).await,
         Command::Completions(args) => completions::run(session, &args),
         Command::Man => man::run(session),

@@ -9,6 +9,7 @@ mod merge;
 mod note;
 mod overlay;
 mod place;
+mod remark;
 mod restore;
 mod seal;
 mod stage;
@@ -107,6 +108,8 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             };
             merge.perform(engine, scene).await
         }
+        Step::Remark { of, remark } => remark::remark(engine, of, remark).await,
+        Step::Remove { of } => remark::remove(engine, of).await,
         Step::Discard { path } => place::discard(engine, path).await,
         Step::Place { from, to } => place::place(engine, from, to).await,
         Step::Fetch {

@@ -57,6 +57,29 @@ pub(super) async fn stage<H: Host>(
     vm: &VmId,
     dir: &Utf8Path,
 ) -> Performed {
+    let owner = ours(engine, storage, id, vm).await?;
+    engine.host.make_dir(&layout::vm_dir(storage, vm)).await?;
+    if owner.is_none() {
+        let owner = Owner {
+            host_uuid: engine.maker.host.clone(),
+            hostname: engine.maker.hostname.clone(),
+            state_id: engine.maker.state.clone(),
+            since: engine.now(),
+        };
+        let path = layout::owner(storage, vm);
+        engine.host.write(&path, json(&owner)?.as_bytes()).await?;
+    }
+    engine.host.make_dir(dir).await?;
+    Ok(Receipt::Done)
+}
+
+/// Fails unless the storage is the one that was meant and nobody else writes below the VM's directory.
+pub(super) async fn ours<H: Host>(
+    engine: &Engine<H>,
+    storage: &Utf8Path,
+    id: &StorageId,
+    vm: &VmId,
+) -> Result<Option<Owner>, StepError> {
     let found = read_marker(engine, storage).await?;
     if found.as_ref().map(|marker| &marker.id) != Some(id) {
         return Err(conflict(
@@ -64,35 +87,23 @@ pub(super) async fn stage<H: Host>(
             "mount it, then apply",
         ));
     }
-    engine.host.make_dir(&layout::vm_dir(storage, vm)).await?;
     let path = layout::owner(storage, vm);
-    match engine.host.read(&path).await {
-        Ok(text) => {
-            let owner: Owner = parse(&path, &text)?;
-            if owner.state_id != engine.maker.state {
-                return Err(conflict(
-                    format!(
-                        "the backups below {} belong to {}",
-                        layout::vm_dir(storage, vm),
-                        owner.hostname
-                    ),
-                    "knib vm adopt takes them over",
-                ));
-            }
-        }
-        Err(error) if error.fault == Fault::Gone => {
-            let owner = Owner {
-                host_uuid: engine.maker.host.clone(),
-                hostname: engine.maker.hostname.clone(),
-                state_id: engine.maker.state.clone(),
-                since: engine.now(),
-            };
-            engine.host.write(&path, json(&owner)?.as_bytes()).await?;
-        }
+    let owner: Owner = match engine.host.read(&path).await {
+        Ok(text) => parse(&path, &text)?,
+        Err(error) if error.fault == Fault::Gone => return Ok(None),
         Err(error) => return Err(error.into()),
+    };
+    if owner.state_id != engine.maker.state {
+        return Err(conflict(
+            format!(
+                "the backups below {} belong to {}",
+                layout::vm_dir(storage, vm),
+                owner.hostname
+            ),
+            "knib vm adopt takes them over",
+        ));
     }
-    engine.host.make_dir(dir).await?;
-    Ok(Receipt::Done)
+    Ok(Some(owner))
 }
 
 async fn read_marker<H: Host>(
@@ -107,7 +118,10 @@ async fn read_marker<H: Host>(
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(path: &Utf8Path, text: &[u8]) -> Result<T, StepError> {
+pub(super) fn parse<T: serde::de::DeserializeOwned>(
+    path: &Utf8Path,
+    text: &[u8],
+) -> Result<T, StepError> {
     serde_json::from_slice(text).map_err(|error| {
         conflict(
             format!("{path} cannot be read: {error}"),

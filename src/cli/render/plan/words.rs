@@ -33,6 +33,10 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Recover => "recover",
         Verb::Backup => "backup",
         Verb::Merge => "merge",
+        Verb::Expire => "let go",
+        Verb::Delete => "delete",
+        Verb::Pin => "pin",
+        Verb::Unpin => "unpin",
         Verb::RestoreNew => "restore",
     }
 }
@@ -47,6 +51,7 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
         Reason::Selected { by, also, .. } => {
             format!("{by}; also {}, of lower priority", text::and(also))
         }
+        Reason::Unneeded => "it was let go, and nothing needs it any more".to_owned(),
         Reason::NotSelected => "no policy selects it any more".to_owned(),
         Reason::FirstBackup => "it has no good backup".to_owned(),
         Reason::SlotDue {
