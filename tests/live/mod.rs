@@ -11,6 +11,7 @@ mod harness;
 mod judge;
 mod killed;
 mod layers;
+mod owners;
 mod portable;
 mod races;
 mod readonly;

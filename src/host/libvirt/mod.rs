@@ -78,6 +78,7 @@ impl Libvirt {
                     hostname: connect.hostname().map_err(|error| fail(&error))?,
                     libvirt: version(connect.lib_version().map_err(|error| fail(&error))?),
                     qemu: version(connect.hyp_version().map_err(|error| fail(&error))?),
+                    uri: connect.uri().map_err(|error| fail(&error))?,
                 })
             },
         )

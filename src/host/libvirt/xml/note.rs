@@ -12,7 +12,7 @@ use crate::model::machine::Note;
 /// The name space of the note.
 pub(in crate::host::libvirt) const NOTE: &str = "urn:knib:vm:1";
 /// The name space of the tags.
-const TAGS: &str = "urn:knib:tags:1";
+pub(in crate::host::libvirt) const TAGS: &str = "urn:knib:tags:1";
 
 /// The note as an element without a name space; libvirt adds that.
 pub(in crate::host::libvirt) fn note_element(note: &Note) -> String {
@@ -21,6 +21,15 @@ pub(in crate::host::libvirt) fn note_element(note: &Note) -> String {
         .map(|id| format!(" current='{id}'"))
         .unwrap_or_default();
     format!("<vm serial='{}'{current}/>", note.serial)
+}
+
+/// The tags as an element without a name space; none without tags.
+pub(in crate::host::libvirt) fn tags_element(tags: &BTreeMap<String, String>) -> Option<String> {
+    let all: String = tags
+        .iter()
+        .map(|(k, v)| format!("<tag k='{}' v='{}'/>", escaped(k), escaped(v)))
+        .collect();
+    (!tags.is_empty()).then(|| format!("<tags>{all}</tags>"))
 }
 
 /// The note of a domain. One that makes no sense is none: whoever relies on it finds the claim gone.
