@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use camino::Utf8PathBuf;
 use knib::model::backup::Backup;
 use knib::model::finding::Severity;
+use knib::model::id::BackupId;
+use knib::model::id::VmId;
 use knib::model::layout;
 use knib::model::lease::Lease;
 use knib::model::lease::Subject;
@@ -239,12 +241,25 @@ fn asked_for(site: &Site, world: &World, scenario: &Scenario, calm: bool) -> Vec
     if backups != wanted && !taken_back && !partly {
         wrong.push(format!("there are {backups} backups, not {wanted}"));
     }
-    for id in site.moments.keys() {
+    for id in scenario.kept.site.moments.keys() {
         let mut guests = world.guests.values();
         let is_there = guests.any(|guest| guest.record.backups.contains_key(id));
         if !is_there && !scenario.goes.contains(id) {
             wrong.push(format!("{id} is gone, and nobody let it go"));
         }
+    }
+    if let Ask::Delete(asked) = &scenario.ask
+        && calm
+    {
+        let listed = |(vm, id): &&(VmId, BackupId)| {
+            let backup = world
+                .guests
+                .get(vm)
+                .and_then(|guest| guest.record.backups.get(id));
+            backup.is_some_and(|backup| backup.marks.removed.is_none())
+        };
+        let still = asked.backups.iter().filter(listed);
+        wrong.extend(still.map(|(_, id)| format!("{id} was not let go")));
     }
     if let Ask::Pin(id, pinned) = &scenario.ask
         && calm
