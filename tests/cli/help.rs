@@ -17,6 +17,8 @@ const COMMANDS: [&[&str]; 22] = [
     &["offering", "list"],
     &["storage", "list"],
     &["vm", "list"],
+    &["vm", "tag"],
+    &["vm", "adopt"],
     &["backup", "run"],
     &["backup", "list"],
     &["backup", "show"],
