@@ -113,6 +113,7 @@ pub async fn observe<H: Host>(
         }
         seen.insert(name, found);
     }
+    left_behind(host, &guests, &mut findings).await;
     Ok(World {
         format: world::FORMAT,
         now,
@@ -125,6 +126,46 @@ pub async fn observe<H: Host>(
         applied,
         findings,
     })
+}
+
+/// Deltas of VMs that are not defined here any more. What the guest wrote last may be in them alone, so
+/// they are told and never removed.
+async fn left_behind<H: Host>(
+    host: &Rc<H>,
+    guests: &BTreeMap<VmId, Guest>,
+    findings: &mut Vec<Finding>,
+) {
+    let machines = guests.values().filter_map(|guest| guest.machine.as_ref());
+    let disks: Vec<&Disk> = machines.flat_map(|machine| &machine.disks).collect();
+    for guest in guests.values().filter(|guest| guest.machine.is_none()) {
+        let current = guest.record.current.as_ref();
+        let Some(backup) = current.and_then(|id| guest.record.backups.get(id)) else {
+            continue;
+        };
+        let deltas = backup.disks.values().filter_map(|disk| disk.delta.as_ref());
+        for delta in deltas.filter(|delta| !disks.iter().any(|disk| disk.uses(&delta.path))) {
+            let dir = delta.path.parent().unwrap_or(Utf8Path::new("/"));
+            let entries = host.list(dir).await.unwrap_or_default();
+            let mut names = entries.iter().map(|entry| entry.name.as_str());
+            if !names.any(|name| Some(name) == delta.path.file_name()) {
+                continue;
+            }
+            let name = &guest.vm.name;
+            let text = format!(
+                "{name} is not defined here any more; what it wrote last is in {}",
+                delta.path
+            );
+            let hint = format!(
+                "define {name} again, or merge it by hand: qemu-img commit -d {}",
+                delta.path
+            );
+            findings.push(
+                Finding::new(Severity::Warning, "left_behind", text)
+                    .vm(name.clone())
+                    .hint(hint),
+            );
+        }
+    }
 }
 
 /// One VM again, as an action's start wants it. None: neither defined nor on record.

@@ -11,6 +11,7 @@ mod harness;
 mod judge;
 mod killed;
 mod layers;
+mod leaving;
 mod owners;
 mod portable;
 mod races;

@@ -1,7 +1,5 @@
 //! Reads, changes, makes and takes away definitions.
 
-use std::collections::BTreeMap;
-
 use virt::connect::Connect;
 use virt::error::ErrorNumber;
 use virt::sys;
@@ -17,10 +15,6 @@ use crate::host::libvirt::faults;
 use crate::host::libvirt::xml;
 use crate::model::fault::Fault;
 use crate::model::id::VmId;
-use crate::model::machine::Note;
-
-/// The prefix that libvirt gives knib's elements.
-const PREFIX: &str = "knib";
 
 impl Libvirt {
     /// A definition, byte for byte, passwords included.
@@ -36,58 +30,6 @@ impl Libvirt {
                 }
             },
         )
-        .await
-    }
-
-    /// Writes the note, or takes it away.
-    pub(in crate::host) async fn note(&self, vm: &VmId, note: Option<&Note>) -> Result<()> {
-        let element = note.map(xml::note_element);
-        let what = "write knib's note in the definition";
-        self.metadata(vm, what, element, xml::NOTE).await
-    }
-
-    /// Writes the tags, all of them.
-    pub(in crate::host) async fn tag(
-        &self,
-        vm: &VmId,
-        tags: &BTreeMap<String, String>,
-    ) -> Result<()> {
-        let element = xml::tags_element(tags);
-        let what = "write tags in the definition";
-        self.metadata(vm, what, element, xml::TAGS).await
-    }
-
-    /// An element of the metadata, in both definitions; without one, what is there goes.
-    async fn metadata(
-        &self,
-        vm: &VmId,
-        what: &str,
-        element: Option<String>,
-        uri: &'static str,
-    ) -> Result<()> {
-        self.on(vm, what.to_owned(), move |_, vm, tried| {
-            let fail = |error| faults::error(tried, &error);
-            let mut flags = 0;
-            if vm.domain.is_persistent().map_err(fail)? {
-                flags |= sys::VIR_DOMAIN_AFFECT_CONFIG;
-            }
-            if vm.domain.is_active().map_err(fail)? {
-                flags |= sys::VIR_DOMAIN_AFFECT_LIVE;
-            }
-            let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
-            let text = element.as_deref();
-            let written = vm
-                .domain
-                .set_metadata(kind, text, Some(PREFIX), Some(uri), flags);
-            match written {
-                Err(error)
-                    if element.is_none() && error.code().is(ErrorNumber::NoDomainMetadata) =>
-                {
-                    Ok(())
-                }
-                written => written.map_err(fail),
-            }
-        })
         .await
     }
 
@@ -154,7 +96,7 @@ pub(super) fn persistent(vm: &Vm, tried: &str) -> Result<String> {
     vm.domain.xml_desc(flags).map_err(fail)
 }
 
-fn define(connect: &Connect, xml: &str, tried: &str) -> Result<()> {
+pub(super) fn define(connect: &Connect, xml: &str, tried: &str) -> Result<()> {
     let defined = connect.define_domain_xml(xml).map(drop);
     defined.map_err(|error| faults::error(tried, &error))
 }

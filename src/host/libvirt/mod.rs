@@ -8,6 +8,7 @@ mod faults;
 mod ffi;
 mod jobs;
 mod machines;
+mod metadata;
 mod neighbours;
 mod snapshot;
 mod xml;

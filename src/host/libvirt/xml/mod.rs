@@ -26,6 +26,7 @@ pub(super) use crate::host::libvirt::xml::note::NOTE;
 pub(super) use crate::host::libvirt::xml::note::TAGS;
 pub(super) use crate::host::libvirt::xml::note::note_element;
 pub(super) use crate::host::libvirt::xml::note::tags_element;
+pub(super) use crate::host::libvirt::xml::note::without;
 pub(super) use crate::host::libvirt::xml::point::point;
 pub(super) use crate::host::libvirt::xml::renew::renew;
 pub(super) use crate::host::libvirt::xml::snapshot::snapshot;

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use roxmltree::Node;
 
+use crate::host::libvirt::xml::Result;
 use crate::host::libvirt::xml::child;
+use crate::host::libvirt::xml::edit::Edits;
 use crate::host::libvirt::xml::escaped;
+use crate::host::libvirt::xml::parse;
 use crate::model::id::BackupId;
 use crate::model::machine::Note;
 
@@ -43,6 +46,23 @@ pub(super) fn note(domain: Node<'_, '_>) -> Option<Note> {
 /// The element of the note.
 pub(super) fn note_node<'a, 'input>(domain: Node<'a, 'input>) -> Option<Node<'a, 'input>> {
     element(domain, NOTE)
+}
+
+/// The definition without an element of the metadata, and without the one that held it alone; none
+/// where there is none.
+pub(in crate::host::libvirt) fn without(xml: &str, uri: &str) -> Result<Option<String>> {
+    let tree = parse(xml)?;
+    let domain = tree.root_element();
+    let Some(found) = element(domain, uri) else {
+        return Ok(None);
+    };
+    let mut edits = Edits::new(xml);
+    let holder = child(domain, "metadata").filter(|metadata| {
+        let mut elements = metadata.children().filter(Node::is_element);
+        elements.all(|element| element == found)
+    });
+    edits.remove(holder.unwrap_or(found));
+    Ok(Some(edits.done()))
 }
 
 /// The tags of a domain.
