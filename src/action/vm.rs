@@ -67,6 +67,14 @@ pub(super) fn steady(machine: &Machine, disk: &Disk) -> Result<Image, Refusal> {
             format!("wait for it: virsh blockjob {name} {target}"),
         ));
     }
+    if disk.in_use {
+        let file = disk.head().map_or("its image", |path| path.as_str());
+        return Err(Refusal::new(
+            "in_use_elsewhere",
+            format!("{name} is off here, but something has {file} ({target}) open"),
+            "it may run on another host: back it up there; fuser and lsof tell who has it here",
+        ));
+    }
     if disk.source != disk.inactive {
         let shown = |source: &Option<Source>| match source {
             Some(Source::File { path, .. }) => path.to_string(),

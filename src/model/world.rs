@@ -49,6 +49,9 @@ pub struct Identity {
     pub libvirt: String,
     /// QEMU's version.
     pub qemu: String,
+    /// How libvirt calls itself: `qemu:///system`
+    #[serde(default)]
+    pub uri: String,
 }
 
 /// Room on a file system.
@@ -212,6 +215,9 @@ pub struct VmFound {
     pub backups: BTreeSet<BackupId>,
     /// Stages in it.
     pub stages: BTreeSet<BackupId>,
+    /// What its backups say, where another state owns them and the VM is defined here.
+    #[serde(default)]
+    pub foreign: Vec<Arc<Backup>>,
 }
 
 /// What the policy said when it was last applied.

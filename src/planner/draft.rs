@@ -124,6 +124,14 @@ impl<'a> Draft<'a> {
         self.options.admits(group, vm)
     }
 
+    /// From here on this state owns what a storage holds of a VM.
+    pub(super) fn owns(&mut self, vm: &VmId, storage: &str) {
+        let seen = self.ahead.storages.get_mut(storage);
+        if let Some(found) = seen.and_then(|seen| seen.vms.get_mut(vm)) {
+            found.owner = None;
+        }
+    }
+
     /// An id that no backup of the VM has or will have. It sorts after all of them, were they made in this
     /// very second or by a run that began later; only a clock that was put back ends that.
     pub(super) fn allot(&mut self, guest: &Guest) -> BackupId {

@@ -12,6 +12,7 @@ mod judge;
 mod killed;
 mod layers;
 mod leaving;
+mod owners;
 mod portable;
 mod races;
 mod readonly;
