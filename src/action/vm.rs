@@ -191,10 +191,8 @@ pub(super) fn side_by_side(disks: Vec<Vec<Step>>) -> Vec<Vec<Step>> {
 
 /// The serial a program claims: above whatever record and domain say.
 pub(super) fn claim(machine: &Machine, record: &Record) -> u64 {
-    record
-        .serial
-        .max(machine.note.as_ref().map_or(0, |note| note.serial))
-        + 1
+    let noted = machine.note.as_ref().map_or(0, |note| note.serial);
+    record.serial.max(noted).saturating_add(1)
 }
 
 /// Whether a backup of this VM left a delta that bears its id.

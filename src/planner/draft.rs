@@ -33,6 +33,7 @@ use crate::model::program::Refusal;
 use crate::model::reason::Block;
 use crate::model::reason::Reason;
 use crate::model::receipt::Receipt;
+use crate::model::seconds::later;
 use crate::model::step::Step;
 use crate::model::world::Guest;
 use crate::model::world::Open;
@@ -136,13 +137,14 @@ impl<'a> Draft<'a> {
     pub(super) fn allot(&mut self, guest: &Guest) -> BackupId {
         let record = &guest.record;
         let failed = record.failures.iter().map(|failed| &failed.backup);
-        let newest = record.backups.keys().chain(failed).max().cloned();
+        let made = record.backups.keys().chain(&record.current);
+        let newest = made.clone().chain(failed).max().cloned();
         let mut attempt = 0;
         loop {
-            let at = self.now.now + SignedDuration::from_secs(attempt.into());
+            let at = later(self.now.now, SignedDuration::from_secs(attempt.into()));
             let id = BackupId::allot(at, &guest.vm.uuid, attempt);
             let sorts = newest.as_ref().is_none_or(|newest| id > *newest);
-            let known = record.backups.contains_key(&id);
+            let known = made.clone().any(|made| *made == id);
             if (sorts || attempt > SORTED) && !known && self.allotted.insert(id.clone()) {
                 return id;
             }

@@ -18,5 +18,6 @@ mod races;
 mod readonly;
 mod refusals;
 mod restore;
+mod since;
 mod site;
 mod storages;
