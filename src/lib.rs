@@ -56,6 +56,10 @@
 //! | --- | --- | --- | --- |
 //! | `backup` | exclusive | - | shared |
 //! | `merge` | exclusive | - | - |
+//! | `expire` | - | shared | - |
+//! | `delete` | exclusive | exclusive | - |
+//! | `pin` | - | shared | - |
+//! | `unpin` | - | shared | - |
 //! | `restore_new` | exclusive | shared | shared |
 //! | `snapshot_create` | exclusive | - | - |
 //! | `snapshot_revert` | exclusive | - | - |
@@ -69,10 +73,13 @@
 //! | `policy_delete` | - | - | - |
 //! | `assign` | - | - | - |
 //! | `unassign` | - | - | - |
+//! | `adopt` | exclusive | - | - |
+//! | `tag` | exclusive | - | - |
 //! | `recover` | - | - | - |
 //!
-//! The VM of `restore_new` is the new one, and the backup of `backup` is not there yet. `recover`
-//! takes nothing: what it carries on holds its leases already.
+//! The VM of `restore_new` is the new one, and the backup of `backup` is not there yet. `delete` takes
+//! the VM only while it writes to the delta that the backup left. `recover` takes nothing: what it
+//! carries on holds its leases already.
 
 pub mod action;
 pub mod cli;

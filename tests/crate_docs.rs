@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use knib::action;
+use knib::model::backup::Owner;
 use knib::model::id::BackupId;
 use knib::model::lease::Lease;
 use knib::model::lease::Mode;
 use knib::model::lease::Subject;
+use knib::model::op::Adopt;
 use knib::model::op::Named;
+use knib::model::op::OneBackup;
 use knib::model::op::Op;
+use knib::model::op::StorageAt;
+use knib::model::op::Tag;
 use knib::model::op::Verb;
 use knib::model::world::Record;
 use knib::planner::request;
@@ -81,7 +86,41 @@ fn actions() -> Vec<(Op, Record)> {
         format: knib::model::machine::Format::Qcow2,
     };
     let record = guest.record.clone();
-    let vm = guest.vm.uuid.clone();
+    let current = record.current.clone().expect("the third");
+    let of = OneBackup {
+        vm: guest.vm.clone(),
+        backup: current,
+        storage: None,
+        at: world.now,
+    };
+    for op in [Op::Expire, Op::Delete, Op::Pin, Op::Unpin] {
+        all.push((op(of.clone()), record.clone()));
+    }
+    let vm = guest.vm.clone();
+    let uuid = vm.uuid.clone();
+    let tag = Tag {
+        vm: vm.clone(),
+        tags: BTreeMap::new(),
+    };
+    all.push((Op::Tag(tag), record.clone()));
+    let adopt = Adopt {
+        vm,
+        storage: StorageAt {
+            is: record.backups[&asked.backup].storage.clone(),
+            path: "/nas".into(),
+        },
+        from: Owner {
+            host_uuid: world.host.id.clone(),
+            hostname: "kvm2".to_owned(),
+            state_id: world.state.clone().expect("there is a state"),
+            since: world.now,
+            uri: None,
+        },
+        backups: record.backups.values().cloned().collect(),
+        gone: Vec::new(),
+        note: None,
+    };
+    all.push((Op::Adopt(Box::new(adopt)), record.clone()));
     make::add(&mut world, guest);
     let name = || "s1".to_owned();
     for asked in [
@@ -89,7 +128,7 @@ fn actions() -> Vec<(Op, Record)> {
         Asked::Revert(name()),
         Asked::Delete(name()),
     ] {
-        let plan = snapshots::plan(&asked, &vm, None, &world, &make::options());
+        let plan = snapshots::plan(&asked, &uuid, None, &world, &make::options());
         all.extend(
             plan.actions
                 .into_iter()
@@ -126,6 +165,9 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
             let parent = op.parent.iter();
             let above = parent.clone().flat_map(|id| record.ancestors(id));
             (Some(&op.id), parent.cloned().chain(above).collect())
+        }
+        Op::Expire(of) | Op::Delete(of) | Op::Pin(of) | Op::Unpin(of) => {
+            (Some(&of.backup), Vec::new())
         }
         Op::RestoreNew(op) => (Some(&op.backup), record.ancestors(&op.backup)),
         _ => (None, Vec::new()),

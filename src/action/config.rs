@@ -57,9 +57,15 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
             since: op.since,
         },
         Op::Unassign(op) => Change::Unassigned { vm: op.vm.clone() },
-        Op::Recover(_)
+        Op::Adopt(_)
+        | Op::Tag(_)
+        | Op::Recover(_)
         | Op::Backup(_)
         | Op::Merge(_)
+        | Op::Expire(_)
+        | Op::Delete(_)
+        | Op::Pin(_)
+        | Op::Unpin(_)
         | Op::RestoreNew(_)
         | Op::SnapshotCreate(_)
         | Op::SnapshotRevert(_)

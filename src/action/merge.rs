@@ -4,7 +4,6 @@ use crate::action::vm;
 use crate::model::op::Merge;
 use crate::model::program::Program;
 use crate::model::program::Refusal;
-use crate::model::step::Step;
 use crate::model::world::Guest;
 
 /// Claim, merge, and say in the domain that nothing is left.
@@ -28,12 +27,7 @@ pub(super) fn program(op: &Merge, guest: &Guest) -> Result<Program, Refusal> {
     }
     stages.extend(vm::side_by_side(disks));
     stages.push(vec![if op.leave && snapshots.is_empty() {
-        Step::Note {
-            vm: machine.id.clone(),
-            claim,
-            claims: false,
-            note: None,
-        }
+        vm::no_note(machine, claim)
     } else {
         vm::note(machine, claim, false, None, &snapshots)
     }]);

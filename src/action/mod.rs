@@ -3,16 +3,20 @@
 //! All of it is pure. A program is computed when an action is planned and again when it starts; only
 //! if both are equal it is carried out, so nothing is done that was not planned.
 
+mod adopt;
 mod backup;
 mod branches;
 mod config;
+mod delete;
 mod merge;
 mod readme;
+mod remark;
 mod restore;
 mod seal;
 mod snapshot_create;
 mod snapshot_delete;
 mod snapshot_revert;
+mod tag;
 mod vm;
 
 pub use crate::action::readme::readme;
@@ -35,7 +39,11 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
     match op {
         Op::Backup(op) => backup::leases(op, record),
         Op::Merge(op) => vm::lease(&op.vm),
+        Op::Expire(of) | Op::Pin(of) | Op::Unpin(of) => remark::leases(of),
+        Op::Delete(of) => delete::leases(of, record),
         Op::RestoreNew(op) => restore::leases(op),
+        Op::Adopt(op) => adopt::leases(op),
+        Op::Tag(op) => tag::leases(op),
         Op::SnapshotCreate(op) => vm::lease(&op.vm),
         Op::SnapshotRevert(op) | Op::SnapshotDelete(op) => vm::lease(&op.vm),
         Op::StorageCreate(_)
@@ -59,11 +67,17 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
     match op {
         Op::Backup(op) => backup::program(op, vm::known(guest, &op.vm)?),
         Op::Merge(op) => merge::program(op, vm::known(guest, &op.vm)?),
+        Op::Expire(of) | Op::Pin(of) | Op::Unpin(of) => {
+            remark::program(op, vm::known(guest, &of.vm)?)
+        }
+        Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
         Op::RestoreNew(op) => restore::program(op, vm::known(guest, &op.from)?),
         Op::SnapshotCreate(op) => snapshot_create::program(op, vm::known(guest, &op.vm)?),
         Op::SnapshotRevert(op) => snapshot_revert::program(op, vm::known(guest, &op.vm)?),
         Op::SnapshotDelete(op) => snapshot_delete::program(op, vm::known(guest, &op.vm)?),
         Op::StorageCreate(op) => Ok(config::storage_program(op)),
+        Op::Adopt(op) => Ok(adopt::program(op)),
+        Op::Tag(op) => vm::known(guest, &op.vm).map(|_| tag::program(op)),
         Op::OfferingCreate(_)
         | Op::OfferingUpdate(_)
         | Op::OfferingDelete(_)
@@ -88,6 +102,9 @@ pub fn changes(
     let mut changes = match (op, went) {
         (Op::Backup(op), _) => backup::changes(op, program, receipts, went),
         (Op::Merge(op), _) => vm::touched(&op.vm, program, went),
+        (Op::Delete(of), _) => delete::changes(of, program, went),
+        (Op::Expire(_) | Op::Pin(_) | Op::Unpin(_), Direction::Forward) => remark::changes(op),
+        (Op::Adopt(op), Direction::Forward) => adopt::changes(op),
         (Op::SnapshotCreate(op), _) => vm::touched(&op.vm, program, went),
         (Op::SnapshotRevert(op) | Op::SnapshotDelete(op), _) => vm::touched(&op.vm, program, went),
         (_, Direction::Forward) => config::changes(op),

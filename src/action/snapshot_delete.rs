@@ -33,7 +33,14 @@ pub(super) fn program(op: &SnapshotNamed, guest: &Guest) -> Result<Program, Refu
     let marked = note(false, &ahead.snapshots);
     let mut stages = vec![vec![note(true, before)], vec![marked.clone()]];
     stages.extend(ahead.sweep()?);
-    let last = note(false, &ahead.snapshots);
+    let record = &guest.record;
+    let last =
+        if ahead.snapshots.is_empty() && record.assigned.is_none() && record.current.is_none() {
+            // Nothing else holds the VM.
+            vm::no_note(machine, claim)
+        } else {
+            note(false, &ahead.snapshots)
+        };
     if last != marked {
         stages.push(vec![last]);
     }

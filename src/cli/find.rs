@@ -116,6 +116,25 @@ fn by_beginning<'a>(guests: &'a Guests, given: &str) -> Result<(&'a Guest, &'a B
     }
 }
 
+/// A backup, or an attempt at one that failed.
+pub(super) fn attempt<'a>(
+    guests: &'a Guests,
+    given: &str,
+    zone: &TimeZone,
+) -> Result<(&'a Guest, &'a BackupId)> {
+    let of_guest = |guest: &'a Guest| {
+        let failed = guest.record.failures.iter();
+        let fits = failed.filter(|one| one.backup.as_str().starts_with(given));
+        fits.map(move |one| (guest, &one.backup))
+    };
+    let failed: Vec<_> = guests.values().flat_map(of_guest).collect();
+    match (backup(guests, given, zone), &failed[..]) {
+        (Ok((guest, found)), _) => Ok((guest, &found.id)),
+        (Err(_), [one]) if !given.is_empty() => Ok(*one),
+        (Err(why), _) => Err(why),
+    }
+}
+
 /// A name that nothing has.
 pub(super) fn unknown(what: &str, given: &str, known: &[&str]) -> Failure {
     let failure = Failure::new("unknown", format!("there is no {what} {given:?}"));

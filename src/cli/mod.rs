@@ -10,6 +10,7 @@
 //! Nothing is decided here that a plan has not decided.
 
 mod args;
+mod at_once;
 mod basis;
 mod clock;
 mod exit;

@@ -24,15 +24,12 @@ use crate::engine;
 use crate::engine::Engine;
 use crate::engine::Newer;
 use crate::model::backup::Maker;
-use crate::model::backup::VmRef;
 use crate::model::id::ActionId;
 use crate::model::lease::Holder;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
-use crate::model::seconds::Seconds;
 use crate::model::world::Open;
 use crate::model::world::World;
-use crate::planner::Options;
 use crate::state::State;
 
 /// So often it is looked whether others let go.
@@ -105,6 +102,7 @@ impl Work<'_> {
                 state: state.id().clone(),
                 knib: env!("CARGO_PKG_VERSION").to_owned(),
             },
+            uri: seen.world.host.uri.clone(),
             clock: Box::new(clock::now),
             sink: Box::new(move |event| {
                 progress.hear(event);
@@ -151,37 +149,6 @@ impl Work<'_> {
                 Ok(plan) => _ = sender.send(Newer { looked, plan }),
                 Err(error) => tracing::warn!(?error, "could not plan again"),
             }
-        }
-    }
-}
-
-/// Plans for one VM and carries that out, once no other run has the VM; waits for that so long.
-pub(super) async fn on_vm(
-    session: &Session,
-    basis: &Basis,
-    vm: &VmRef,
-    patience: Seconds,
-    command: &'static str,
-    plan: impl Fn(&World, &Options) -> Plan,
-) -> Result<Finished> {
-    let deadline = Instant::now() + patience.duration();
-    loop {
-        let of_it = |open: &Open| open.op.vm().is_some_and(|held| held.uuid == vm.uuid);
-        if let Some(holder) = wait(session, basis, deadline, of_it).await? {
-            return Err(Failure::held(&vm.name, &holder));
-        }
-        // Whoever let go changed the VM.
-        let mut seen = session.see(basis).await?;
-        let others = seen.world.guests.iter_mut();
-        others
-            .filter(|(other, _)| **other != vm.uuid)
-            .for_each(|(_, other)| other.open.clear());
-        let plan = plan(&seen.world, &basis.options()?);
-        let work = Work::new(command);
-        let finished = work.carry_out(session, basis, &seen, plan).await?;
-        // Another run may have come in between the look and the beginning.
-        if finished.exit() != Exit::Busy || Instant::now() >= deadline {
-            return Ok(finished);
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -16,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::engine::EngineError;
 use crate::host::Host;
 use crate::host::HostError;
+use crate::model::backup::Backup;
 use crate::model::backup::Marker;
 use crate::model::backup::Owner;
 use crate::model::backup::VmRef;
@@ -99,16 +101,20 @@ pub async fn observe<H: Host>(
             .or_insert_with(|| known.path.clone());
     }
     let mut seen = BTreeMap::new();
+    let ours = state.map(|state| state.id().clone());
     for (name, path) in places {
-        let known = applied.storages.get(&name).map(|known| known.id.clone());
-        seen.insert(
-            name,
-            StorageSeen {
-                known,
-                ..storage(host, path, &mut findings).await
-            },
-        );
+        let mut found = storage(host, path, &mut findings).await;
+        found.known = applied.storages.get(&name).map(|known| known.id.clone());
+        for (vm, dir) in &mut found.vms {
+            let owner = dir.owner.as_ref().map(|owner| &owner.state_id);
+            let here = guests.get(vm).is_some_and(|guest| guest.machine.is_some());
+            if here && owner.is_some() && owner != ours.as_ref() {
+                dir.foreign = foreign(host, &found.path, vm, &dir.backups, &mut findings).await;
+            }
+        }
+        seen.insert(name, found);
     }
+    left_behind(host, &guests, &mut findings).await;
     Ok(World {
         format: world::FORMAT,
         now,
@@ -121,6 +127,46 @@ pub async fn observe<H: Host>(
         applied,
         findings,
     })
+}
+
+/// Deltas of VMs that are not defined here any more. What the guest wrote last may be in them alone, so
+/// they are told and never removed.
+async fn left_behind<H: Host>(
+    host: &Rc<H>,
+    guests: &BTreeMap<VmId, Guest>,
+    findings: &mut Vec<Finding>,
+) {
+    let machines = guests.values().filter_map(|guest| guest.machine.as_ref());
+    let disks: Vec<&Disk> = machines.flat_map(|machine| &machine.disks).collect();
+    for guest in guests.values().filter(|guest| guest.machine.is_none()) {
+        let current = guest.record.current.as_ref();
+        let Some(backup) = current.and_then(|id| guest.record.backups.get(id)) else {
+            continue;
+        };
+        let deltas = backup.disks.values().filter_map(|disk| disk.delta.as_ref());
+        for delta in deltas.filter(|delta| !disks.iter().any(|disk| disk.uses(&delta.path))) {
+            let dir = delta.path.parent().unwrap_or(Utf8Path::new("/"));
+            let entries = host.list(dir).await.unwrap_or_default();
+            let mut names = entries.iter().map(|entry| entry.name.as_str());
+            if !names.any(|name| Some(name) == delta.path.file_name()) {
+                continue;
+            }
+            let name = &guest.vm.name;
+            let text = format!(
+                "{name} is not defined here any more; what it wrote last is in {}",
+                delta.path
+            );
+            let hint = format!(
+                "define {name} again, or merge it by hand: qemu-img commit -d {}",
+                delta.path
+            );
+            findings.push(
+                Finding::new(Severity::Warning, "left_behind", text)
+                    .vm(name.clone())
+                    .hint(hint),
+            );
+        }
+    }
 }
 
 /// One VM again, as an action's start wants it. None: neither defined nor on record.
@@ -137,9 +183,11 @@ pub async fn guest<H: Host>(
     let (record, open): (_, Vec<Open>) =
         state.read(|state| Ok((state.record(&vm.uuid)?, state.opens_of(&vm.uuid)?)))?;
     let machine = match host.machine(&vm.uuid).await {
-        Ok(machine) => with_layers(host, vec![machine], &mut Vec::new())
-            .await
-            .pop(),
+        Ok(machine) => {
+            let machine = with_hands(host, machine).await?;
+            let machines = with_layers(host, vec![machine], &mut Vec::new()).await;
+            machines.into_iter().next()
+        }
         Err(error) if error.fault == Fault::Gone => None,
         Err(error) => return Err(error.into()),
     };
@@ -207,6 +255,27 @@ async fn with_layers<H: Host>(
         }
     }
     machines
+}
+
+/// Asks of a stopped VM's images whether anything has them open, here or on another host. One that
+/// was being started is looked at again.
+async fn with_hands<H: Host>(host: &Rc<H>, mut machine: Machine) -> Result<Machine, HostError> {
+    if machine.power.is_on() {
+        return Ok(machine);
+    }
+    for disk in &mut machine.disks {
+        if let Some(image) = readable(disk) {
+            let busy = |error: HostError| error.fault == Fault::Busy;
+            disk.in_use = host.idle(&image).await.is_err_and(busy);
+        }
+    }
+    if machine.disks.iter().any(|disk| disk.in_use) {
+        let now = host.machine(&machine.id).await?;
+        if now.power.is_on() {
+            return Ok(now);
+        }
+    }
+    Ok(machine)
 }
 
 fn readable(disk: &Disk) -> Option<Image> {
@@ -319,7 +388,35 @@ async fn vm_dir<H: Host>(
         owner,
         backups,
         stages,
+        foreign: Vec::new(),
     })
+}
+
+/// What the backups of a VM say that another state made. One that cannot be read is told and left out.
+async fn foreign<H: Host>(
+    host: &Rc<H>,
+    storage: &Utf8Path,
+    vm: &VmId,
+    backups: &BTreeSet<BackupId>,
+    findings: &mut Vec<Finding>,
+) -> Vec<Arc<Backup>> {
+    let mut all = Vec::new();
+    for id in backups {
+        let path = layout::backup_dir(storage, vm, id).join(layout::RECORD);
+        let read = host.read(&path).await.map_err(|error| error.cause);
+        let read = read.and_then(|text| {
+            serde_json::from_slice::<Backup>(&text).map_err(|error| error.to_string())
+        });
+        match read {
+            Ok(backup) => all.push(Arc::new(backup)),
+            Err(cause) => findings.push(Finding::new(
+                Severity::Warning,
+                "unreadable_storage",
+                format!("{path} could not be read: {cause}"),
+            )),
+        }
+    }
+    all
 }
 
 fn is_uuid(name: &str) -> bool {

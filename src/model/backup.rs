@@ -176,6 +176,50 @@ pub struct Marks {
     pub unusable: Option<Unusable>,
 }
 
+/// One of the marks, as it is from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "remark", rename_all = "snake_case")]
+pub enum Remark {
+    /// Somebody wants it kept, or does no longer.
+    Pinned {
+        /// Which of both.
+        pinned: bool,
+    },
+    /// It is let go.
+    Removed {
+        /// Since when; none: it is not.
+        at: Option<Timestamp>,
+    },
+    /// It cannot be restored.
+    Unusable {
+        /// Why; none: it can.
+        why: Option<Unusable>,
+    },
+}
+
+impl Remark {
+    /// As it was before, of a mark that was not there, or was the other one.
+    #[must_use]
+    pub fn inverse(&self) -> Self {
+        match self {
+            Self::Pinned { pinned } => Self::Pinned { pinned: !pinned },
+            Self::Removed { .. } => Self::Removed { at: None },
+            Self::Unusable { .. } => Self::Unusable { why: None },
+        }
+    }
+}
+
+impl Marks {
+    /// Takes a remark up.
+    pub fn learn(&mut self, remark: &Remark) {
+        match remark {
+            Remark::Pinned { pinned } => self.pinned = *pinned,
+            Remark::Removed { at } => self.removed = *at,
+            Remark::Unusable { why } => self.unusable.clone_from(why),
+        }
+    }
+}
+
 /// Why a backup cannot be restored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unusable {
@@ -242,6 +286,9 @@ pub struct Owner {
     pub state_id: StateId,
     /// Since when.
     pub since: Timestamp,
+    /// The libvirt that runs its VMs: a host may have several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
 }
 
 /// `.knib-storage`: what a directory is known by, wherever it is mounted.

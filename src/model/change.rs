@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::model::backup::Backup;
+use crate::model::backup::Remark;
 use crate::model::backup::Slot;
 use crate::model::backup::StorageRef;
 use crate::model::backup::VmRef;
@@ -69,6 +70,22 @@ pub enum Change {
     },
     /// A backup exists.
     Published(Box<Backup>),
+    /// A backup is marked otherwise than it was.
+    Remarked {
+        /// Of which VM.
+        vm: VmRef,
+        /// Which backup.
+        backup: BackupId,
+        /// How.
+        remark: Remark,
+    },
+    /// A backup has no files any more.
+    Deleted {
+        /// Of which VM.
+        vm: VmRef,
+        /// Which backup, or which attempt at one.
+        backup: BackupId,
+    },
     /// knib changed a VM.
     Touched {
         /// Which VM.

@@ -56,6 +56,15 @@ pub fn staged(name: &str) -> Option<BackupId> {
     BackupId::is_one(id).then(|| BackupId::new(id))
 }
 
+/// A backup that is going: it has lost its name, and not yet everything it held.
+#[must_use]
+pub fn going_dir(storage: &Utf8Path, vm: &VmId, backup: &BackupId) -> Utf8PathBuf {
+    vm_dir(storage, vm).join(format!(".{backup}.deleted"))
+}
+
+/// A VM that was quick-restored from a backup, or reads it from another host, leaves a file in here.
+pub const READERS: &str = "leases";
+
 /// A disk's file in a backup's directory.
 #[must_use]
 pub fn disk_file(target: &Target) -> String {

@@ -1,5 +1,6 @@
 //! Which backup needs which: followed over the edges between files, never over dates or names.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use crate::model::backup::Backup;
@@ -43,6 +44,85 @@ impl Record {
         found
     }
 
+    /// Every backup that cannot be read without `backup`, itself not among them, nearest first.
+    #[must_use]
+    pub fn descendants(&self, backup: &BackupId) -> Vec<BackupId> {
+        let children = self.children();
+        let mut found: Vec<BackupId> = Vec::new();
+        let mut next = vec![backup];
+        while let Some(id) = next.pop() {
+            for child in children.get(id).into_iter().flatten().copied() {
+                if !found.contains(child) {
+                    found.push(child.clone());
+                    next.push(child);
+                }
+            }
+        }
+        found
+    }
+
+    /// Backups that are listed and need `backup`.
+    #[must_use]
+    pub fn needed_by(&self, backup: &BackupId) -> Vec<BackupId> {
+        let mut needing = self.descendants(backup);
+        needing.retain(|id| self.is_listed(id));
+        needing.sort();
+        needing
+    }
+
+    /// What loses its files when `backup` is let go: itself, unless it is needed, and what was kept
+    /// only for it.
+    #[must_use]
+    pub fn goes_with(&self, backup: &BackupId) -> Vec<BackupId> {
+        let already = self.unneeded();
+        let mut goes = self.unneeded_without(Some(backup));
+        goes.retain(|id| !already.contains(id) || id == backup);
+        goes
+    }
+
+    /// Backups that were let go and that no listed one needs, in an order in which no file goes before
+    /// those that continue it.
+    #[must_use]
+    pub fn unneeded(&self) -> Vec<BackupId> {
+        self.unneeded_without(None)
+    }
+
+    fn unneeded_without(&self, without: Option<&BackupId>) -> Vec<BackupId> {
+        let children = self.children();
+        let mut gone: Vec<BackupId> = Vec::new();
+        let let_go = |id: &&BackupId| !self.is_listed(id) || Some(*id) == without;
+        let mut left: Vec<&BackupId> = self.backups.keys().filter(let_go).collect();
+        loop {
+            let before = left.len();
+            left.retain(|id| {
+                let mut continued = children.get(*id).into_iter().flatten().copied();
+                let needed = continued.any(|child| !gone.contains(child));
+                if !needed {
+                    gone.push((*id).clone());
+                }
+                needed
+            });
+            if left.len() == before {
+                return gone;
+            }
+        }
+    }
+
+    fn is_listed(&self, backup: &BackupId) -> bool {
+        let found = self.backups.get(backup);
+        found.is_some_and(|found| found.marks.removed.is_none())
+    }
+
+    fn children(&self) -> BTreeMap<&BackupId, Vec<&BackupId>> {
+        let mut children: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (id, backup) in &self.backups {
+            for parent in backup.parents() {
+                children.entry(parent).or_default().push(id);
+            }
+        }
+        children
+    }
+
     /// Whether a backup and all it needs are whole, as far as is known.
     #[must_use]
     pub fn is_usable(&self, backup: &BackupId) -> bool {
@@ -81,7 +161,7 @@ impl Record {
             .values()
             .filter_map(|backup| backup.link)
             .map(|link| link.chain);
-        numbers.max().unwrap_or(0) + 1
+        numbers.max().unwrap_or(0).saturating_add(1)
     }
 }
 

@@ -4,6 +4,7 @@
 //! journal entry need no policy to be understood.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
@@ -11,8 +12,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::model::backup::Backup;
 use crate::model::backup::Link;
 use crate::model::backup::OfferingCopy;
+use crate::model::backup::Owner;
 use crate::model::backup::Slot;
 use crate::model::backup::StorageRef;
 use crate::model::backup::VmRef;
@@ -20,10 +23,12 @@ use crate::model::id::ActionId;
 use crate::model::id::BackupId;
 use crate::model::id::Target;
 use crate::model::machine::Format;
+use crate::model::machine::Note;
 use crate::model::policy::Offering;
 use crate::model::policy::Quiesce;
 use crate::model::policy::VmPolicy;
 use crate::model::seconds::Seconds;
+use crate::model::step::BackupAt;
 
 /// A verb with its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,12 +52,24 @@ pub enum Op {
     Assign(Assign),
     /// No policy selects a VM any more; its backups stay.
     Unassign(Unassign),
+    /// Take over the backups of a VM that another state made.
+    Adopt(Box<Adopt>),
+    /// Write tags into a VM's definition.
+    Tag(Tag),
     /// Carry on what was interrupted.
     Recover(Recover),
     /// Back a VM up.
     Backup(Box<BackupOp>),
     /// Merge the deltas of a VM and end its chain.
     Merge(Merge),
+    /// Let a backup go whose files others need.
+    Expire(OneBackup),
+    /// Remove a backup's files, merging the delta it left first.
+    Delete(OneBackup),
+    /// Keep a backup whatever lets others go.
+    Pin(OneBackup),
+    /// Keep it no longer.
+    Unpin(OneBackup),
     /// A new, stopped VM from a backup.
     RestoreNew(Box<RestoreNew>),
     /// Keep all disks of a VM as they are at one instant.
@@ -79,9 +96,15 @@ pub enum Verb {
     PolicyDelete,
     Assign,
     Unassign,
+    Adopt,
+    Tag,
     Recover,
     Backup,
     Merge,
+    Expire,
+    Delete,
+    Pin,
+    Unpin,
     RestoreNew,
     SnapshotCreate,
     SnapshotRevert,
@@ -102,9 +125,15 @@ impl Verb {
             Self::PolicyDelete => "policy_delete",
             Self::Assign => "assign",
             Self::Unassign => "unassign",
+            Self::Adopt => "adopt",
+            Self::Tag => "tag",
             Self::Recover => "recover",
             Self::Backup => "backup",
             Self::Merge => "merge",
+            Self::Expire => "expire",
+            Self::Delete => "delete",
+            Self::Pin => "pin",
+            Self::Unpin => "unpin",
             Self::RestoreNew => "restore_new",
             Self::SnapshotCreate => "snapshot_create",
             Self::SnapshotRevert => "snapshot_revert",
@@ -124,10 +153,16 @@ impl Verb {
             | Self::PolicyUpdate
             | Self::PolicyDelete
             | Self::Assign
-            | Self::Unassign => Group::Config,
+            | Self::Unassign
+            | Self::Adopt
+            | Self::Tag => Group::Config,
             Self::Recover
             | Self::Backup
             | Self::Merge
+            | Self::Expire
+            | Self::Delete
+            | Self::Pin
+            | Self::Unpin
             | Self::RestoreNew
             | Self::SnapshotCreate
             | Self::SnapshotRevert
@@ -206,6 +241,32 @@ pub struct Assign {
 pub struct Unassign {
     /// Which VM.
     pub vm: VmRef,
+}
+
+/// Take over the backups of a VM that another state made, on one storage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Adopt {
+    /// Which VM.
+    pub vm: VmRef,
+    /// Where the backups are.
+    pub storage: StorageAt,
+    /// Whose they were.
+    pub from: Owner,
+    /// What they say.
+    pub backups: Vec<Arc<Backup>>,
+    /// Backups on record that are not there any more.
+    pub gone: Vec<BackupId>,
+    /// What the domain says, if its current backup is one of them: the chain may go on.
+    pub note: Option<Note>,
+}
+
+/// Write tags into a VM's definition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tag {
+    /// Which VM.
+    pub vm: VmRef,
+    /// All it will have.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// Carry on what was interrupted.
@@ -298,6 +359,19 @@ pub struct Merge {
     pub leave: bool,
 }
 
+/// One backup that something is done to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OneBackup {
+    /// Of which VM.
+    pub vm: VmRef,
+    /// Which backup.
+    pub backup: BackupId,
+    /// Where its files are; none of one that failed, which has none.
+    pub storage: Option<StorageAt>,
+    /// When it was decided.
+    pub at: Timestamp,
+}
+
 /// A new, stopped VM from a backup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RestoreNew {
@@ -345,6 +419,20 @@ pub struct SnapshotNamed {
     pub name: String,
 }
 
+impl OneBackup {
+    /// Where its files are, if it has any.
+    #[must_use]
+    pub fn place(&self) -> Option<BackupAt> {
+        let storage = self.storage.as_ref()?;
+        Some(BackupAt {
+            storage: storage.path.clone(),
+            id: storage.is.id.clone(),
+            vm: self.vm.uuid.clone(),
+            backup: self.backup.clone(),
+        })
+    }
+}
+
 impl Op {
     /// Its verb.
     #[must_use]
@@ -359,9 +447,15 @@ impl Op {
             Self::PolicyDelete(_) => Verb::PolicyDelete,
             Self::Assign(_) => Verb::Assign,
             Self::Unassign(_) => Verb::Unassign,
+            Self::Adopt(_) => Verb::Adopt,
+            Self::Tag(_) => Verb::Tag,
             Self::Recover(_) => Verb::Recover,
             Self::Backup(_) => Verb::Backup,
             Self::Merge(_) => Verb::Merge,
+            Self::Expire(_) => Verb::Expire,
+            Self::Delete(_) => Verb::Delete,
+            Self::Pin(_) => Verb::Pin,
+            Self::Unpin(_) => Verb::Unpin,
             Self::RestoreNew(_) => Verb::RestoreNew,
             Self::SnapshotCreate(_) => Verb::SnapshotCreate,
             Self::SnapshotRevert(_) => Verb::SnapshotRevert,
@@ -375,9 +469,12 @@ impl Op {
         match self {
             Self::Assign(op) => Some(&op.vm),
             Self::Unassign(op) => Some(&op.vm),
+            Self::Adopt(op) => Some(&op.vm),
+            Self::Tag(op) => Some(&op.vm),
             Self::Recover(op) => op.vm.as_ref(),
             Self::Backup(op) => Some(&op.vm),
             Self::Merge(op) => Some(&op.vm),
+            Self::Expire(op) | Self::Delete(op) | Self::Pin(op) | Self::Unpin(op) => Some(&op.vm),
             Self::RestoreNew(op) => Some(&op.vm),
             Self::SnapshotCreate(op) => Some(&op.vm),
             Self::SnapshotRevert(op) | Self::SnapshotDelete(op) => Some(&op.vm),

@@ -32,6 +32,13 @@ pub enum Reason {
     },
     /// No policy selects the VM any more.
     NotSelected,
+    /// It runs here, and its backups belong to another state.
+    MovedHere {
+        /// Whose they are.
+        owner: String,
+        /// Since when.
+        since: Timestamp,
+    },
     /// A VM without one good backup gets its first.
     FirstBackup,
     /// A schedule asks for it.
@@ -51,6 +58,8 @@ pub enum Reason {
     },
     /// A person asked for it.
     Asked,
+    /// It was let go, and no backup needs its files any more.
+    Unneeded,
     /// A run was interrupted, or failed where it could not turn back.
     Interrupted {
         /// The verb that was going on.

@@ -13,10 +13,14 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::model::backup::Marker;
+use crate::model::backup::Owner;
+use crate::model::backup::Remark;
 use crate::model::digest::Digest;
+use crate::model::id::BackupId;
 use crate::model::id::StorageId;
 use crate::model::id::Target;
 use crate::model::id::VmId;
+use crate::model::layout;
 use crate::model::machine::Format;
 use crate::model::machine::Note;
 use crate::model::policy::Quiesce;
@@ -38,6 +42,27 @@ impl Image {
             path: path.into(),
             format,
         }
+    }
+}
+
+/// Where a backup is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupAt {
+    /// The storage.
+    pub storage: Utf8PathBuf,
+    /// What its marker says.
+    pub id: StorageId,
+    /// Of which VM.
+    pub vm: VmId,
+    /// Which backup.
+    pub backup: BackupId,
+}
+
+impl BackupAt {
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> Utf8PathBuf {
+        layout::backup_dir(&self.storage, &self.vm, &self.backup)
     }
 }
 
@@ -186,10 +211,53 @@ pub enum Step {
         /// The layer.
         path: Utf8PathBuf,
     },
+    /// This state owns a VM's directory on a storage.
+    Own {
+        /// The storage.
+        storage: Utf8PathBuf,
+        /// What its marker says.
+        id: StorageId,
+        /// Which VM.
+        vm: VmId,
+        /// Whose it was.
+        from: Box<Owner>,
+        /// Every backup in it.
+        backups: Vec<BackupId>,
+    },
+    /// Whoever owned a VM's directory before owns it again.
+    Disown {
+        /// The storage.
+        storage: Utf8PathBuf,
+        /// What its marker says.
+        id: StorageId,
+        /// Which VM.
+        vm: VmId,
+        /// Whose it was.
+        to: Box<Owner>,
+    },
+    /// A VM's definition has these tags and no others.
+    Tag {
+        /// Which VM.
+        vm: VmId,
+        /// Names and values.
+        tags: BTreeMap<String, String>,
+    },
     /// A file or directory that knib made is not there.
     Discard {
         /// What.
         path: Utf8PathBuf,
+    },
+    /// The record of a backup on its storage says this.
+    Remark {
+        /// Which backup.
+        of: BackupAt,
+        /// What it says.
+        remark: Remark,
+    },
+    /// The files of a backup are not there: its directory loses its name at once, then what it holds.
+    Remove {
+        /// Which backup.
+        of: BackupAt,
     },
     /// The content of a backup's disk is in a file, every byte of the chain having been checked.
     Fetch {
@@ -285,14 +353,19 @@ impl Step {
             | Self::Create { vm, .. }
             | Self::Point { vm, .. }
             | Self::Drop { vm, .. }
+            | Self::Tag { vm, .. }
             | Self::Define { vm, .. }
             | Self::Undefine { vm } => Some(vm),
             Self::Mark { .. }
+            | Self::Own { .. }
+            | Self::Disown { .. }
             | Self::Stage { .. }
             | Self::Copy { .. }
             | Self::Seal { .. }
             | Self::Publish { .. }
             | Self::Discard { .. }
+            | Self::Remark { .. }
+            | Self::Remove { .. }
             | Self::Fetch { .. }
             | Self::Place { .. }
             | Self::Rename { .. }
@@ -353,7 +426,33 @@ impl Step {
                 format!("point {}", names.collect::<Vec<_>>().join(" and "))
             }
             Self::Drop { target, path, .. } => format!("drop {target}'s {}", file(path)),
+            Self::Own { storage, vm, .. } => format!("take over {}", layout::vm_dir(storage, vm)),
+            Self::Disown {
+                storage, vm, to, ..
+            } => {
+                format!(
+                    "give {} back to {}",
+                    layout::vm_dir(storage, vm),
+                    to.hostname
+                )
+            }
+            Self::Tag { tags, .. } => {
+                let tags: Vec<_> = tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                format!("set the tags: {}", tags.join(" "))
+            }
             Self::Discard { path } => format!("remove {path}"),
+            Self::Remark { of, remark } => {
+                let what = match remark {
+                    Remark::Pinned { pinned: true } => "pinned",
+                    Remark::Pinned { pinned: false } => "not pinned",
+                    Remark::Removed { at: Some(_) } => "removed",
+                    Remark::Removed { at: None } => "not removed",
+                    Remark::Unusable { why: Some(_) } => "unusable",
+                    Remark::Unusable { why: None } => "usable",
+                };
+                format!("note in {}: {what}", of.dir())
+            }
+            Self::Remove { of } => format!("remove {}", of.dir()),
             Self::Fetch { target, to, .. } => format!("write {target} to {}", to.path),
             Self::Place { from, to } => format!("copy {from} to {to}"),
             Self::Rename { from, to } => format!("rename {} to {to}", file(from)),
@@ -405,9 +504,27 @@ impl Step {
                 from: from.clone(),
                 to: to.clone(),
             }],
+            Self::Own {
+                storage,
+                id,
+                vm,
+                from,
+                ..
+            } => vec![Self::Disown {
+                storage: storage.clone(),
+                id: id.clone(),
+                vm: vm.clone(),
+                to: from.clone(),
+            }],
             Self::Define { vm, .. } => vec![Self::Undefine { vm: vm.clone() }],
+            Self::Remark { of, remark } => vec![Self::Remark {
+                of: of.clone(),
+                remark: remark.inverse(),
+            }],
             Self::Note { claims: false, .. }
             | Self::Mark { .. }
+            | Self::Disown { .. }
+            | Self::Tag { .. }
             | Self::Capture { .. }
             | Self::Thaw { .. }
             | Self::Seal { .. }
@@ -416,6 +533,7 @@ impl Step {
             | Self::Fold { .. }
             | Self::Drop { .. }
             | Self::Discard { .. }
+            | Self::Remove { .. }
             | Self::Unname { .. }
             | Self::Undefine { .. } => Vec::new(),
         }

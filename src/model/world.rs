@@ -50,6 +50,9 @@ pub struct Identity {
     pub libvirt: String,
     /// QEMU's version.
     pub qemu: String,
+    /// How libvirt calls itself: `qemu:///system`
+    #[serde(default)]
+    pub uri: String,
 }
 
 /// Room on a file system.
@@ -216,6 +219,9 @@ pub struct VmFound {
     pub backups: BTreeSet<BackupId>,
     /// Stages in it.
     pub stages: BTreeSet<BackupId>,
+    /// What its backups say, where another state owns them and the VM is defined here.
+    #[serde(default)]
+    pub foreign: Vec<Arc<Backup>>,
 }
 
 /// What the policy said when it was last applied.
@@ -308,6 +314,8 @@ impl World {
             }
             Change::Assigned { vm, .. }
             | Change::Unassigned { vm }
+            | Change::Remarked { vm, .. }
+            | Change::Deleted { vm, .. }
             | Change::Touched { vm, .. }
             | Change::Snapshots { vm, .. }
             | Change::Served { vm, .. } => self.guest_mut(vm).record.learn(change),
@@ -360,6 +368,16 @@ impl Record {
             Change::Published(backup) => {
                 self.backups
                     .insert(backup.id.clone(), Arc::new(backup.as_ref().clone()));
+            }
+            Change::Remarked { backup, remark, .. } => {
+                if let Some(backup) = self.backups.get_mut(backup) {
+                    Arc::make_mut(backup).marks.learn(remark);
+                }
+            }
+            Change::Deleted { backup, .. } => {
+                self.backups.remove(backup);
+                self.failures.retain(|failed| failed.backup != *backup);
+                self.current.take_if(|current| current == backup);
             }
             Change::Touched {
                 serial, current, ..

@@ -5,6 +5,8 @@ use serde_json::json;
 use crate::model::backup::VmRef;
 use crate::model::finding::Finding;
 use crate::model::finding::Severity;
+use crate::model::id::BackupId;
+use crate::model::layout;
 use crate::model::machine::Machine;
 use crate::model::op::Assign;
 use crate::model::op::Merge;
@@ -147,9 +149,15 @@ fn assign(draft: &mut Draft<'_>, vm: &VmRef, policy: String, reason: Reason) {
 /// A VM that leaves has its deltas merged and keeps its backups.
 fn leave(draft: &mut Draft<'_>, vm: &VmRef) {
     let guest = draft.ahead.guests.get(&vm.uuid);
-    let touched = guest
-        .and_then(|guest| guest.machine.as_ref())
-        .is_some_and(|machine| machine.note.is_some());
+    let touched = guest.is_some_and(|guest| {
+        let Some(machine) = &guest.machine else {
+            return false;
+        };
+        let mut layers = machine.disks.iter().flat_map(|disk| &disk.layers);
+        let ours = |id: &BackupId| guest.record.backups.contains_key(id);
+        machine.note.is_some()
+            || layers.any(|layer| layout::delta_of(&layer.path).is_some_and(|id| ours(&id)))
+    });
     if touched {
         let op = Op::Merge(Merge {
             vm: vm.clone(),

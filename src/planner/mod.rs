@@ -3,6 +3,7 @@
 //!
 //! Everything is decided on the world `ahead`: the one that the actions planned so far will leave.
 
+pub mod adopt;
 mod assign;
 mod backups;
 mod calls;
@@ -12,6 +13,7 @@ mod draft;
 pub mod due;
 mod fields;
 mod recover;
+pub mod removal;
 pub mod request;
 pub mod snapshots;
 mod space;
@@ -72,7 +74,9 @@ pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
     storages::plan(&mut draft, policy);
     config::plan(&mut draft, policy);
     let unprotected = assign::plan(&mut draft, policy);
+    adopt::plan(&mut draft);
     config::plan_removals(&mut draft, policy);
+    removal::plan(&mut draft);
     let upcoming = backups::plan(&mut draft, policy);
     unbuilt::tell(&mut draft, policy);
     draft.finish(Some(policy.digest), upcoming, unprotected)

@@ -6,19 +6,20 @@ use camino::Utf8PathBuf;
 use serde_json::json;
 
 use crate::model::backup::Backup;
-use crate::model::backup::StorageRef;
 use crate::model::backup::VmRef;
 use crate::model::bytes::Bytes;
 use crate::model::id::BackupId;
 use crate::model::id::VmId;
 use crate::model::layout;
 use crate::model::machine::Format;
+use crate::model::op::Merge;
 use crate::model::op::Op;
 use crate::model::op::RestoreNew;
-use crate::model::op::StorageAt;
+use crate::model::op::Tag;
 use crate::model::plan::Class;
 use crate::model::plan::Estimate;
 use crate::model::plan::Plan;
+use crate::model::plan::Shift;
 use crate::model::policy::Policy;
 use crate::model::policy::Quiesce;
 use crate::model::reason::Reason;
@@ -32,6 +33,7 @@ use crate::planner::draft::Key;
 use crate::planner::draft::Wish;
 use crate::planner::draft::blocked;
 use crate::planner::recover;
+use crate::planner::removal;
 use crate::planner::storages;
 
 /// What `knib backup run` asks for.
@@ -107,6 +109,66 @@ pub fn backup(
     draft.finish(None, Vec::new(), Vec::new())
 }
 
+/// Merges what a VM's backups left on primary and ends its chain.
+#[must_use]
+pub fn finish(vm: &VmId, world: &World, options: &Options) -> Plan {
+    let mut draft = Draft::new(world, options, "UTC");
+    let guest = world.guests.get(vm);
+    about(&mut draft, guest);
+    recover::plan(&mut draft);
+    if let Some(guest) = guest {
+        let op = Op::Merge(Merge {
+            vm: guest.vm.clone(),
+            leave: false,
+        });
+        let address = format!("merge.{}", guest.vm.name);
+        let mut wish = Wish::new(address, op, Class::Routine, Reason::Asked);
+        wish.estimate = draft.merge_estimate(&guest.vm);
+        draft.add(wish);
+    }
+    draft.finish(None, Vec::new(), Vec::new())
+}
+
+/// Keeps a backup whatever lets others go, or keeps it no longer.
+#[must_use]
+pub fn pin(
+    (vm, backup): (&VmId, &BackupId),
+    pinned: bool,
+    world: &World,
+    options: &Options,
+) -> Plan {
+    let mut draft = Draft::new(world, options, "UTC");
+    let guest = world.guests.get(vm);
+    about(&mut draft, guest);
+    if let Some(guest) = guest {
+        let op = if pinned { Op::Pin } else { Op::Unpin };
+        let mut wish = removal::wish(&draft, guest, backup, op, Reason::Asked);
+        wish.change.after = json!({ "pinned": pinned });
+        draft.add(wish);
+    }
+    draft.finish(None, Vec::new(), Vec::new())
+}
+
+/// Tags of one VM: these and no others.
+#[must_use]
+pub fn tag(vm: &VmId, tags: BTreeMap<String, String>, world: &World, options: &Options) -> Plan {
+    let mut draft = Draft::new(world, options, "UTC");
+    if let Some(guest) = world.guests.get(vm) {
+        let vm = guest.vm.clone();
+        let before = guest.machine.as_ref().map(|machine| &machine.tags);
+        let change = Shift {
+            before: json!(before),
+            after: json!(tags),
+        };
+        let address = format!("tag.{}", vm.name);
+        let op = Op::Tag(Tag { vm, tags });
+        let mut wish = Wish::new(address, op, Class::Config, Reason::Asked);
+        wish.change = change;
+        draft.add(wish);
+    }
+    draft.finish(None, Vec::new(), Vec::new())
+}
+
 /// What was found about other VMs is not for a command that names one.
 pub(super) fn about(draft: &mut Draft<'_>, guest: Option<&Guest>) {
     let named = guest.map(|guest| guest.vm.name.as_str());
@@ -158,26 +220,13 @@ fn restore(draft: &mut Draft<'_>, asked: &NewVm, from: &VmRef, backup: &Backup) 
     let ancestors = record
         .map(|record| record.ancestors(&backup.id))
         .unwrap_or_default();
-    let seen = world
-        .storages
-        .iter()
-        .find(|(_, seen)| seen.usable() == Some(&backup.storage.id));
-    let (name, path) = seen.map_or(
-        (backup.storage.name.clone(), Utf8PathBuf::new()),
-        |(name, seen)| (name.clone(), seen.path.clone()),
-    );
+    let (storage, elsewhere) = storages::holding(world, &backup.storage, &backup.id);
     let bytes: Bytes = backup.protected_size();
     let op = RestoreNew {
         backup: backup.id.clone(),
         from: from.clone(),
         vm: vm.clone(),
-        storage: StorageAt {
-            is: StorageRef {
-                name: name.clone(),
-                id: backup.storage.id.clone(),
-            },
-            path,
-        },
+        storage,
         ancestors,
         disks: disks.clone(),
         format: asked.format.clone(),
@@ -197,19 +246,7 @@ fn restore(draft: &mut Draft<'_>, asked: &NewVm, from: &VmRef, backup: &Backup) 
         seconds: bytes.0.div_ceil(200 << 20),
     };
     wish.gives = vec![Key::Vm(vm.uuid)];
-    if seen.is_none() {
-        let missing = storages::unusable(world, &name).unwrap_or_else(|| {
-            blocked(
-                "storage_unknown",
-                format!(
-                    "the storage of {} is not here: {name} ({})",
-                    backup.id, backup.storage.id
-                ),
-                "name it in the policy, or mount it",
-            )
-        });
-        wish.blocks.push(missing);
-    }
+    wish.blocks.extend(elsewhere);
     if !record.is_some_and(|record| record.is_usable(&backup.id)) {
         wish.blocks.push(blocked(
             "unusable",

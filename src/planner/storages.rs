@@ -1,11 +1,13 @@
 //! Directories that become storages, and storages that are not what they were.
 
 use camino::Utf8Path;
+use camino::Utf8PathBuf;
 use serde_json::json;
 
 use crate::model::backup::StorageRef;
 use crate::model::finding::Finding;
 use crate::model::finding::Severity;
+use crate::model::id::BackupId;
 use crate::model::id::StorageId;
 use crate::model::op::Op;
 use crate::model::op::StorageAt;
@@ -105,6 +107,38 @@ fn add(
         ));
     }
     draft.add(wish);
+}
+
+/// Where a storage that holds `backup` is now, and why it cannot be used, if it cannot.
+pub(super) fn holding(
+    world: &World,
+    storage: &StorageRef,
+    backup: &BackupId,
+) -> (StorageAt, Option<Block>) {
+    let mut all = world.storages.iter();
+    let seen = all.find(|(_, seen)| seen.usable() == Some(&storage.id));
+    let (name, path) = seen.map_or(
+        (storage.name.clone(), Utf8PathBuf::new()),
+        |(name, seen)| (name.clone(), seen.path.clone()),
+    );
+    let missing = || {
+        unusable(world, &name).unwrap_or_else(|| {
+            blocked(
+                "storage_unknown",
+                format!(
+                    "the storage of {backup} is not here: {name} ({})",
+                    storage.id
+                ),
+                "name it in the policy, or mount it",
+            )
+        })
+    };
+    let block = seen.is_none().then(missing);
+    let is = StorageRef {
+        name,
+        id: storage.id.clone(),
+    };
+    (StorageAt { is, path }, block)
 }
 
 /// Why nothing can be written to a storage, as it was seen.

@@ -2,15 +2,18 @@
 
 use jiff::Timestamp;
 use rusqlite::Connection;
+use rusqlite::OptionalExtension;
 use rusqlite::params;
 
 use crate::model::backup::Backup;
+use crate::model::backup::Remark;
 use crate::model::backup::VmRef;
 use crate::model::change::Change;
 use crate::model::id::BackupId;
 use crate::model::op::BackupOp;
 use crate::state::error::Trouble;
 use crate::state::value::json;
+use crate::state::value::parse;
 use crate::state::value::time;
 
 /// So many failed backups of a VM stay on record.
@@ -58,6 +61,8 @@ pub(super) fn learn(db: &Connection, change: &Change) -> Result<(), Trouble> {
             )?;
         }
         Change::Published(backup) => published(db, backup)?,
+        Change::Remarked { vm, backup, remark } => remarked(db, vm, backup, remark)?,
+        Change::Deleted { vm, backup } => deleted(db, vm, backup)?,
         Change::Touched {
             vm,
             serial,
@@ -144,6 +149,35 @@ fn published(db: &Connection, backup: &Backup) -> Result<(), Trouble> {
             parent.map(|edge| edge.backup.as_str()),
             parent.map(|edge| edge.birth.to_string()),
         ])?;
+    }
+    Ok(())
+}
+
+fn remarked(db: &Connection, vm: &VmRef, id: &BackupId, remark: &Remark) -> Result<(), Trouble> {
+    let key = params![vm.uuid.as_str(), id.as_str()];
+    let text: Option<String> = db
+        .prepare_cached("SELECT spec FROM backup WHERE vm = ?1 AND id = ?2")?
+        .query_row(key, |row| row.get(0))
+        .optional()?;
+    let Some(text) = text else {
+        return Ok(());
+    };
+    let mut backup: Backup = parse(format_args!("backup {id}"), &text)?;
+    backup.marks.learn(remark);
+    db.prepare_cached("UPDATE backup SET spec = ?3 WHERE vm = ?1 AND id = ?2")?
+        .execute(params![vm.uuid.as_str(), id.as_str(), json(&backup)?])?;
+    Ok(())
+}
+
+/// The file's own rules refuse it while another backup continues this one.
+fn deleted(db: &Connection, vm: &VmRef, id: &BackupId) -> Result<(), Trouble> {
+    for sql in [
+        "UPDATE vm SET current = NULL WHERE id = ?1 AND current = ?2",
+        "DELETE FROM backup WHERE vm = ?1 AND id = ?2",
+        "DELETE FROM failure WHERE vm = ?1 AND backup = ?2",
+    ] {
+        db.prepare_cached(sql)?
+            .execute(params![vm.uuid.as_str(), id.as_str()])?;
     }
     Ok(())
 }

@@ -51,6 +51,7 @@ impl State {
             }
             expect_run(db, run)?;
             expect_latest(db, op, program)?;
+            expect_unneeded(db, op)?;
             db.prepare_cached(
                 "INSERT INTO action (id, begun_by, held_by, held_since, verb, vm, vm_name, op,
                      stages, no_return, started)
@@ -274,6 +275,19 @@ fn expect_latest(db: &Connection, op: &Op, program: &Program) -> Result<(), Trou
         .optional()?;
     if serial.is_some_and(|serial| serial >= claim) {
         return Err(StateError::Overtaken(vm.name.clone()).into());
+    }
+    Ok(())
+}
+
+/// No file goes that another one continues, were that made since the VM was looked at.
+fn expect_unneeded(db: &Connection, op: &Op) -> Result<(), Trouble> {
+    let Op::Delete(of) = op else {
+        return Ok(());
+    };
+    let mut children =
+        db.prepare_cached("SELECT 1 FROM backup_disk WHERE vm = ?1 AND parent = ?2")?;
+    if children.exists([of.vm.uuid.as_str(), of.backup.as_str()])? {
+        return Err(StateError::Overtaken(of.vm.name.clone()).into());
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 28] = [
     &[],
     &["init"],
     &["lint"],
@@ -17,10 +17,16 @@ const COMMANDS: [&[&str]; 22] = [
     &["offering", "list"],
     &["storage", "list"],
     &["vm", "list"],
+    &["vm", "tag"],
+    &["vm", "adopt"],
     &["backup", "run"],
     &["backup", "list"],
     &["backup", "show"],
+    &["backup", "delete"],
+    &["backup", "pin"],
+    &["backup", "unpin"],
     &["chain", "list"],
+    &["chain", "finish"],
     &["snapshot", "create"],
     &["snapshot", "list"],
     &["snapshot", "revert"],

@@ -2,7 +2,7 @@
 
 use insta::internals::SettingsBindDropGuard;
 
-const MASKS: [(&str, &str); 10] = [
+const MASKS: [(&str, &str); 11] = [
     (r"\b\d{8}-\d{6}-[0-9a-f]{8}\b", "[id]"),
     (r"\bpid \d+", "pid [pid]"),
     (r"knib \d+\.\d+\.\d+, \S+ \(", "knib [version], [host] ("),
@@ -17,6 +17,7 @@ const MASKS: [(&str, &str); 10] = [
         "",
     ),
     (r"\babout [\d.]+ [KM]?i?B\b", "about [size]"),
+    (r"[\d.]+ [KM]?i?B freed", "[size] freed"),
     (r"took \d+ \w+", "took [length]"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "[instant]"),
     (

@@ -9,5 +9,6 @@ mod lists;
 mod masks;
 pub(crate) mod plans;
 mod reading;
+mod removals;
 mod reports;
 mod schemas;

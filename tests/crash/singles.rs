@@ -57,6 +57,12 @@ singles! {
     leave_off: stories::leave(Power::Off);
     finish_on: stories::finish(Power::On);
     finish_off: stories::finish(Power::Off);
+    delete_current_on: stories::delete_current(Power::On);
+    delete_current_off: stories::delete_current(Power::Off);
+    delete_needed: stories::delete_needed();
+    delete_last_needing: stories::delete_last_needing();
+    delete_chain: stories::delete_chain();
+    pin: stories::pin();
     restore_qcow2: stories::restore(&Format::Qcow2);
     restore_raw: stories::restore(&Format::Raw);
     frozen: stories::frozen("preferred", None);

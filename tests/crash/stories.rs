@@ -12,6 +12,7 @@ use crate::crash::scenario::CELLS;
 use crate::crash::scenario::DB;
 use crate::crash::scenario::Scenario;
 use crate::crash::scenario::Story;
+use crate::crash::scenario::delete;
 use crate::crash::scenario::nightly;
 use crate::crash::scenario::nobody;
 use crate::crash::scenario::target;
@@ -322,4 +323,48 @@ pub(crate) fn foreign_snapshot(power: Power) -> Scenario {
     });
     let story = power.set(story);
     story.asks(format!("foreign snapshot, {power:?}"), Ask::Apply, 1)
+}
+
+/// A chain of three that has ended, and the first of the next one.
+fn four() -> Story {
+    backed_up()
+        .apply("2026-11-23T02:30:00Z")
+        .apply("2026-11-24T02:30:00Z")
+        .apply("2026-11-25T02:30:00Z")
+}
+
+/// The newest of a chain, whose delta the VM writes to.
+pub(crate) fn delete_current(power: Power) -> Scenario {
+    let story = power.set(backed_up().apply("2026-11-23T02:30:00Z"));
+    let last = story.latest();
+    story.deletes(&format!("delete current, {power:?}"), &[&last], &[&last])
+}
+
+/// One that others need.
+pub(crate) fn delete_needed() -> Scenario {
+    let story = four();
+    let all = story.backups();
+    story.deletes("delete needed", &[&all[0]], &[])
+}
+
+/// The last one that needs another, which was let go before.
+pub(crate) fn delete_last_needing() -> Scenario {
+    let story = four();
+    let all = story.backups();
+    let story = story.does("2026-11-25T03:00:00Z", &delete(&[&all[1]]));
+    story.deletes("delete last needing", &[&all[2]], &[&all[1], &all[2]])
+}
+
+/// A whole chain, in no order.
+pub(crate) fn delete_chain() -> Scenario {
+    let story = four();
+    let all = story.backups();
+    let three = [&all[1], &all[2], &all[0]];
+    story.deletes("delete chain", &three, &three)
+}
+
+pub(crate) fn pin() -> Scenario {
+    let story = backed_up();
+    let last = story.latest();
+    story.asks("pin", Ask::Pin(last, true), 0)
 }

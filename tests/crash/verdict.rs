@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use camino::Utf8PathBuf;
 use knib::model::backup::Backup;
 use knib::model::finding::Severity;
+use knib::model::id::BackupId;
 use knib::model::id::VmId;
 use knib::model::layout;
 use knib::model::lease::Lease;
@@ -56,7 +57,8 @@ pub(crate) fn judge(
     }
     wrong.extend(leftovers(&site, world));
     wrong.extend(nothing_held(bench, world));
-    wrong.extend(asked_for(&site, world, scenario));
+    let calm = !bench.sim.was_troubled_since(0);
+    wrong.extend(asked_for(&site, world, scenario, calm));
     wrong
 }
 
@@ -259,16 +261,47 @@ fn nothing_held(bench: &Bench<'_>, world: &World) -> Vec<String> {
 }
 
 /// What was asked for has come about; what only a person asks for may have been taken back whole.
-fn asked_for(site: &Site, world: &World, scenario: &Scenario) -> Vec<String> {
+fn asked_for(site: &Site, world: &World, scenario: &Scenario, calm: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     let guests = world.guests.values();
     let backups: usize = guests.map(|guest| guest.record.backups.len()).sum();
     let wanted = scenario.backups;
     let taken_back = matches!(scenario.ask, Ask::Backup(_)) && backups + 1 == wanted;
-    if backups != wanted && !taken_back {
+    // What was never begun is not made up for, when a person asked for it.
+    let partly = !calm && matches!(&scenario.ask, Ask::Delete(_)) && backups > wanted;
+    if backups != wanted && !taken_back && !partly {
         wrong.push(format!("there are {backups} backups, not {wanted}"));
     }
     wrong.extend(asked_of_snapshots(site, world, scenario));
+    for id in scenario.kept.site.moments.keys() {
+        let mut guests = world.guests.values();
+        let is_there = guests.any(|guest| guest.record.backups.contains_key(id));
+        if !is_there && !scenario.goes.contains(id) {
+            wrong.push(format!("{id} is gone, and nobody let it go"));
+        }
+    }
+    if let Ask::Delete(asked) = &scenario.ask
+        && calm
+    {
+        let listed = |(vm, id): &&(VmId, BackupId)| {
+            let backup = world
+                .guests
+                .get(vm)
+                .and_then(|guest| guest.record.backups.get(id));
+            backup.is_some_and(|backup| backup.marks.removed.is_none())
+        };
+        let still = asked.backups.iter().filter(listed);
+        wrong.extend(still.map(|(_, id)| format!("{id} was not let go")));
+    }
+    if let Ask::Pin(id, pinned) = &scenario.ask
+        && calm
+    {
+        let mut guests = world.guests.values();
+        let backup = guests.find_map(|guest| guest.record.backups.get(id));
+        if backup.is_none_or(|backup| backup.marks.pinned != *pinned) {
+            wrong.push(format!("{id} is not pinned as it was asked"));
+        }
+    }
     if let Ask::Restore(asked) = &scenario.ask {
         let moment = &site.moments[&asked.backup];
         let copies = site.vms.values().filter(|vm| vm.stored.name == asked.name);

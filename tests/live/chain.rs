@@ -87,6 +87,79 @@ fn an_isolated_backup_leaves_the_chain_as_it_was() {
 }
 
 #[test]
+fn a_chain_that_is_finished_by_hand_leaves_nothing_on_primary() {
+    for running in [true, false] {
+        let site = Site::new();
+        let disks = [Disk::qcow2("vda", 8 * MIB), Disk::raw("vdb", 4 * MIB)];
+        let [a, b] = disks;
+        let vm = site.vm("a").disk(a).disk(b).define();
+        if running {
+            vm.start_paused();
+        }
+        vm.write("vda", 0, 0x11, 256 * KIB);
+        let full = (site.first(&vm), vm.truth("vda"));
+        vm.write("vda", 128 * KIB, 0x22, 256 * KIB);
+        let last = (site.backup(&vm, &[]), vm.truth("vda"));
+        vm.write("vda", MIB, 0x33, 64 * KIB);
+        vm.write("vdb", MIB, 0x44, 64 * KIB);
+        let finish = ["chain", "finish", &vm.name];
+        site.knib(finish).exits(0);
+        site.assert_no_delta(&vm);
+        let ended = site.newest(&vm);
+        assert_eq!(
+            (&ended.0["end_of_chain"], &ended.0["current"]),
+            (&true.into(), &false.into())
+        );
+        site.refuses(&vm, &finish, 0, &["no chain under way"]);
+
+        let next = (site.backup(&vm, &[]), vm.truth("vda"));
+        assert_eq!((next.0.kind(), &next.0.0["chain"]), ("full", &2.into()));
+        site.assert_one_delta_each(&vm);
+        if running {
+            vm.destroy();
+        }
+        for (backup, truth) in [full, last, next] {
+            assert_holds(&backup.file("vda"), &truth);
+        }
+        assert_holds(&vm.source("vdb"), &vm.truth("vdb"));
+    }
+}
+
+#[test]
+fn another_storage_ends_the_chain() {
+    let nas = "nas: { path: $DIR/storage, minFree: 1MiB }";
+    let two =
+        "nas: { path: $DIR/storage, minFree: 1MiB }\n  new: { path: $DIR/new, minFree: 1MiB }";
+    let site = Site::new();
+    site.make_dir("new");
+    let vm = site
+        .vm("a")
+        .disk(Disk::qcow2("vda", 8 * MIB))
+        .start_paused();
+    vm.write("vda", 0, 0x11, 256 * KIB);
+    let old = (site.first(&vm), vm.truth("vda"));
+    vm.write("vda", 128 * KIB, 0x22, 256 * KIB);
+    site.change_policy(nas, two);
+    site.change_policy("storage: nas", "storage: new");
+    site.apply().exits(0);
+    let new = (site.backup(&vm, &[]), vm.truth("vda"));
+    assert_eq!((new.0.kind(), &new.0.0["storage"]), ("full", &"new".into()));
+    assert!(new.0.dir().starts_with(site.path("new")));
+    site.assert_one_delta_each(&vm);
+    let ended = site
+        .backups(&vm)
+        .into_iter()
+        .find(|one| one.id() == old.0.id());
+    assert_eq!(ended.expect("it stays").0["end_of_chain"], true);
+    vm.write("vda", MIB, 0x33, 64 * KIB);
+    let next = (site.backup(&vm, &[]), vm.truth("vda"));
+    assert_eq!(next.0.parent(), Some(new.0.id()));
+    for (backup, truth) in [old, new, next] {
+        assert_holds(&backup.file("vda"), &truth);
+    }
+}
+
+#[test]
 fn a_vm_without_a_policy_gets_a_backup_by_itself() {
     let site = Site::with("$RUN-*", "$RUN-a");
     let vm = site

@@ -1,7 +1,6 @@
 //! Disk-only snapshots: a tree with branches, on its own and between backups, running and stopped, two disks at once.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -12,7 +11,6 @@ use crate::support::KIB;
 use crate::support::MIB;
 use crate::support::Vm;
 use crate::support::oracle;
-use crate::support::tool::qemu_img;
 use crate::support::tool::virsh;
 
 use super::judge::assert_holds;
@@ -22,15 +20,15 @@ use super::site::Site;
 const DISKS: [&str; 2] = ["vda", "vdb"];
 
 /// What both disks held at an instant.
-type Truths = BTreeMap<&'static str, PathBuf>;
+pub(super) type Truths = BTreeMap<&'static str, PathBuf>;
 
 /// A VM with two disks, and what each of its snapshots must hold.
-struct Bench {
-    site: Site,
-    vm: Vm,
+pub(super) struct Bench {
+    pub(super) site: Site,
+    pub(super) vm: Vm,
     running: bool,
     backed_up: bool,
-    kept: BTreeMap<String, Truths>,
+    pub(super) kept: BTreeMap<String, Truths>,
     /// The next byte to write, another one each time.
     next: u8,
 }
@@ -38,7 +36,7 @@ struct Bench {
 impl Bench {
     /// `running`: whenever it can be.
     #[track_caller]
-    fn new(site: Site, running: bool) -> Self {
+    pub(super) fn new(site: Site, running: bool) -> Self {
         let disks = site.vm("a").disk(Disk::qcow2("vda", 8 * MIB));
         let vm = disks.disk(Disk::raw("vdb", 4 * MIB)).define();
         let mut bench = Self {
@@ -54,13 +52,13 @@ impl Bench {
         bench
     }
 
-    fn power_on(&self) {
+    pub(super) fn power_on(&self) {
         if self.running {
             self.vm.start_paused();
         }
     }
 
-    fn power_off(&self) {
+    pub(super) fn power_off(&self) {
         if self.vm.state() != "shut off" {
             self.vm.destroy();
         }
@@ -90,14 +88,14 @@ impl Bench {
 
     /// A snapshot, and something new on top of it.
     #[track_caller]
-    fn snapshot(&mut self, name: &str) {
+    pub(super) fn snapshot(&mut self, name: &str) {
         self.knib("create", name, 0);
         self.kept.insert(name.to_owned(), self.truths());
         self.write();
     }
 
     #[track_caller]
-    fn delete(&mut self, name: &str) {
+    pub(super) fn delete(&mut self, name: &str) {
         self.knib("delete", name, 0);
         let gone = self.list().iter().all(|one| one["name"] != name);
         if gone {
@@ -107,7 +105,7 @@ impl Bench {
 
     /// Goes back, and has the VM on again.
     #[track_caller]
-    fn revert(&mut self, name: &str) {
+    pub(super) fn revert(&mut self, name: &str) {
         self.power_off();
         self.knib("revert", name, 0);
         for target in DISKS {
@@ -118,14 +116,14 @@ impl Bench {
         self.check();
     }
 
-    fn list(&self) -> Vec<Value> {
+    pub(super) fn list(&self) -> Vec<Value> {
         let list = ["snapshot", "list", &self.vm.name, "--format", "json"];
         let listed = self.site.knib(list).exits(0).json();
         listed.as_array().expect("a list is an array").clone()
     }
 
     /// Names of snapshots, with a star where one was deleted.
-    fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         let name = |one: &Value| {
             let star = if one["removed"] == true { "*" } else { "" };
             format!("{}{star}", one["name"].as_str().expect("it has a name"))
@@ -135,7 +133,7 @@ impl Bench {
 
     /// Every snapshot holds its instant; and the disks of a VM that is off what they must.
     #[track_caller]
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let listed = self.list();
         assert_eq!(listed.len(), self.kept.len(), "{:?}", self.names());
         for one in &listed {
@@ -170,7 +168,7 @@ impl Bench {
     }
 
     #[track_caller]
-    fn backup(&mut self, kind: &str) -> (Backup, Truths) {
+    pub(super) fn backup(&mut self, kind: &str) -> (Backup, Truths) {
         let backup = if self.backed_up {
             self.site.backup(&self.vm, &[])
         } else {
@@ -184,7 +182,7 @@ impl Bench {
     }
 
     #[track_caller]
-    fn end(self) {
+    pub(super) fn end(self) {
         self.power_off();
         self.check();
         assert_eq!(self.site.leftovers(), [] as [String; 0]);
@@ -400,217 +398,4 @@ fn a_branch_that_is_not_in_use_is_merged_while_the_vm_runs() {
     assert_eq!(bench.names(), ["s1"]);
     bench.assert_files(2);
     bench.end();
-}
-
-#[test]
-fn sizes_go_back_with_a_snapshot_and_old_bytes_stay_away() {
-    let mut bench = Bench::new(Site::new(), false);
-    bench.snapshot("s1");
-    bench.vm.resize("vda", 12 * MIB);
-    bench.vm.write("vda", 11 * MIB, 0x77, MIB);
-    bench.snapshot("s2");
-    bench.vm.resize("vda", 5 * MIB);
-    bench.snapshot("s3");
-    bench.vm.resize("vda", 9 * MIB);
-    bench.check();
-    bench.revert("s2");
-    assert_eq!(oracle::virtual_size(&bench.vm.source("vda")), 12 * MIB);
-    bench.revert("s3");
-    bench.vm.resize("vda", 10 * MIB);
-    bench.power_on();
-    bench.delete("s2");
-    bench.check();
-    bench.revert("s1");
-    bench.delete("s3");
-    bench.check();
-    bench.delete("s1");
-    bench.site.assert_no_delta(&bench.vm);
-    bench.end();
-}
-
-#[test]
-fn a_layer_that_shrank_is_merged_once_the_vm_is_off() {
-    let mut bench = Bench::new(Site::new(), true);
-    bench.snapshot("s1");
-    bench.vm.resize("vda", 5 * MIB);
-    let delete = ["snapshot", "delete", &bench.vm.name, "s1"];
-    let words = ["was made smaller", "stop"];
-    bench.site.refuses(&bench.vm, &delete, 3, &words);
-    bench.power_off();
-    bench.delete("s1");
-    bench.site.assert_no_delta(&bench.vm);
-    bench.end();
-}
-
-#[test]
-fn snapshots_outlive_the_state_and_an_older_definition() {
-    let mut bench = Bench::new(Site::new(), false);
-    let before = bench.site.path("before.xml");
-    fs::write(&before, bench.vm.xml(crate::support::vm::Xml::Inactive)).expect("writable");
-    bench.snapshot("s1");
-    bench.snapshot("s2");
-    let lost = bench.site.make_dir("lost");
-    for entry in fs::read_dir(bench.site.root()).expect("it is there") {
-        let entry = entry.expect("it can be read");
-        if entry.file_name().to_string_lossy().starts_with("state.db") {
-            let moved = fs::rename(entry.path(), lost.join(entry.file_name()));
-            moved.expect("the sandbox is the test's own");
-        }
-    }
-    assert_eq!(bench.names(), ["s1", "s2"]);
-    bench.check();
-    bench.snapshot("s3");
-    assert_eq!(bench.names(), ["s1", "s2", "s3"]);
-
-    // A definition from before all of them writes below them.
-    let newest = bench.vm.xml(crate::support::vm::Xml::Inactive);
-    virsh(["define", before.to_str().expect("text")]).must();
-    assert_eq!(bench.names(), ["s1", "s2", "s3"]);
-    for (verb, name) in [("create", "s4"), ("delete", "s2"), ("revert", "s1")] {
-        let args = ["snapshot", verb, &bench.vm.name, name];
-        let words = ["writes to the file that snapshot s1 keeps", "older XML"];
-        bench.site.refuses(&bench.vm, &args, 3, &words);
-    }
-    fs::write(&before, newest).expect("writable");
-    virsh(["define", before.to_str().expect("text")]).must();
-    bench.delete("s1");
-    bench.check();
-    bench.end();
-}
-
-#[test]
-fn a_users_snapshot_is_left_alone_and_works_beside_knibs() {
-    let site = Site::new();
-    let vm = site.vm("a").disk(Disk::qcow2("vda", 8 * MIB)).define();
-    vm.write("vda", 0, 0x11, MIB);
-    let full = (site.first(&vm), vm.truth("vda"));
-    site.knib(["snapshot", "create", &vm.name, "mine"]).exits(0);
-    let mine = vm.truth("vda");
-    vm.write("vda", MIB, 0x22, MIB);
-    virsh(["snapshot-create-as", &vm.name, "theirs"]).must();
-    let theirs = vm.truth("vda");
-    vm.write("vda", 2 * MIB, 0x33, MIB);
-
-    for (verb, name) in [("create", "more"), ("delete", "mine"), ("revert", "mine")] {
-        let args = ["snapshot", verb, &vm.name, name];
-        let words = ["snapshots that knib did not make", "virsh snapshot-list"];
-        site.refuses(&vm, &args, 3, &words);
-    }
-    let isolated = (site.backup(&vm, &[]), vm.truth("vda"));
-    assert_eq!(isolated.0.kind(), "full");
-    virsh(["snapshot-revert", &vm.name, "theirs"]).must();
-    assert_holds(&vm.source("vda"), &theirs);
-    virsh(["snapshot-delete", &vm.name, "theirs"]).must();
-    vm.goes_back_to("vda", &theirs);
-
-    site.knib(["snapshot", "revert", &vm.name, "mine"]).exits(0);
-    vm.goes_back_to("vda", &mine);
-    assert_holds(&vm.source("vda"), &mine);
-    site.knib(["snapshot", "delete", &vm.name, "mine"]).exits(0);
-    assert_holds(&vm.source("vda"), &mine);
-    vm.write("vda", 3 * MIB, 0x44, MIB);
-    let last = (site.backup(&vm, &[]), vm.truth("vda"));
-    for (backup, truth) in [full, isolated, last] {
-        assert_holds(&backup.file("vda"), &truth);
-    }
-    assert_holds(&vm.source("vda"), &vm.truth("vda"));
-}
-
-#[test]
-fn a_copy_that_lies_on_a_snapshot_keeps_what_it_lies_on() {
-    let mut bench = Bench::new(Site::new(), false);
-    bench.snapshot("s1");
-    bench.snapshot("s2");
-    let kept = bench.list()[1]["disks"][0]["path"].clone();
-    let copy = bench
-        .site
-        .vm("b")
-        .disk(Disk::qcow2("vda", 8 * MIB))
-        .define();
-    let create = ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"].map(Path::new);
-    let kept = Path::new(kept.as_str().expect("a path"));
-    qemu_img(create.into_iter().chain([kept, &copy.disks["vda"]])).must();
-    for verb in ["delete", "revert"] {
-        let args = ["snapshot", verb, &bench.vm.name, "s2"];
-        let words = ["lies on a layer", &copy.name];
-        bench.site.refuses(&bench.vm, &args, 3, &words);
-    }
-    assert_holds(&copy.disks["vda"], &bench.kept["s2"]["vda"]);
-    virsh(["undefine", &copy.name]).must();
-    bench.delete("s2");
-    bench.end();
-}
-
-#[test]
-fn a_disk_that_was_taken_away_or_replaced_stays_whole() {
-    let mut bench = Bench::new(Site::new(), false);
-    bench.snapshot("s1");
-    bench.snapshot("s2");
-    let (away, truth) = (bench.vm.source("vdb"), bench.vm.truth("vdb"));
-    let name = bench.vm.name.clone();
-    virsh(["detach-disk", &name, "vdb", "--config"]).must();
-    let revert = ["snapshot", "revert", &name, "s1"];
-    let words = ["has no vdb any more"];
-    bench.site.refuses(&bench.vm, &revert, 3, &words);
-    let other = bench.site.primary().join("other.qcow2");
-    let create = ["create", "-q", "-f", "qcow2"].map(Path::new).into_iter();
-    qemu_img(create.chain([other.as_path(), Path::new("1M")])).must();
-    let attach = ["attach-disk", &name, other.to_str().expect("text"), "vdb"];
-    virsh(attach.iter().chain(&["--subdriver", "qcow2", "--config"])).must();
-    let words = ["another disk than snapshot s1 keeps"];
-    bench.site.refuses(&bench.vm, &revert, 3, &words);
-
-    for snapshot in ["s1", "s2"] {
-        bench
-            .site
-            .knib(["snapshot", "delete", &name, snapshot])
-            .exits(0);
-    }
-    assert_eq!(bench.names(), [] as [String; 0]);
-    assert_holds(&away, &truth);
-    assert_holds(&bench.vm.disks["vda"], &bench.vm.truth("vda"));
-    assert_eq!(oracle::chain(&away).len(), 3);
-}
-
-#[test]
-fn names_that_are_wrong_and_a_vm_that_runs_change_nothing() {
-    let mut bench = Bench::new(Site::new(), true);
-    bench.snapshot("before-upgrade");
-    let name = bench.vm.name.clone();
-    let refuses = |args: [&str; 2], code, words: &[&str]| {
-        let args = ["snapshot", args[0], &name, args[1], "--lock-timeout", "1s"];
-        bench.site.refuses(&bench.vm, &args, code, words);
-    };
-    refuses(
-        ["revert", "before-upgrad"],
-        1,
-        &["did you mean before-upgrade"],
-    );
-    refuses(["delete", "after"], 1, &["there is before-upgrade"]);
-    refuses(
-        ["create", "before-upgrade"],
-        3,
-        &["has a snapshot before-upgrade already"],
-    );
-    let help = format!("virsh shutdown {name}");
-    refuses(["revert", "before-upgrade"], 3, &["runs", &help]);
-    let unknown = bench.site.knib(["snapshot", "list", "nobody"]).exits(1);
-    assert!(unknown.stderr.contains("there is no VM"), "{unknown}");
-
-    // Its own name says when.
-    bench.site.knib(["snapshot", "create", &name]).exits(0);
-    let human = bench.site.knib(["snapshot", "list", &name]).exits(0).stdout;
-    let tree: Vec<_> = human
-        .lines()
-        .map(|line| line.trim_end().chars().take(6).collect::<String>())
-        .collect();
-    assert_eq!(tree[1], "before", "{human}");
-    assert!(tree[2].starts_with("└─ 20"), "{human}");
-    assert_eq!(tree[3], "   └─ ", "{human}");
-    let status = bench
-        .site
-        .knib(["status", "--format", "json"])
-        .exits(0)
-        .json();
-    assert_eq!(status[0]["snapshots"], 2);
 }

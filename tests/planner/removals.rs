@@ -34,6 +34,16 @@ fn a_vm_that_leaves_has_its_delta_merged_first() {
 }
 
 #[test]
+fn a_vm_that_lost_its_note_has_its_delta_merged_all_the_same() {
+    let empty = make::policy("version: 1\nstorage: { nas: { path: /nas } }\npolicies: {}\n");
+    let mut world = protected();
+    let guest = world.guests.values_mut().next().expect("a guest");
+    guest.machine.as_mut().expect("a VM").note = None;
+    let plan = make::plan(&empty, &world);
+    assert!(make::lines(&plan).starts_with("merge merge.db-01\nunassign"));
+}
+
+#[test]
 fn an_offering_stays_while_a_vm_cannot_leave_it() {
     let empty = make::policy("version: 1\nstorage: { nas: { path: /nas } }\npolicies: {}\n");
     let mut world = protected();

@@ -172,6 +172,20 @@ impl Site {
         path.starts_with(STORAGE) && parts.any(BackupId::is_one)
     }
 
+    /// A backup lost its name: no file of another one may continue any of its files.
+    pub(crate) fn forget_backup(&mut self, dir: &Utf8Path) {
+        self.published.retain(|path, _| !path.starts_with(dir));
+        let images = self.files.below(STORAGE.into()).into_iter();
+        let others =
+            images.filter(|path| Self::is_published(path) && self.files.image(path).is_some());
+        let torn: Vec<_> = others
+            .filter(|path| self.files.chain(path).is_err())
+            .collect();
+        for path in torn {
+            self.complain(format!("{dir} is gone, and {path} needs it"));
+        }
+    }
+
     /// Every file of backups as it was first seen.
     pub(crate) fn remember_backups(&mut self) {
         let there: Vec<_> = self

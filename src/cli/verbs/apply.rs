@@ -13,7 +13,6 @@ use crate::cli::render::plan as render;
 use crate::cli::render::plan::Detail;
 use crate::cli::render::text;
 use crate::cli::saved;
-use crate::cli::session::Seen;
 use crate::cli::session::Session;
 use crate::cli::times;
 use crate::cli::verbs::plan;
@@ -37,7 +36,7 @@ pub(in crate::cli) struct Apply {
     /// Do not ask
     #[arg(long)]
     auto_approve: bool,
-    /// Take a policy without any policies for what it says: every VM leaves
+    /// Take a policy by which every VM leaves for what it says
     #[arg(long)]
     allow_empty: bool,
     #[command(flatten)]
@@ -74,7 +73,7 @@ pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
         }
         _ => plan::draw_up(&basis, &seen.world, &args.narrow)?,
     };
-    refuse_empty(&basis, &seen, args.allow_empty)?;
+    refuse_empty(&basis, &seen.world, &plan, args.allow_empty)?;
     show(session, json, &args, &plan)?;
     plan::refuse_errors(&basis, &plan)?;
     if !plan.is_empty() && !args.auto_approve && !agreed(session, &plan)? {
@@ -87,6 +86,7 @@ pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
     // Nobody agreed to more than was shown, except in advance.
     let again = |world: &World| {
         let plan = plan::draw_up(&basis, world, &args.narrow)?;
+        refuse_empty(&basis, world, &plan, args.allow_empty)?;
         plan::refuse_errors(&basis, &plan).map(|()| plan)
     };
     if args.auto_approve && !is_saved {
@@ -147,26 +147,14 @@ async fn wait(session: &Session, basis: &Basis, args: &Apply) -> Result<()> {
     Ok(())
 }
 
-/// A policy that lost all its policies by accident would let every VM leave.
-fn refuse_empty(basis: &Basis, seen: &Seen, allowed: bool) -> Result<()> {
-    let empty = basis
-        .policy
-        .as_ref()
-        .is_some_and(|policy| policy.policies.is_empty());
-    let before = seen.world.applied.policies.len();
-    if !empty || before == 0 || allowed {
-        return Ok(());
+/// Every VM leaves only when that is said twice.
+fn refuse_empty(basis: &Basis, world: &World, plan: &Plan, allowed: bool) -> Result<()> {
+    let policy = basis.policy.as_ref().filter(|_| !allowed);
+    match policy.and_then(|policy| plan::emptied(policy, plan, world)) {
+        Some(text) => Err(Failure::new("empty", text)
+            .hint("nothing was changed; --allow-empty if that is what you want")),
+        None => Ok(()),
     }
-    let text = format!(
-        "the policy has no policies, and {} in force: every VM would leave",
-        if before == 1 {
-            "1 is".to_owned()
-        } else {
-            format!("{before} are")
-        }
-    );
-    Err(Failure::new("empty", text)
-        .hint("nothing was changed; --allow-empty if that is what you want"))
 }
 
 /// What will be done, where the report will be; for a question beside it when that is JSON.

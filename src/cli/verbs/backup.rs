@@ -1,7 +1,9 @@
-//! `knib backup`: make one now, and look at those there are.
+//! `knib backup`: make one now, look at those there are, let them go, keep them.
 
 use clap::ValueEnum;
 
+use crate::cli::at_once;
+use crate::cli::at_once::Patience;
 use crate::cli::basis::Recalled;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -9,7 +11,10 @@ use crate::cli::failure::Result;
 use crate::cli::find;
 use crate::cli::render::lists;
 use crate::cli::session::Session;
-use crate::cli::times;
+use crate::cli::verbs::delete;
+use crate::cli::verbs::delete::Delete;
+use crate::cli::verbs::pin;
+use crate::cli::verbs::pin::Pin;
 use crate::cli::view::backup;
 use crate::cli::view::backup::BackupView;
 use crate::cli::view::backup::Status;
@@ -20,13 +25,12 @@ use crate::model::op::Op;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::model::policy;
-use crate::model::seconds::Seconds;
 use crate::model::world::World;
 use crate::planner::Options;
 use crate::planner::request;
 use crate::planner::request::BackupRun;
 
-/// Make backups and look at them
+/// Make backups, look at them, let them go
 #[derive(Debug, clap::Subcommand)]
 pub(in crate::cli) enum Backup {
     /// Back a VM up now
@@ -35,6 +39,11 @@ pub(in crate::cli) enum Backup {
     List(List),
     /// Show everything about a backup
     Show(Show),
+    Delete(Delete),
+    /// Keep a backup whatever would let it go
+    Pin(Pin),
+    /// Keep a pinned backup no longer than others
+    Unpin(Pin),
 }
 
 #[derive(Debug, clap::Args)]
@@ -54,9 +63,8 @@ pub(in crate::cli) struct Run {
     /// Where to, instead of the policy's storage; needed for a VM without a policy
     #[arg(long, value_name = "NAME")]
     storage: Option<String>,
-    /// Wait so long for another run to let go of the VM
-    #[arg(long, value_name = "D", default_value = "30s", value_parser = times::length)]
-    lock_timeout: Seconds,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// Whether the guest's file systems are frozen.
@@ -92,6 +100,9 @@ pub(super) async fn run(session: &Session, args: Backup) -> Result<Exit> {
         Backup::Run(args) => make(session, args).await,
         Backup::List(args) => list(session, &args),
         Backup::Show(args) => show(session, &args),
+        Backup::Delete(args) => delete::run(session, args).await,
+        Backup::Pin(args) => pin::run(session, args, true).await,
+        Backup::Unpin(args) => pin::run(session, args, false).await,
     }
 }
 
@@ -167,11 +178,12 @@ async fn make(session: &Session, args: Run) -> Result<Exit> {
         }),
         storage: args.storage,
     };
-    let vm = guest.vm.clone();
-    let policy = basis.policy.as_ref();
-    let plan = |world: &World, options: &Options| request::backup(&asked, policy, world, options);
-    let patience = args.lock_timeout;
-    let finished = work::on_vm(session, &basis, &vm, patience, "backup run", plan).await?;
+    let draw_up = |world: &mut World, options: &Options| {
+        world.guests.retain(|vm, _| *vm == uuid);
+        request::backup(&asked, basis.policy.as_ref(), world, options)
+    };
+    let told = ("backup run", name.as_str());
+    let finished = at_once::carry_out(session, &basis, told, args.patience, draw_up).await?;
     work::print(session, json, &finished.plan, || {
         made(&finished).unwrap_or_else(|| finished.report(session))
     })?;

@@ -4,11 +4,13 @@ pub(super) mod apply;
 pub(super) mod backup;
 pub(super) mod chain;
 pub(super) mod completions;
+mod delete;
 pub(super) mod init;
 pub(super) mod lint;
 pub(super) mod log;
 mod man;
 pub(super) mod offering;
+mod pin;
 pub(super) mod plan;
 pub(super) mod restore;
 mod schema;
@@ -36,9 +38,9 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Exit> {
         Command::Log(args) => log::run(session, &args),
         Command::Offering(args) => offering::run(session, &args),
         Command::Storage(args) => storage::run(session, &args).await,
-        Command::Vm(args) => vm::run(session, &args).await,
+        Command::Vm(args) => vm::run(session, args).await,
         Command::Backup(args) => backup::run(session, args).await,
-        Command::Chain(args) => chain::run(session, &args),
+        Command::Chain(args) => chain::run(session, args).await,
         Command::Snapshot(args) => snapshot::run(session, args).await,
         Command::Restore(args) => restore::run(session, args).await,
         Command::Completions(args) => completions::run(session, &args),

@@ -13,6 +13,7 @@ use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 use crate::cli::files;
 use crate::cli::render::plan as render;
+use crate::cli::render::text;
 use crate::cli::saved;
 use crate::cli::session::Session;
 use crate::cli::times;
@@ -20,7 +21,10 @@ use crate::cli::work;
 use crate::model::finding::Finding;
 use crate::model::finding::Severity;
 use crate::model::op::Group;
+use crate::model::op::Op;
 use crate::model::plan;
+use crate::model::policy::Policy;
+use crate::model::world::Guest;
 use crate::model::world::World;
 use crate::planner;
 use crate::policy::glob::Glob;
@@ -137,14 +141,40 @@ pub(super) fn draw_up(basis: &Basis, world: &World, narrow: &Narrow) -> Result<p
     if !plan.unprotected.is_empty() {
         plan.findings.push(lint::unprotected(&plan.unprotected));
     }
-    if policy.policies.is_empty() && !world.applied.policies.is_empty() {
-        let text = "the policy has no policies any more: every VM would leave";
+    if let Some(text) = emptied(policy, &plan, world) {
         let finding = Finding::new(Severity::Warning, "empty", text);
         let hint = "its backups stay; knib apply wants --allow-empty for this";
         plan.findings.push(finding.hint(hint));
     }
     plan.resolved = Some(Box::new(policy.clone()));
     Ok(plan)
+}
+
+/// What a policy says that lets every VM leave which has one, as it does that lost a line by accident.
+pub(super) fn emptied(policy: &Policy, plan: &plan::Plan, world: &World) -> Option<String> {
+    let before = world.applied.policies.len();
+    if policy.policies.is_empty() && before > 0 {
+        let text = match before {
+            1 => "the policy has no policies, and 1 is in force: every VM would leave".to_owned(),
+            n => format!("the policy has no policies, and {n} are in force: every VM would leave"),
+        };
+        return Some(text);
+    }
+    let protected = |guest: &&Guest| guest.machine.is_some() && guest.record.assigned.is_some();
+    let leaves = |guest: &Guest| {
+        let mut actions = plan.actions.iter();
+        actions.any(|action| match &action.op {
+            Op::Unassign(op) => op.vm.uuid == guest.vm.uuid,
+            Op::Merge(op) => op.leave && op.vm.uuid == guest.vm.uuid,
+            _ => false,
+        })
+    };
+    let held: Vec<_> = world.guests.values().filter(protected).collect();
+    let all = !held.is_empty() && held.iter().all(|guest| leaves(guest));
+    all.then(|| {
+        let vms = text::count(held.len(), "VM");
+        format!("no policy selects any VM that has one now ({vms}): every VM would leave")
+    })
 }
 
 /// A plan with errors is drawn, so that the whole is seen, and not carried out.

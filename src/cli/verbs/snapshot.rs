@@ -1,5 +1,7 @@
 //! `knib snapshot`: disk-only snapshots that live with backups.
 
+use crate::cli::at_once;
+use crate::cli::at_once::Patience;
 use crate::cli::basis::Recalled;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -7,7 +9,6 @@ use crate::cli::failure::Result;
 use crate::cli::find;
 use crate::cli::render::lists;
 use crate::cli::session::Session;
-use crate::cli::times;
 use crate::cli::view::snapshot;
 use crate::cli::work;
 use crate::cli::work::Finished;
@@ -16,7 +17,6 @@ use crate::model::id::Target;
 use crate::model::op::Op;
 use crate::model::plan::Action;
 use crate::model::plan::Outcome;
-use crate::model::seconds::Seconds;
 use crate::model::world::World;
 use crate::planner::Options;
 use crate::planner::snapshots;
@@ -47,7 +47,7 @@ pub(in crate::cli) struct Create {
     #[arg(value_name = "NAME", value_parser = name)]
     name: Option<String>,
     #[command(flatten)]
-    wait: Wait,
+    patience: Patience,
 }
 
 #[derive(Debug, clap::Args)]
@@ -66,14 +66,7 @@ pub(in crate::cli) struct Named {
     #[arg(value_name = "NAME")]
     name: String,
     #[command(flatten)]
-    wait: Wait,
-}
-
-#[derive(Debug, clap::Args)]
-struct Wait {
-    /// Wait so long for another run to let go of the VM
-    #[arg(long, value_name = "D", default_value = "30s", value_parser = times::length)]
-    lock_timeout: Seconds,
+    patience: Patience,
 }
 
 /// A name that can be said in a line.
@@ -93,16 +86,16 @@ pub(super) async fn run(session: &Session, args: Snapshot) -> Result<Exit> {
     match args {
         Snapshot::Create(args) => {
             let asked = Asked::Create(args.name);
-            work(session, &args.vm, &asked, &args.wait, "snapshot create").await
+            work(session, &args.vm, &asked, args.patience, "snapshot create").await
         }
         Snapshot::List(args) => list(session, &args).await,
         Snapshot::Revert(args) => {
             let asked = Asked::Revert(args.name);
-            work(session, &args.vm, &asked, &args.wait, "snapshot revert").await
+            work(session, &args.vm, &asked, args.patience, "snapshot revert").await
         }
         Snapshot::Delete(args) => {
             let asked = Asked::Delete(args.name);
-            work(session, &args.vm, &asked, &args.wait, "snapshot delete").await
+            work(session, &args.vm, &asked, args.patience, "snapshot delete").await
         }
     }
 }
@@ -122,7 +115,7 @@ async fn work(
     session: &Session,
     vm: &str,
     asked: &Asked,
-    wait: &Wait,
+    patience: Patience,
     command: &'static str,
 ) -> Result<Exit> {
     let json = session.global.format.is_json()?;
@@ -144,10 +137,15 @@ async fn work(
         return Err(find::unknown("snapshot", name, &names));
     }
     let policy = basis.policy.as_ref();
-    let plan =
-        |world: &World, options: &Options| snapshots::plan(asked, &vm.uuid, policy, world, options);
-    let patience = wait.lock_timeout;
-    let finished = work::on_vm(session, &basis, &vm, patience, command, plan).await?;
+    let draw_up = |world: &mut World, options: &Options| {
+        let others = world.guests.iter_mut();
+        others
+            .filter(|(other, _)| **other != vm.uuid)
+            .for_each(|(_, other)| other.open.clear());
+        snapshots::plan(asked, &vm.uuid, policy, world, options)
+    };
+    let told = (command, vm.name.as_str());
+    let finished = at_once::carry_out(session, &basis, told, patience, draw_up).await?;
     work::print(session, json, &finished.plan, || {
         done(&finished, &vm).unwrap_or_else(|| finished.report(session))
     })?;

@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use crate::action;
 use crate::cli::view::Known;
-use crate::cli::view::needed_by;
 use crate::model::backup::Backup;
 use crate::model::backup::Kind;
 use crate::model::backup::Slot;
@@ -169,7 +168,7 @@ pub fn of_guest(known: Known<'_>, guest: &Guest) -> Vec<BackupView> {
 #[must_use]
 pub fn view(known: Known<'_>, guest: &Guest, backup: &Backup) -> BackupView {
     let record = &guest.record;
-    let needed_by = needed_by(record, &backup.id);
+    let needed_by = record.needed_by(&backup.id);
     let current = record.current.as_ref() == Some(&backup.id);
     let usable = record.is_usable(&backup.id);
     let status = if backup.marks.removed.is_some() {
@@ -185,7 +184,8 @@ pub fn view(known: Known<'_>, guest: &Guest, backup: &Backup) -> BackupView {
     };
     let unusable = backup.marks.unusable.clone();
     let slots = backup.slots.clone();
-    let frees = needed_by.is_empty() && !current;
+    let goes = record.goes_with(&backup.id);
+    let goes = goes.iter().filter_map(|id| record.backups.get(id));
     BackupView {
         id: backup.id.clone(),
         vm: guest.vm.clone(),
@@ -213,7 +213,7 @@ pub fn view(known: Known<'_>, guest: &Guest, backup: &Backup) -> BackupView {
         unusable: unusable.or_else(|| (!usable).then(ancestor)),
         error: None,
         kept_by: kept_by(backup),
-        frees_bytes: if frees { backup.size() } else { Bytes(0) },
+        frees_bytes: goes.map(|backup| backup.size()).sum(),
         needed_by,
         leased_by: leased_by(known, &backup.id),
         disks: disks(known, backup),

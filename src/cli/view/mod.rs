@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 
 use crate::model::backup::Backup;
 use crate::model::backup::StorageRef;
-use crate::model::id::BackupId;
 use crate::model::id::StorageId;
 use crate::model::id::VmId;
 use crate::model::world::Applied;
@@ -51,15 +50,6 @@ impl<'a> Known<'a> {
         let offering = &self.applied.offerings.get(offering)?.spec;
         offering.backup_chain_size.filter(|size| *size > 0)
     }
-}
-
-/// The backups whose files continue another's, directly or not.
-fn needed_by(record: &Record, id: &BackupId) -> Vec<BackupId> {
-    let others = record.backups.keys().filter(|other| *other != id);
-    others
-        .filter(|other| record.ancestors(other).contains(id))
-        .cloned()
-        .collect()
 }
 
 /// The newest backup of a VM's live chain.

@@ -32,6 +32,8 @@ pub struct VmView {
     pub offering: Option<String>,
     /// A policy has it.
     pub protected: bool,
+    /// A policy had it, none has it any more, and its backups stay.
+    pub left: bool,
     /// Its newest good backup.
     pub last_good: Option<LastGood>,
     /// When its next backup will be due.
@@ -93,6 +95,7 @@ fn view(known: Known<'_>, guest: &Guest, plan: Option<&Plan>) -> VmView {
         state: state(guest),
         offering: in_force.map(|applied| applied.spec.offering.clone()),
         protected: policy.is_some(),
+        left: policy.is_none() && was_protected(guest),
         policy,
         last_good: record.last_good().map(last_good),
         next_due: next,
@@ -109,6 +112,11 @@ fn view(known: Known<'_>, guest: &Guest, plan: Option<&Plan>) -> VmView {
         jobs: jobs(guest),
         problems: problems(guest, plan),
     }
+}
+
+fn was_protected(guest: &Guest) -> bool {
+    let mut backups = guest.record.backups.values();
+    backups.any(|backup| backup.marks.removed.is_none() && backup.policy.is_some())
 }
 
 fn last_good(backup: &Backup) -> LastGood {

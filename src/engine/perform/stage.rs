@@ -5,9 +5,9 @@ use camino::Utf8Path;
 use crate::engine::Engine;
 use crate::engine::perform::Performed;
 use crate::engine::perform::conflict;
+use crate::engine::perform::owner::Place;
 use crate::host::Host;
 use crate::model::backup::Marker;
-use crate::model::backup::Owner;
 use crate::model::fault::Fault;
 use crate::model::id::StorageId;
 use crate::model::id::VmId;
@@ -57,42 +57,30 @@ pub(super) async fn stage<H: Host>(
     vm: &VmId,
     dir: &Utf8Path,
 ) -> Performed {
-    let found = read_marker(engine, storage).await?;
-    if found.as_ref().map(|marker| &marker.id) != Some(id) {
-        return Err(conflict(
-            format!("{storage} is not the storage {id}: not mounted?"),
-            "mount it, then apply",
-        ));
-    }
+    let place = Place { storage, id, vm };
+    let owner = place.ours(engine).await?;
     engine.host.make_dir(&layout::vm_dir(storage, vm)).await?;
-    let path = layout::owner(storage, vm);
-    match engine.host.read(&path).await {
-        Ok(text) => {
-            let owner: Owner = parse(&path, &text)?;
-            if owner.state_id != engine.maker.state {
-                return Err(conflict(
-                    format!(
-                        "the backups below {} belong to {}",
-                        layout::vm_dir(storage, vm),
-                        owner.hostname
-                    ),
-                    "knib vm adopt takes them over",
-                ));
-            }
-        }
-        Err(error) if error.fault == Fault::Gone => {
-            let owner = Owner {
-                host_uuid: engine.maker.host.clone(),
-                hostname: engine.maker.hostname.clone(),
-                state_id: engine.maker.state.clone(),
-                since: engine.now(),
-            };
-            engine.host.write(&path, json(&owner)?.as_bytes()).await?;
-        }
-        Err(error) => return Err(error.into()),
+    if owner.is_none() {
+        place.claim(engine).await?;
     }
     engine.host.make_dir(dir).await?;
     Ok(Receipt::Done)
+}
+
+/// Fails unless the storage is the one that was meant.
+pub(super) async fn the_storage<H: Host>(
+    engine: &Engine<H>,
+    storage: &Utf8Path,
+    id: &StorageId,
+) -> Result<(), StepError> {
+    let found = read_marker(engine, storage).await?;
+    if found.as_ref().map(|marker| &marker.id) == Some(id) {
+        return Ok(());
+    }
+    Err(conflict(
+        format!("{storage} is not the storage {id}: not mounted?"),
+        "mount it, then apply",
+    ))
 }
 
 async fn read_marker<H: Host>(
@@ -107,7 +95,10 @@ async fn read_marker<H: Host>(
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(path: &Utf8Path, text: &[u8]) -> Result<T, StepError> {
+pub(super) fn parse<T: serde::de::DeserializeOwned>(
+    path: &Utf8Path,
+    text: &[u8],
+) -> Result<T, StepError> {
     serde_json::from_slice(text).map_err(|error| {
         conflict(
             format!("{path} cannot be read: {error}"),

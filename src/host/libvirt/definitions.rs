@@ -15,10 +15,6 @@ use crate::host::libvirt::faults;
 use crate::host::libvirt::xml;
 use crate::model::fault::Fault;
 use crate::model::id::VmId;
-use crate::model::machine::Note;
-
-/// The prefix that libvirt gives knib's elements.
-const PREFIX: &str = "knib";
 
 impl Libvirt {
     /// A definition, byte for byte, passwords included.
@@ -31,39 +27,6 @@ impl Libvirt {
                 Definition::Live => {
                     let xml = vm.domain.xml_desc(sys::VIR_DOMAIN_XML_SECURE);
                     xml.map_err(|error| faults::error(tried, &error))
-                }
-            },
-        )
-        .await
-    }
-
-    /// Writes the note, or takes it away.
-    pub(in crate::host) async fn note(&self, vm: &VmId, note: Option<&Note>) -> Result<()> {
-        let element = note.map(xml::note_element);
-        self.on(
-            vm,
-            "write knib's note in the definition".to_owned(),
-            move |_, vm, tried| {
-                let fail = |error| faults::error(tried, &error);
-                let mut flags = 0;
-                if vm.domain.is_persistent().map_err(fail)? {
-                    flags |= sys::VIR_DOMAIN_AFFECT_CONFIG;
-                }
-                if vm.domain.is_active().map_err(fail)? {
-                    flags |= sys::VIR_DOMAIN_AFFECT_LIVE;
-                }
-                let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
-                let (element, uri) = (element.as_deref(), Some(xml::NOTE));
-                match vm
-                    .domain
-                    .set_metadata(kind, element, Some(PREFIX), uri, flags)
-                {
-                    Err(error)
-                        if element.is_none() && error.code().is(ErrorNumber::NoDomainMetadata) =>
-                    {
-                        Ok(())
-                    }
-                    written => written.map_err(fail),
                 }
             },
         )
@@ -133,7 +96,7 @@ pub(super) fn persistent(vm: &Vm, tried: &str) -> Result<String> {
     vm.domain.xml_desc(flags).map_err(fail)
 }
 
-fn define(connect: &Connect, xml: &str, tried: &str) -> Result<()> {
+pub(super) fn define(connect: &Connect, xml: &str, tried: &str) -> Result<()> {
     let defined = connect.define_domain_xml(xml).map(drop);
     defined.map_err(|error| faults::error(tried, &error))
 }

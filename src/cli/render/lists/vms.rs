@@ -28,7 +28,11 @@ pub fn vms(all: &[VmView], when: &When, look: Look) -> String {
         table.row(&[
             vm.name.clone(),
             vm.state.clone(),
-            yes(vm.protected),
+            if vm.left {
+                "left".to_owned()
+            } else {
+                yes(vm.protected)
+            },
             or_dash(vm.policy.as_ref()),
             or_dash(vm.offering.as_ref()),
             last_good(vm, when),
@@ -57,7 +61,11 @@ pub fn status(all: &[VmView], when: &When, look: Look) -> String {
         table.row(&[
             vm.name.clone(),
             vm.state.clone(),
-            or_dash(vm.policy.as_ref()),
+            if vm.left {
+                "(left)".to_owned()
+            } else {
+                or_dash(vm.policy.as_ref())
+            },
             last_good(vm, when),
             or_dash(vm.next_due.map(|at| text::minute(at, &when.zone))),
             chain(vm),

@@ -74,6 +74,7 @@ pub(super) fn sections(plan: &Plan, zone: &TimeZone) -> Vec<Section> {
         "Storages",
         "Offerings and policies",
         "VMs",
+        "Removals",
         "Backups",
         "New VMs",
         "Waiting",
@@ -114,8 +115,9 @@ fn section(action: &Action) -> &'static str {
         | Verb::PolicyCreate
         | Verb::PolicyUpdate
         | Verb::PolicyDelete => "Offerings and policies",
-        Verb::Assign | Verb::Unassign => "VMs",
-        Verb::Backup | Verb::Merge => "Backups",
+        Verb::Assign | Verb::Unassign | Verb::Adopt | Verb::Tag => "VMs",
+        Verb::Expire | Verb::Delete => "Removals",
+        Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin => "Backups",
         Verb::RestoreNew => "New VMs",
         Verb::SnapshotCreate | Verb::SnapshotRevert | Verb::SnapshotDelete => "Snapshots",
     }
@@ -164,16 +166,25 @@ fn sign(action: &Action) -> Sign {
     match action.verb {
         Verb::Recover => Sign::Resume,
         Verb::Merge => Sign::Merge,
-        Verb::OfferingUpdate | Verb::PolicyUpdate | Verb::SnapshotRevert => Sign::Change,
-        Verb::OfferingDelete | Verb::PolicyDelete | Verb::Unassign | Verb::SnapshotDelete => {
-            Sign::Remove
-        }
+        Verb::OfferingUpdate
+        | Verb::PolicyUpdate
+        | Verb::Tag
+        | Verb::Pin
+        | Verb::Unpin
+        | Verb::SnapshotRevert => Sign::Change,
+        Verb::OfferingDelete
+        | Verb::PolicyDelete
+        | Verb::Unassign
+        | Verb::Expire
+        | Verb::Delete
+        | Verb::SnapshotDelete => Sign::Remove,
         Verb::Assign if !action.change.before.is_null() => Sign::Change,
         Verb::StorageCreate if matches!(action.reason, Reason::Changed { .. }) => Sign::Change,
         Verb::StorageCreate
         | Verb::OfferingCreate
         | Verb::PolicyCreate
         | Verb::Assign
+        | Verb::Adopt
         | Verb::Backup
         | Verb::RestoreNew
         | Verb::SnapshotCreate => Sign::Add,
@@ -201,6 +212,18 @@ fn described(action: &Action) -> (String, String) {
             let before = action.change.before["policy"].as_str().unwrap_or("policy");
             (vm(), format!("leaves {before}; its backups stay"))
         }
+        Op::Adopt(op) => {
+            let backups = text::count(op.backups.len(), "backup");
+            let storage = &op.storage.is.name;
+            (
+                vm(),
+                format!("take over {backups} on {storage} from {}", op.from.hostname),
+            )
+        }
+        Op::Tag(op) => {
+            let tags: Vec<_> = op.tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            (vm(), format!("tags: {}", tags.join(", ")))
+        }
         Op::Recover(_) => {
             let Reason::Interrupted { verb, .. } = &action.reason else {
                 return (vm(), "an interrupted action".to_owned());
@@ -213,10 +236,27 @@ fn described(action: &Action) -> (String, String) {
         }
         Op::Merge(op) if op.leave => (vm(), "merge its deltas, take knib's note away".to_owned()),
         Op::Merge(_) => (vm(), "merge its deltas".to_owned()),
+        Op::Expire(of) => (vm(), format!("{}{}: let go", of.backup, place(action))),
+        Op::Delete(of) => (vm(), format!("{}{}: delete", of.backup, place(action))),
+        Op::Pin(of) => (vm(), format!("{}: pin", of.backup)),
+        Op::Unpin(of) => (vm(), format!("{}: unpin", of.backup)),
         Op::RestoreNew(op) => (vm(), format!("from {} of {}", op.backup, op.from.name)),
         Op::SnapshotCreate(op) => (vm(), format!("snapshot {}", op.name)),
         Op::SnapshotRevert(op) => (vm(), format!("back to snapshot {}", op.name)),
         Op::SnapshotDelete(op) => (vm(), format!("snapshot {}", op.name)),
+    }
+}
+
+/// What a backup that goes was, in its chain.
+fn place(action: &Action) -> String {
+    let before = &action.change.before;
+    let of = |key: &str| before[key].as_u64();
+    match (before["kind"].as_str(), of("position"), of("chain")) {
+        (Some(kind), Some(position), Some(chain)) => {
+            format!(" ({kind}, {position} in chain {chain})")
+        }
+        (Some(kind), _, _) => format!(" ({kind}, isolated)"),
+        (None, _, _) => " (failed)".to_owned(),
     }
 }
 
@@ -257,6 +297,9 @@ fn room(after: &Value) -> String {
 
 fn cost(action: &Action) -> Option<String> {
     let estimate = &action.estimate;
+    if action.verb == Verb::Delete {
+        return Some(format!("frees {}", estimate.frees));
+    }
     let timed = matches!(
         action.verb,
         Verb::Backup | Verb::Merge | Verb::RestoreNew | Verb::Recover
@@ -295,6 +338,17 @@ fn details(action: &Action) -> Vec<String> {
             if op.ends_chain && op.link.is_some() {
                 said.push("the chain ends with it: the new delta is merged back".to_owned());
             }
+        }
+        Op::Expire(_) => {
+            let needed = action.change.after["needed_by"].as_array();
+            let n = needed.map_or(0, Vec::len);
+            said.push(match n {
+                1 => "its files stay: 1 backup needs them".to_owned(),
+                n => format!("its files stay: {n} backups need them"),
+            });
+        }
+        Op::Delete(_) if action.change.before["current"] == true => {
+            said.push("its delta is merged first, and the chain ends".to_owned());
         }
         Op::RestoreNew(op) => {
             let disks = op.disks.iter();

@@ -13,10 +13,14 @@ use crate::model::plan::Plan;
 use crate::model::reason::Reason;
 
 /// Verbs in the order they are summed up, with their object and what happens to it.
-const VERBS: [(&str, &str, &str); 13] = [
+const VERBS: [(&str, &str, &str); 17] = [
     ("recover", "action", "to recover"),
     ("backup", "", "to back up"),
     ("merge", "", "to merge"),
+    ("expire", "", "to let go"),
+    ("delete", "", "to delete"),
+    ("pin", "", "to pin"),
+    ("unpin", "", "to unpin"),
     ("restore_new", "VM", "to restore"),
     ("storage_create", "storage", "to add"),
     ("offering_create", "offering", "to add"),

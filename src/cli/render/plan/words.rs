@@ -30,9 +30,15 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::PolicyDelete => "remove policy",
         Verb::Assign => "assign",
         Verb::Unassign => "unassign",
+        Verb::Adopt => "adopt",
+        Verb::Tag => "tag",
         Verb::Recover => "recover",
         Verb::Backup => "backup",
         Verb::Merge => "merge",
+        Verb::Expire => "let go",
+        Verb::Delete => "delete",
+        Verb::Pin => "pin",
+        Verb::Unpin => "unpin",
         Verb::RestoreNew => "restore",
         Verb::SnapshotCreate => "snapshot",
         Verb::SnapshotRevert => "revert",
@@ -49,6 +55,11 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
         Reason::Selected { by, also, .. } if also.is_empty() => by.clone(),
         Reason::Selected { by, also, .. } => {
             format!("{by}; also {}, of lower priority", text::and(also))
+        }
+        Reason::Unneeded => "it was let go, and nothing needs it any more".to_owned(),
+        Reason::MovedHere { owner, since } => {
+            let since = text::minute(*since, zone);
+            format!("it runs here, and its backups belong to {owner} since {since}")
         }
         Reason::NotSelected => "no policy selects it any more".to_owned(),
         Reason::FirstBackup => "it has no good backup".to_owned(),

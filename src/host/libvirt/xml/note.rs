@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use roxmltree::Node;
 
+use crate::host::libvirt::xml::Result;
 use crate::host::libvirt::xml::child;
 use crate::host::libvirt::xml::children;
+use crate::host::libvirt::xml::edit::Edits;
 use crate::host::libvirt::xml::escaped;
+use crate::host::libvirt::xml::parse;
 use crate::model::id::BackupId;
 use crate::model::id::Target;
 use crate::model::machine::Format;
@@ -18,7 +21,7 @@ use crate::model::step::Image;
 /// The name space of the note.
 pub(in crate::host::libvirt) const NOTE: &str = "urn:knib:vm:1";
 /// The name space of the tags.
-const TAGS: &str = "urn:knib:tags:1";
+pub(in crate::host::libvirt) const TAGS: &str = "urn:knib:tags:1";
 
 /// The note as an element without a name space; libvirt adds that.
 pub(in crate::host::libvirt) fn note_element(note: &Note) -> String {
@@ -62,6 +65,15 @@ fn attribute(name: &str, value: Option<&str>) -> String {
     value
         .map(|value| format!(" {name}='{}'", escaped(value)))
         .unwrap_or_default()
+}
+
+/// The tags as an element without a name space; none without tags.
+pub(in crate::host::libvirt) fn tags_element(tags: &BTreeMap<String, String>) -> Option<String> {
+    let all: String = tags
+        .iter()
+        .map(|(k, v)| format!("<tag k='{}' v='{}'/>", escaped(k), escaped(v)))
+        .collect();
+    (!tags.is_empty()).then(|| format!("<tags>{all}</tags>"))
 }
 
 /// The note of a domain. One that makes no sense is none: whoever relies on it finds the claim gone.
@@ -108,6 +120,23 @@ fn read_snapshots(element: Node<'_, '_>) -> Option<Snapshots> {
 /// The element of the note.
 pub(super) fn note_node<'a, 'input>(domain: Node<'a, 'input>) -> Option<Node<'a, 'input>> {
     element(domain, NOTE)
+}
+
+/// The definition without an element of the metadata, and without the one that held it alone; none
+/// where there is none.
+pub(in crate::host::libvirt) fn without(xml: &str, uri: &str) -> Result<Option<String>> {
+    let tree = parse(xml)?;
+    let domain = tree.root_element();
+    let Some(found) = element(domain, uri) else {
+        return Ok(None);
+    };
+    let mut edits = Edits::new(xml);
+    let holder = child(domain, "metadata").filter(|metadata| {
+        let mut elements = metadata.children().filter(Node::is_element);
+        elements.all(|element| element == found)
+    });
+    edits.remove(holder.unwrap_or(found));
+    Ok(Some(edits.done()))
 }
 
 /// The tags of a domain.

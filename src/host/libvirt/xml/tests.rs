@@ -459,3 +459,18 @@ fn nonsense_is_refused() {
     );
     assert!(host_id("<capabilities/>").is_err());
 }
+
+#[test]
+fn a_note_goes_with_what_held_it_alone() {
+    let definition = |metadata: &str| format!("<domain>\n  <name>a</name>{metadata}\n</domain>");
+    let note = "<knib:vm xmlns:knib='urn:knib:vm:1' serial='3'/>";
+    let other = "<o:x xmlns:o='urn:o'/>";
+    let without = |metadata: &str| without(&definition(metadata), NOTE).expect("it is XML");
+    assert_eq!(without(""), None);
+    assert_eq!(without(&format!("\n  <metadata>{other}</metadata>")), None);
+    let alone = format!("\n  <metadata>\n    {note}\n  </metadata>");
+    assert_eq!(without(&alone), Some(definition("")));
+    let both = format!("\n  <metadata>\n    {note}\n    {other}\n  </metadata>");
+    let rest = format!("\n  <metadata>\n    {other}\n  </metadata>");
+    assert_eq!(without(&both), Some(definition(&rest)));
+}

@@ -1,0 +1,77 @@
+//! Commands that name their object: they wait for it, plan on what is there then, and do it.
+
+use std::time::Instant;
+
+use crate::action;
+use crate::cli::basis::Basis;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::failure::Result;
+use crate::cli::session::Session;
+use crate::cli::times;
+use crate::cli::work;
+use crate::cli::work::Finished;
+use crate::cli::work::Work;
+use crate::model::op::Op;
+use crate::model::plan::Plan;
+use crate::model::seconds::Seconds;
+use crate::model::world::Open;
+use crate::model::world::World;
+use crate::planner::Options;
+
+/// How long a command that names its object waits for it.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Patience {
+    /// Wait so long for another run to let go of what is needed
+    #[arg(long, value_name = "D", default_value = "30s", value_parser = times::length)]
+    lock_timeout: Seconds,
+}
+
+/// Does what a command asks for: `draw_up` plans it on the world as it is, again when somebody else
+/// had what it needs. `what` is how people call that.
+pub(super) async fn carry_out(
+    session: &Session,
+    basis: &Basis,
+    (command, what): (&'static str, &str),
+    patience: Patience,
+    draw_up: impl Fn(&mut World, &Options) -> Plan,
+) -> Result<Finished> {
+    let deadline = Instant::now() + patience.lock_timeout.duration();
+    loop {
+        let mut seen = session.see(basis).await?;
+        let plan = draw_up(&mut seen.world, &basis.options()?);
+        let world = &seen.world;
+        let leases = |op: &Op| {
+            let guest = op.guest().and_then(|vm| world.guests.get(&vm.uuid));
+            guest.map_or_else(Vec::new, |guest| action::leases(op, &guest.record))
+        };
+        let wanted: Vec<_> = plan
+            .actions
+            .iter()
+            .flat_map(|action| leases(&action.op))
+            .collect();
+        let mut opens = world.guests.values().flat_map(|guest| &guest.open);
+        let clashes = |open: &&Open| {
+            let held = leases(&open.op);
+            let mut pairs = held
+                .iter()
+                .flat_map(|held| wanted.iter().map(move |one| (held, one)));
+            open.alive && pairs.any(|(held, wanted)| !held.agrees_with(wanted))
+        };
+        if let Some(open) = opens.find(clashes) {
+            let of_it = |other: &Open| other.action == open.action;
+            if let Some(holder) = work::wait(session, basis, deadline, of_it).await? {
+                return Err(Failure::held(what, &holder));
+            }
+            // Whoever let go changed what was seen.
+            continue;
+        }
+        let finished = Work::new(command)
+            .carry_out(session, basis, &seen, plan)
+            .await?;
+        // Another run may have come in between the look and the beginning.
+        if finished.exit() != Exit::Busy || Instant::now() >= deadline {
+            return Ok(finished);
+        }
+    }
+}
