@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::engine::EngineError;
+use crate::engine::damage;
 use crate::host::Host;
 use crate::host::HostError;
 use crate::model::backup::Marker;
@@ -109,6 +110,9 @@ pub async fn observe<H: Host>(
         );
     }
     left_behind(host, &guests, &mut findings).await;
+    if let Some(state) = state {
+        damage::see(host, state.id(), &guests, &mut seen, &mut findings).await;
+    }
     Ok(World {
         format: world::FORMAT,
         now,
@@ -334,6 +338,7 @@ async fn vm_dir<H: Host>(
         owner,
         backups,
         stages,
+        damage: BTreeMap::new(),
     })
 }
 

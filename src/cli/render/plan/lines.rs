@@ -75,6 +75,7 @@ pub(super) fn sections(plan: &Plan, zone: &TimeZone) -> Vec<Section> {
         "Offerings and policies",
         "VMs",
         "Removals",
+        "Damaged",
         "Backups",
         "New VMs",
         "Waiting",
@@ -117,6 +118,7 @@ fn section(action: &Action) -> &'static str {
         | Verb::PolicyDelete => "Offerings and policies",
         Verb::Assign | Verb::Unassign => "VMs",
         Verb::Expire | Verb::Delete => "Removals",
+        Verb::MarkUnusable => "Damaged",
         Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin => "Backups",
         Verb::RestoreNew => "New VMs",
     }
@@ -165,7 +167,11 @@ fn sign(action: &Action) -> Sign {
     match action.verb {
         Verb::Recover => Sign::Resume,
         Verb::Merge => Sign::Merge,
-        Verb::OfferingUpdate | Verb::PolicyUpdate | Verb::Pin | Verb::Unpin => Sign::Change,
+        Verb::OfferingUpdate
+        | Verb::PolicyUpdate
+        | Verb::Pin
+        | Verb::Unpin
+        | Verb::MarkUnusable => Sign::Change,
         Verb::OfferingDelete
         | Verb::PolicyDelete
         | Verb::Unassign
@@ -217,6 +223,10 @@ fn described(action: &Action) -> (String, String) {
         Op::Merge(_) => (vm(), "merge its deltas".to_owned()),
         Op::Expire(of) => (vm(), format!("{}{}: let go", of.backup, place(action))),
         Op::Delete(of) => (vm(), format!("{}{}: delete", of.backup, place(action))),
+        Op::MarkUnusable(op) => (
+            vm(),
+            format!("{}{}: mark unusable", op.of.backup, place(action)),
+        ),
         Op::Pin(of) => (vm(), format!("{}: pin", of.backup)),
         Op::Unpin(of) => (vm(), format!("{}: unpin", of.backup)),
         Op::RestoreNew(op) => (vm(), format!("from {} of {}", op.backup, op.from.name)),
