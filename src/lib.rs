@@ -71,6 +71,8 @@
 //! | `policy_delete` | - | - | - |
 //! | `assign` | - | - | - |
 //! | `unassign` | - | - | - |
+//! | `adopt` | exclusive | - | - |
+//! | `tag` | exclusive | - | - |
 //! | `recover` | - | - | - |
 //!
 //! The VM of `restore_new` is the new one, and the backup of `backup` is not there yet. `delete` takes

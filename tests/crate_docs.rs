@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use knib::action;
+use knib::model::backup::Owner;
 use knib::model::backup::Unusable;
 use knib::model::id::BackupId;
 use knib::model::lease::Lease;
 use knib::model::lease::Mode;
 use knib::model::lease::Subject;
+use knib::model::op::Adopt;
 use knib::model::op::MarkUnusable;
 use knib::model::op::Named;
 use knib::model::op::OneBackup;
 use knib::model::op::Op;
+use knib::model::op::StorageAt;
+use knib::model::op::Tag;
 use knib::model::op::Verb;
 use knib::model::world::Record;
 use knib::planner::request;
@@ -101,6 +105,30 @@ fn actions() -> Vec<(Op, Record)> {
     for op in [Op::Expire, Op::Delete, Op::Pin, Op::Unpin] {
         all.push((op(of.clone()), record.clone()));
     }
+    let vm = guest.vm.clone();
+    let tag = Tag {
+        vm: vm.clone(),
+        tags: BTreeMap::new(),
+    };
+    all.push((Op::Tag(tag), record.clone()));
+    let adopt = Adopt {
+        vm,
+        storage: StorageAt {
+            is: record.backups[&asked.backup].storage.clone(),
+            path: "/nas".into(),
+        },
+        from: Owner {
+            host_uuid: world.host.id.clone(),
+            hostname: "kvm2".to_owned(),
+            state_id: world.state.clone().expect("there is a state"),
+            since: world.now,
+            uri: None,
+        },
+        backups: record.backups.values().cloned().collect(),
+        gone: Vec::new(),
+        note: None,
+    };
+    all.push((Op::Adopt(Box::new(adopt)), record.clone()));
     make::add(&mut world, guest);
     let restore = request::new_vm(&asked, &world, &make::options());
     all.extend(

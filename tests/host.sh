@@ -77,6 +77,7 @@ command -v mkfs.ext4                       | e2fsprogs                          
 command -v cpio                            | cpio                                             | cpio
 command -v kill && command -v pgrep        | procps                                           | procps-ng
 command -v script                          | bsdutils                                         | util-linux-script util-linux
+command -v setpriv                         | util-linux                                       | util-linux
 command -v xz && command -v zstd           | xz-utils zstd                                    | xz zstd
 ! command -v dnf || dnf download --help    |                                                  | dnf-plugins-core
 END

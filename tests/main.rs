@@ -1,6 +1,7 @@
 //! The one integration-test binary: a list of modules, so that everything links once.
 
 mod cli;
+mod conform;
 mod crash;
 mod crate_docs;
 mod host;
@@ -8,6 +9,7 @@ mod live;
 mod modules;
 mod planner;
 mod policy;
+mod props;
 mod sim;
 mod state;
 mod support;

@@ -169,8 +169,9 @@ fn new_overlays(op: &BackupOp, ahead: &Machine, claim: u64) -> Vec<Step> {
         .disks
         .iter()
         .filter(|disk| op.disks.contains_key(&disk.target));
+    let own = |layer: &Layer| layout::delta_of(&layer.path).as_ref() == Some(&op.id);
     let merge = |disk: &Disk| match disk.layers.as_slice() {
-        [top, base, ..] => Some(Step::Merge {
+        [top, base, ..] if own(top) => Some(Step::Merge {
             vm: ahead.id.clone(),
             claim,
             target: disk.target.clone(),

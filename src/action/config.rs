@@ -57,7 +57,9 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
             since: op.since,
         },
         Op::Unassign(op) => Change::Unassigned { vm: op.vm.clone() },
-        Op::Recover(_)
+        Op::Adopt(_)
+        | Op::Tag(_)
+        | Op::Recover(_)
         | Op::Backup(_)
         | Op::Merge(_)
         | Op::Expire(_)

@@ -3,6 +3,7 @@
 //! All of it is pure. A program is computed when an action is planned and again when it starts; only
 //! if both are equal it is carried out, so nothing is done that was not planned.
 
+mod adopt;
 mod backup;
 mod config;
 mod delete;
@@ -11,6 +12,7 @@ mod readme;
 mod remark;
 mod restore;
 mod seal;
+mod tag;
 mod vm;
 
 pub use crate::action::readme::readme;
@@ -40,6 +42,8 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::MarkUnusable(MarkUnusable { of, .. }) => remark::leases(of),
         Op::Delete(of) => delete::leases(of, record),
         Op::RestoreNew(op) => restore::leases(op),
+        Op::Adopt(op) => adopt::leases(op),
+        Op::Tag(op) => tag::leases(op),
         Op::StorageCreate(_)
         | Op::OfferingCreate(_)
         | Op::OfferingUpdate(_)
@@ -70,6 +74,8 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
         Op::RestoreNew(op) => restore::program(op, vm::known(guest, &op.from)?),
         Op::StorageCreate(op) => Ok(config::storage_program(op)),
+        Op::Adopt(op) => Ok(adopt::program(op)),
+        Op::Tag(op) => vm::known(guest, &op.vm).map(|_| tag::program(op)),
         Op::OfferingCreate(_)
         | Op::OfferingUpdate(_)
         | Op::OfferingDelete(_)
@@ -98,6 +104,7 @@ pub fn changes(
         (Op::Expire(_) | Op::Pin(_) | Op::Unpin(_) | Op::MarkUnusable(_), Direction::Forward) => {
             remark::changes(op)
         }
+        (Op::Adopt(op), Direction::Forward) => adopt::changes(op),
         (_, Direction::Forward) => config::changes(op),
         (_, Direction::Back) => Vec::new(),
     }

@@ -67,6 +67,14 @@ pub(super) fn steady(machine: &Machine, disk: &Disk) -> Result<Image, Refusal> {
             format!("wait for it: virsh blockjob {name} {target}"),
         ));
     }
+    if disk.in_use {
+        let file = disk.head().map_or("its image", |path| path.as_str());
+        return Err(Refusal::new(
+            "in_use_elsewhere",
+            format!("{name} is off here, but something has {file} ({target}) open"),
+            "it may run on another host: back it up there; fuser and lsof tell who has it here",
+        ));
+    }
     if disk.source != disk.inactive {
         let shown = |source: &Option<Source>| match source {
             Some(Source::File { path, .. }) => path.to_string(),
@@ -183,10 +191,8 @@ pub(super) fn side_by_side(disks: Vec<Vec<Step>>) -> Vec<Vec<Step>> {
 
 /// The serial a program claims: above whatever record and domain say.
 pub(super) fn claim(machine: &Machine, record: &Record) -> u64 {
-    record
-        .serial
-        .max(machine.note.as_ref().map_or(0, |note| note.serial))
-        + 1
+    let noted = machine.note.as_ref().map_or(0, |note| note.serial);
+    record.serial.max(noted).saturating_add(1)
 }
 
 /// Whether a backup of this VM left a delta that bears its id.

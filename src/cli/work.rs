@@ -103,6 +103,7 @@ impl Work<'_> {
                 state: state.id().clone(),
                 knib: env!("CARGO_PKG_VERSION").to_owned(),
             },
+            uri: seen.world.host.uri.clone(),
             clock: Box::new(clock::now),
             sink: Box::new(move |event| {
                 progress.hear(event);

@@ -38,6 +38,8 @@ pub struct Engine<H> {
     pub run: RunId,
     /// Written into what it makes.
     pub maker: Maker,
+    /// How libvirt calls itself.
+    pub uri: String,
     /// For stamps, never for decisions.
     pub clock: Box<dyn Fn() -> Timestamp>,
     /// Hears everything that happens.

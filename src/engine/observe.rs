@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -17,6 +18,7 @@ use crate::engine::EngineError;
 use crate::engine::damage;
 use crate::host::Host;
 use crate::host::HostError;
+use crate::model::backup::Backup;
 use crate::model::backup::Marker;
 use crate::model::backup::Owner;
 use crate::model::backup::VmRef;
@@ -99,15 +101,18 @@ pub async fn observe<H: Host>(
             .or_insert_with(|| known.path.clone());
     }
     let mut seen = BTreeMap::new();
+    let ours = state.map(|state| state.id().clone());
     for (name, path) in places {
-        let known = applied.storages.get(&name).map(|known| known.id.clone());
-        seen.insert(
-            name,
-            StorageSeen {
-                known,
-                ..storage(host, path, &mut findings).await
-            },
-        );
+        let mut found = storage(host, path, &mut findings).await;
+        found.known = applied.storages.get(&name).map(|known| known.id.clone());
+        for (vm, dir) in &mut found.vms {
+            let owner = dir.owner.as_ref().map(|owner| &owner.state_id);
+            let here = guests.get(vm).is_some_and(|guest| guest.machine.is_some());
+            if here && owner.is_some() && owner != ours.as_ref() {
+                dir.foreign = foreign(host, &found.path, vm, &dir.backups, &mut findings).await;
+            }
+        }
+        seen.insert(name, found);
     }
     left_behind(host, &guests, &mut findings).await;
     if let Some(state) = state {
@@ -181,9 +186,11 @@ pub async fn guest<H: Host>(
     let (record, open): (_, Vec<Open>) =
         state.read(|state| Ok((state.record(&vm.uuid)?, state.opens_of(&vm.uuid)?)))?;
     let machine = match host.machine(&vm.uuid).await {
-        Ok(machine) => with_layers(host, vec![machine], &mut Vec::new())
-            .await
-            .pop(),
+        Ok(machine) => {
+            let machine = with_hands(host, machine).await?;
+            let machines = with_layers(host, vec![machine], &mut Vec::new()).await;
+            machines.into_iter().next()
+        }
         Err(error) if error.fault == Fault::Gone => None,
         Err(error) => return Err(error.into()),
     };
@@ -226,6 +233,27 @@ async fn with_layers<H: Host>(
         }
     }
     machines
+}
+
+/// Asks of a stopped VM's images whether anything has them open, here or on another host. One that
+/// was being started is looked at again.
+async fn with_hands<H: Host>(host: &Rc<H>, mut machine: Machine) -> Result<Machine, HostError> {
+    if machine.power.is_on() {
+        return Ok(machine);
+    }
+    for disk in &mut machine.disks {
+        if let Some(image) = readable(disk) {
+            let busy = |error: HostError| error.fault == Fault::Busy;
+            disk.in_use = host.idle(&image).await.is_err_and(busy);
+        }
+    }
+    if machine.disks.iter().any(|disk| disk.in_use) {
+        let now = host.machine(&machine.id).await?;
+        if now.power.is_on() {
+            return Ok(now);
+        }
+    }
+    Ok(machine)
 }
 
 fn readable(disk: &Disk) -> Option<Image> {
@@ -339,7 +367,35 @@ async fn vm_dir<H: Host>(
         backups,
         stages,
         damage: BTreeMap::new(),
+        foreign: Vec::new(),
     })
+}
+
+/// What the backups of a VM say that another state made. One that cannot be read is told and left out.
+async fn foreign<H: Host>(
+    host: &Rc<H>,
+    storage: &Utf8Path,
+    vm: &VmId,
+    backups: &BTreeSet<BackupId>,
+    findings: &mut Vec<Finding>,
+) -> Vec<Arc<Backup>> {
+    let mut all = Vec::new();
+    for id in backups {
+        let path = layout::backup_dir(storage, vm, id).join(layout::RECORD);
+        let read = host.read(&path).await.map_err(|error| error.cause);
+        let read = read.and_then(|text| {
+            serde_json::from_slice::<Backup>(&text).map_err(|error| error.to_string())
+        });
+        match read {
+            Ok(backup) => all.push(Arc::new(backup)),
+            Err(cause) => findings.push(Finding::new(
+                Severity::Warning,
+                "unreadable_storage",
+                format!("{path} could not be read: {cause}"),
+            )),
+        }
+    }
+    all
 }
 
 fn is_uuid(name: &str) -> bool {

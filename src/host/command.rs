@@ -46,6 +46,11 @@ impl Program {
             .map(|path| Self { path })
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+
     /// Runs it to its end and returns what it printed.
     pub(super) async fn output(&self, args: &[&str], tried: &str) -> Result<Vec<u8>> {
         let mut printed = Vec::new();

@@ -1,5 +1,6 @@
 //! The host that knib runs on.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::Utf8Path;
@@ -92,6 +93,10 @@ impl Host for Local {
 
     async fn note(&self, vm: &VmId, note: Option<&Note>) -> Result<()> {
         self.libvirt.note(vm, note).await
+    }
+
+    async fn tag(&self, vm: &VmId, tags: &BTreeMap<String, String>) -> Result<()> {
+        self.libvirt.tag(vm, tags).await
     }
 
     async fn point(&self, vm: &VmId, heads: &[Head]) -> Result<()> {

@@ -13,6 +13,7 @@ mod local;
 mod qemu_img;
 mod task;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::Utf8Path;
@@ -150,6 +151,9 @@ pub trait Host: 'static {
     /// Writes knib's note into the persistent definition, and into the live one of a VM that is on;
     /// None takes it away.
     async fn note(&self, vm: &VmId, note: Option<&Note>) -> Result<()>;
+    /// Writes tags into the persistent definition, and into the live one of a VM that is on: these and
+    /// no others.
+    async fn tag(&self, vm: &VmId, tags: &BTreeMap<String, String>) -> Result<()>;
     /// Lets the persistent definition name other files, in one redefinition; whatever it says of
     /// the files below them goes.
     async fn point(&self, vm: &VmId, heads: &[Head]) -> Result<()>;

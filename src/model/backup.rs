@@ -286,6 +286,9 @@ pub struct Owner {
     pub state_id: StateId,
     /// Since when.
     pub since: Timestamp,
+    /// The libvirt that runs its VMs: a host may have several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
 }
 
 /// `.knib-storage`: what a directory is known by, wherever it is mounted.

@@ -20,6 +20,7 @@ impl Step {
     pub fn foresee(&self, machine: &mut Machine) {
         match self {
             Self::Note { note, .. } => machine.note.clone_from(note),
+            Self::Tag { tags, .. } => machine.tags.clone_from(tags),
             Self::Overlay { disks, .. } => {
                 let on = machine.power.is_on();
                 for (target, at) in disks {
@@ -83,6 +84,8 @@ impl Step {
                 }
             }
             Self::Mark { .. }
+            | Self::Own { .. }
+            | Self::Disown { .. }
             | Self::Stage { .. }
             | Self::Copy { .. }
             | Self::Capture { .. }

@@ -158,7 +158,7 @@ impl Record {
             .values()
             .filter_map(|backup| backup.link)
             .map(|link| link.chain);
-        numbers.max().unwrap_or(0) + 1
+        numbers.max().unwrap_or(0).saturating_add(1)
     }
 }
 

@@ -115,6 +115,9 @@ pub struct Disk {
     pub readonly: bool,
     /// Other VMs may write.
     pub shareable: bool,
+    /// The VM is off, and something has the image open all the same. Asked where an action begins.
+    #[serde(default)]
+    pub in_use: bool,
     /// Files that libvirt says the running VM has open, top first. Empty when it is off.
     pub live: Vec<Utf8PathBuf>,
     /// A block job that works on it.

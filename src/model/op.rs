@@ -4,6 +4,7 @@
 //! journal entry need no policy to be understood.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
@@ -11,8 +12,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::model::backup::Backup;
 use crate::model::backup::Link;
 use crate::model::backup::OfferingCopy;
+use crate::model::backup::Owner;
 use crate::model::backup::Slot;
 use crate::model::backup::StorageRef;
 use crate::model::backup::Unusable;
@@ -21,6 +24,7 @@ use crate::model::id::ActionId;
 use crate::model::id::BackupId;
 use crate::model::id::Target;
 use crate::model::machine::Format;
+use crate::model::machine::Note;
 use crate::model::policy::Offering;
 use crate::model::policy::Quiesce;
 use crate::model::policy::VmPolicy;
@@ -49,6 +53,10 @@ pub enum Op {
     Assign(Assign),
     /// No policy selects a VM any more; its backups stay.
     Unassign(Unassign),
+    /// Take over the backups of a VM that another state made.
+    Adopt(Box<Adopt>),
+    /// Write tags into a VM's definition.
+    Tag(Tag),
     /// Carry on what was interrupted.
     Recover(Recover),
     /// Back a VM up.
@@ -85,6 +93,8 @@ pub enum Verb {
     PolicyDelete,
     Assign,
     Unassign,
+    Adopt,
+    Tag,
     Recover,
     Backup,
     Merge,
@@ -110,6 +120,8 @@ impl Verb {
             Self::PolicyDelete => "policy_delete",
             Self::Assign => "assign",
             Self::Unassign => "unassign",
+            Self::Adopt => "adopt",
+            Self::Tag => "tag",
             Self::Recover => "recover",
             Self::Backup => "backup",
             Self::Merge => "merge",
@@ -134,7 +146,9 @@ impl Verb {
             | Self::PolicyUpdate
             | Self::PolicyDelete
             | Self::Assign
-            | Self::Unassign => Group::Config,
+            | Self::Unassign
+            | Self::Adopt
+            | Self::Tag => Group::Config,
             Self::Recover
             | Self::Backup
             | Self::Merge
@@ -218,6 +232,32 @@ pub struct Assign {
 pub struct Unassign {
     /// Which VM.
     pub vm: VmRef,
+}
+
+/// Take over the backups of a VM that another state made, on one storage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Adopt {
+    /// Which VM.
+    pub vm: VmRef,
+    /// Where the backups are.
+    pub storage: StorageAt,
+    /// Whose they were.
+    pub from: Owner,
+    /// What they say.
+    pub backups: Vec<Arc<Backup>>,
+    /// Backups on record that are not there any more.
+    pub gone: Vec<BackupId>,
+    /// What the domain says, if its current backup is one of them: the chain may go on.
+    pub note: Option<Note>,
+}
+
+/// Write tags into a VM's definition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tag {
+    /// Which VM.
+    pub vm: VmRef,
+    /// All it will have.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// Carry on what was interrupted.
@@ -381,6 +421,8 @@ impl Op {
             Self::PolicyDelete(_) => Verb::PolicyDelete,
             Self::Assign(_) => Verb::Assign,
             Self::Unassign(_) => Verb::Unassign,
+            Self::Adopt(_) => Verb::Adopt,
+            Self::Tag(_) => Verb::Tag,
             Self::Recover(_) => Verb::Recover,
             Self::Backup(_) => Verb::Backup,
             Self::Merge(_) => Verb::Merge,
@@ -399,6 +441,8 @@ impl Op {
         match self {
             Self::Assign(op) => Some(&op.vm),
             Self::Unassign(op) => Some(&op.vm),
+            Self::Adopt(op) => Some(&op.vm),
+            Self::Tag(op) => Some(&op.vm),
             Self::Recover(op) => op.vm.as_ref(),
             Self::Backup(op) => Some(&op.vm),
             Self::Merge(op) => Some(&op.vm),

@@ -33,6 +33,13 @@ pub enum Reason {
     },
     /// No policy selects the VM any more.
     NotSelected,
+    /// It runs here, and its backups belong to another state.
+    MovedHere {
+        /// Whose they are.
+        owner: String,
+        /// Since when.
+        since: Timestamp,
+    },
     /// A VM without one good backup gets its first.
     FirstBackup,
     /// A schedule asks for it.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::fmt::Write;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::Serialize;
@@ -21,6 +23,17 @@ impl Seconds {
     pub fn duration(self) -> Duration {
         Duration::from_secs(self.0)
     }
+}
+
+/// An instant some time later, or earlier; none beyond the last one that there is.
+#[must_use]
+pub fn later(at: Timestamp, length: SignedDuration) -> Timestamp {
+    let end = if length.is_negative() {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    };
+    at.checked_add(length).unwrap_or(end)
 }
 
 impl fmt::Display for Seconds {

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::model::backup::Marker;
+use crate::model::backup::Owner;
 use crate::model::backup::Remark;
 use crate::model::digest::Digest;
 use crate::model::id::BackupId;
@@ -161,6 +162,37 @@ pub enum Step {
         /// The file that takes its content.
         base: Image,
     },
+    /// This state owns a VM's directory on a storage.
+    Own {
+        /// The storage.
+        storage: Utf8PathBuf,
+        /// What its marker says.
+        id: StorageId,
+        /// Which VM.
+        vm: VmId,
+        /// Whose it was.
+        from: Box<Owner>,
+        /// Every backup in it.
+        backups: Vec<BackupId>,
+    },
+    /// Whoever owned a VM's directory before owns it again.
+    Disown {
+        /// The storage.
+        storage: Utf8PathBuf,
+        /// What its marker says.
+        id: StorageId,
+        /// Which VM.
+        vm: VmId,
+        /// Whose it was.
+        to: Box<Owner>,
+    },
+    /// A VM's definition has these tags and no others.
+    Tag {
+        /// Which VM.
+        vm: VmId,
+        /// Names and values.
+        tags: BTreeMap<String, String>,
+    },
     /// A file or directory that knib made is not there.
     Discard {
         /// What.
@@ -250,9 +282,12 @@ impl Step {
             | Self::Capture { vm, .. }
             | Self::Thaw { vm }
             | Self::Merge { vm, .. }
+            | Self::Tag { vm, .. }
             | Self::Define { vm, .. }
             | Self::Undefine { vm } => Some(vm),
             Self::Mark { .. }
+            | Self::Own { .. }
+            | Self::Disown { .. }
             | Self::Stage { .. }
             | Self::Copy { .. }
             | Self::Seal { .. }
@@ -307,6 +342,20 @@ impl Step {
                     file(&base.path)
                 )
             }
+            Self::Own { storage, vm, .. } => format!("take over {}", layout::vm_dir(storage, vm)),
+            Self::Disown {
+                storage, vm, to, ..
+            } => {
+                format!(
+                    "give {} back to {}",
+                    layout::vm_dir(storage, vm),
+                    to.hostname
+                )
+            }
+            Self::Tag { tags, .. } => {
+                let tags: Vec<_> = tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                format!("set the tags: {}", tags.join(" "))
+            }
             Self::Discard { path } => format!("remove {path}"),
             Self::Remark { of, remark } => {
                 let what = match remark {
@@ -359,6 +408,18 @@ impl Step {
                 from: from.clone(),
                 to: to.clone(),
             }],
+            Self::Own {
+                storage,
+                id,
+                vm,
+                from,
+                ..
+            } => vec![Self::Disown {
+                storage: storage.clone(),
+                id: id.clone(),
+                vm: vm.clone(),
+                to: from.clone(),
+            }],
             Self::Define { vm, .. } => vec![Self::Undefine { vm: vm.clone() }],
             Self::Remark { of, remark } => vec![Self::Remark {
                 of: of.clone(),
@@ -366,6 +427,8 @@ impl Step {
             }],
             Self::Note { claims: false, .. }
             | Self::Mark { .. }
+            | Self::Disown { .. }
+            | Self::Tag { .. }
             | Self::Capture { .. }
             | Self::Thaw { .. }
             | Self::Seal { .. }

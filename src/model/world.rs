@@ -50,6 +50,9 @@ pub struct Identity {
     pub libvirt: String,
     /// QEMU's version.
     pub qemu: String,
+    /// How libvirt calls itself: `qemu:///system`
+    #[serde(default)]
+    pub uri: String,
 }
 
 /// Room on a file system.
@@ -216,6 +219,9 @@ pub struct VmFound {
     /// Backups on record with a file that is missing or has another length, and which.
     #[serde(default)]
     pub damage: BTreeMap<BackupId, Unusable>,
+    /// What its backups say, where another state owns them and the VM is defined here.
+    #[serde(default)]
+    pub foreign: Vec<Arc<Backup>>,
 }
 
 /// What the policy said when it was last applied.

@@ -20,6 +20,7 @@ use crate::model::policy::Settings;
 use crate::model::reason::Block;
 use crate::model::world::Guest;
 use crate::model::world::StorageSeen;
+use crate::planner::adopt;
 use crate::planner::calls::Asked;
 use crate::planner::calls::Calls;
 use crate::planner::chain;
@@ -180,7 +181,7 @@ fn described(shape: &Shape, storage: &str, chain_size: i64) -> serde_json::Value
 /// Two hosts on one storage never write below one VM.
 pub(super) fn owned_elsewhere(draft: &Draft<'_>, guest: &Guest, storage: &str) -> Option<Block> {
     let owner = draft
-        .now
+        .ahead
         .storages
         .get(storage)?
         .vms
@@ -192,7 +193,7 @@ pub(super) fn owned_elsewhere(draft: &Draft<'_>, guest: &Guest, storage: &str) -
         return None;
     }
     let name = &guest.vm.name;
-    Some(if owner.host_uuid == draft.now.host.id {
+    Some(if adopt::is_of_this_libvirt(draft.now, owner) {
         blocked(
             "state_missing",
             format!("{storage} holds backups of {name} that another state file of this host made"),

@@ -74,7 +74,7 @@ pub(super) fn shape(machine: &Machine, record: &Record, wanted: &Wanted<'_>) -> 
             if plans.values().any(|plan| *plan == DiskPlan::Incremental) {
                 let link = Link {
                     chain: link.chain,
-                    position: link.position + 1,
+                    position: link.position.saturating_add(1),
                 };
                 let ends_chain = limit.is_some_and(|limit| link.position >= limit);
                 return Shape {

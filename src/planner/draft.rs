@@ -33,6 +33,7 @@ use crate::model::program::Refusal;
 use crate::model::reason::Block;
 use crate::model::reason::Reason;
 use crate::model::receipt::Receipt;
+use crate::model::seconds::later;
 use crate::model::step::Step;
 use crate::model::world::Guest;
 use crate::model::world::Open;
@@ -123,18 +124,27 @@ impl<'a> Draft<'a> {
         self.options.admits(group, vm)
     }
 
+    /// From here on this state owns what a storage holds of a VM.
+    pub(super) fn owns(&mut self, vm: &VmId, storage: &str) {
+        let seen = self.ahead.storages.get_mut(storage);
+        if let Some(found) = seen.and_then(|seen| seen.vms.get_mut(vm)) {
+            found.owner = None;
+        }
+    }
+
     /// An id that no backup of the VM has or will have. It sorts after all of them, were they made in this
     /// very second or by a run that began later; only a clock that was put back ends that.
     pub(super) fn allot(&mut self, guest: &Guest) -> BackupId {
         let record = &guest.record;
         let failed = record.failures.iter().map(|failed| &failed.backup);
-        let newest = record.backups.keys().chain(failed).max().cloned();
+        let made = record.backups.keys().chain(&record.current);
+        let newest = made.clone().chain(failed).max().cloned();
         let mut attempt = 0;
         loop {
-            let at = self.now.now + SignedDuration::from_secs(attempt.into());
+            let at = later(self.now.now, SignedDuration::from_secs(attempt.into()));
             let id = BackupId::allot(at, &guest.vm.uuid, attempt);
             let sorts = newest.as_ref().is_none_or(|newest| id > *newest);
-            let known = record.backups.contains_key(&id);
+            let known = made.clone().any(|made| *made == id);
             if (sorts || attempt > SORTED) && !known && self.allotted.insert(id.clone()) {
                 return id;
             }

@@ -12,6 +12,7 @@ use crate::model::calendar::Calendar;
 use crate::model::id::VmId;
 use crate::model::policy::Schedule;
 use crate::model::seconds::Seconds;
+use crate::model::seconds::later;
 use crate::model::world::Failed;
 
 /// More superseded slots than this are not counted one by one.
@@ -87,7 +88,7 @@ impl Clockwork {
         if slot <= after {
             return Standing::Waiting;
         }
-        let due_at = slot + self.share;
+        let due_at = later(slot, self.share);
         if self
             .deadline
             .is_some_and(|deadline| now.duration_since(due_at) > deadline)
@@ -115,12 +116,12 @@ impl Clockwork {
     /// The next slot after `now` and when it will be due.
     #[must_use]
     pub fn next(&self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
-        let slot = self.calendar.next(now - self.share, &self.zone)?;
-        Some((slot, slot + self.share))
+        let slot = self.calendar.next(later(now, -self.share), &self.zone)?;
+        Some((slot, later(slot, self.share)))
     }
 
     fn latest(&self, now: Timestamp) -> Option<Timestamp> {
-        self.calendar.latest(now - self.share, &self.zone)
+        self.calendar.latest(later(now, -self.share), &self.zone)
     }
 
     fn between(&self, after: Timestamp, before: Timestamp) -> u64 {
@@ -148,7 +149,7 @@ pub fn retry(last: Timestamp, attempts: usize) -> Timestamp {
         2 => 15,
         _ => 60,
     };
-    last + SignedDuration::from_mins(minutes)
+    later(last, SignedDuration::from_mins(minutes))
 }
 
 /// A VM's fixed share of a schedule's jitter: the same for ever, and spread over VMs.

@@ -3,6 +3,7 @@
 //!
 //! Everything is decided on the world `ahead`: the one that the actions planned so far will leave.
 
+pub mod adopt;
 mod assign;
 mod backups;
 mod calls;
@@ -73,6 +74,7 @@ pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
     storages::plan(&mut draft, policy);
     config::plan(&mut draft, policy);
     let unprotected = assign::plan(&mut draft, policy);
+    adopt::plan(&mut draft);
     config::plan_removals(&mut draft, policy);
     removal::plan(&mut draft);
     damage::plan(&mut draft);

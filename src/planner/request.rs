@@ -15,9 +15,11 @@ use crate::model::machine::Format;
 use crate::model::op::Merge;
 use crate::model::op::Op;
 use crate::model::op::RestoreNew;
+use crate::model::op::Tag;
 use crate::model::plan::Class;
 use crate::model::plan::Estimate;
 use crate::model::plan::Plan;
+use crate::model::plan::Shift;
 use crate::model::policy::Policy;
 use crate::model::policy::Quiesce;
 use crate::model::reason::Reason;
@@ -142,6 +144,26 @@ pub fn pin(
         let op = if pinned { Op::Pin } else { Op::Unpin };
         let mut wish = removal::wish(&draft, guest, backup, op, Reason::Asked);
         wish.change.after = json!({ "pinned": pinned });
+        draft.add(wish);
+    }
+    draft.finish(None, Vec::new(), Vec::new())
+}
+
+/// Tags of one VM: these and no others.
+#[must_use]
+pub fn tag(vm: &VmId, tags: BTreeMap<String, String>, world: &World, options: &Options) -> Plan {
+    let mut draft = Draft::new(world, options, "UTC");
+    if let Some(guest) = world.guests.get(vm) {
+        let vm = guest.vm.clone();
+        let before = guest.machine.as_ref().map(|machine| &machine.tags);
+        let change = Shift {
+            before: json!(before),
+            after: json!(tags),
+        };
+        let address = format!("tag.{}", vm.name);
+        let op = Op::Tag(Tag { vm, tags });
+        let mut wish = Wish::new(address, op, Class::Config, Reason::Asked);
+        wish.change = change;
         draft.add(wish);
     }
     draft.finish(None, Vec::new(), Vec::new())

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 24] = [
     &[],
     &["init"],
     &["lint"],
@@ -17,6 +17,8 @@ const COMMANDS: [&[&str]; 22] = [
     &["offering", "list"],
     &["storage", "list"],
     &["vm", "list"],
+    &["vm", "tag"],
+    &["vm", "adopt"],
     &["backup", "run"],
     &["backup", "list"],
     &["backup", "show"],

@@ -193,6 +193,7 @@ impl<'a> Bench<'a> {
                 state: state.id().clone(),
                 knib: "0.1.0".to_owned(),
             },
+            uri: world.host.uri.clone(),
             clock: Box::new(move || clock()),
             sink: Box::new(move |event| sim.hear(event)),
             stop: self.sim.stop(),

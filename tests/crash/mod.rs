@@ -8,8 +8,17 @@ mod bench;
 mod explore;
 mod old_xml;
 mod pairs;
-mod scenario;
+pub(crate) mod scenario;
 mod schedule;
 mod singles;
+mod started;
 mod stories;
 mod verdict;
+
+pub(crate) use crate::crash::bench::Bench;
+pub(crate) use crate::crash::bench::Desk;
+pub(crate) use crate::crash::bench::Kept;
+pub(crate) use crate::crash::bench::Ran;
+pub(crate) use crate::crash::bench::tell;
+pub(crate) use crate::crash::schedule::compare;
+pub(crate) use crate::crash::schedule::foresee;

@@ -92,10 +92,14 @@ pub(crate) fn delete(backups: &[&BackupId]) -> Ask {
     })
 }
 
-/// A policy over VMs with such names.
 fn policy(names: &str, lines: &str) -> Rc<Policy> {
+    policy_of(names, 3, lines)
+}
+
+/// A policy over VMs with such names, with chains of such a size.
+pub(crate) fn policy_of(names: &str, chain_size: i64, lines: &str) -> Rc<Policy> {
     let text = format!(
-        "version: 1\nstorage: {{ nas: {{ path: /backup }} }}\nofferings: {{ plain: {{ backupChainSize: 3 }} }}\n\
+        "version: 1\nstorage: {{ nas: {{ path: /backup }} }}\nofferings: {{ plain: {{ backupChainSize: {chain_size} }} }}\n\
          policies:\n  all:\n    select: {{ names: [\"{names}\"] }}\n    offering: plain\n    storage: nas\n    {lines}\n"
     );
     let mut sources = Sources::default();

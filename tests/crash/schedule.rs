@@ -169,7 +169,7 @@ fn held(plan: &Plan) -> Option<jiff::Timestamp> {
 }
 
 /// Every VM as the plan says it will be.
-fn foresee(plan: &Plan, world: &World) -> BTreeMap<VmId, Machine> {
+pub(crate) fn foresee(plan: &Plan, world: &World) -> BTreeMap<VmId, Machine> {
     let machines = world
         .guests
         .iter()
@@ -208,7 +208,7 @@ fn foresee_action(action: &Action, world: &World, machine: &mut Machine) {
 }
 
 /// What is not as it was foreseen.
-fn compare(foreseen: &BTreeMap<VmId, Machine>, world: &World) -> Vec<String> {
+pub(crate) fn compare(foreseen: &BTreeMap<VmId, Machine>, world: &World) -> Vec<String> {
     let mut wrong = Vec::new();
     for (id, foreseen) in foreseen {
         let found = world

@@ -1,7 +1,10 @@
 //! knib killed while it copies: the next plan says so, the next apply carries on, and nothing is left over.
 
 use std::fs;
+use std::fs::Permissions;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -10,10 +13,13 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::support::Disk;
+use crate::support::KIB;
 use crate::support::MIB;
 use crate::support::Vm;
+use crate::support::deadline::wait_for;
 use crate::support::deadline::wait_until;
 use crate::support::oracle;
+use crate::support::tool::run;
 use crate::support::tool::virsh;
 
 use super::judge::assert_holds;
@@ -68,6 +74,74 @@ fn processes(site: &Site) -> Vec<PathBuf> {
                 && line.windows(root.len()).any(|part| part == root)
         })
         .collect()
+}
+
+/// A `qemu-img` that never comes to the end of this command, as on a storage that hangs. Returns where it is.
+fn endless(site: &Site, command: &str) -> PathBuf {
+    let real = run("which", ["qemu-img"]).must();
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = {command} ] && exec sleep 600\nexec {} \"$@\"\n",
+        real.trim()
+    );
+    let dir = site.path("bin");
+    site.make_dir("bin");
+    let file = dir.join("qemu-img");
+    fs::write(&file, script).expect("the directory is the test's own");
+    fs::set_permissions(&file, Permissions::from_mode(0o755)).expect("so is the file");
+    dir
+}
+
+/// The processes that a process has started and that are at work.
+fn children(of: u32) -> Vec<u32> {
+    let at_work = |pid: &u32| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline"));
+        line.is_ok_and(|line| line.starts_with("sleep"))
+    };
+    let all = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+    let pids = all.split_whitespace().filter_map(|pid| pid.parse().ok());
+    pids.filter(at_work).collect()
+}
+
+/// What knib starts ends when it is killed, and does not stand in the way of the next run.
+fn ends_with_knib(command: &str, running: bool) {
+    let site = Site::new();
+    let vm = site.vm("a").disk(Disk::qcow2("vda", MIB)).define();
+    site.first(&vm);
+    if running {
+        vm.start_paused();
+    }
+    vm.write("vda", 0, 0x11, 64 * KIB);
+    let truth = vm.truth("vda");
+    let path = std::env::var_os("PATH").expect("there is a PATH");
+    let before = std::iter::once(endless(&site, command));
+    let path = std::env::join_paths(before.chain(std::env::split_paths(&path)));
+    let backup = site.knib_with(["backup", "run", &vm.name]);
+    let mut knib = backup
+        .env("PATH", path.expect("no name has a colon"))
+        .start();
+    let started = wait_for("the program", 60, || children(knib.pid()).first().copied());
+    knib.kill();
+    let _killed = knib.finish();
+    // One that has ended may wait for somebody to ask how: it has no command line then.
+    wait_until("the end of what knib had started", 10, || {
+        let line = fs::read(format!("/proc/{started}/cmdline"));
+        line.is_ok_and(|line| line.is_empty()) || !Path::new(&format!("/proc/{started}")).exists()
+    });
+    vm.write("vda", 64 * KIB, 0x22, 64 * KIB);
+    site.apply().exits(0);
+    assert_holds(&site.newest(&vm).file("vda"), &truth);
+    assert_eq!(site.leftovers(), [] as [String; 0]);
+    site.assert_one_delta_each(&vm);
+}
+
+#[test]
+fn a_copy_ends_with_the_knib_that_started_it() {
+    ends_with_knib("convert", true);
+}
+
+#[test]
+fn a_merge_of_a_stopped_vm_ends_with_the_knib_that_started_it() {
+    ends_with_knib("commit", false);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Full or incremental, disk by disk, and where in its chain a backup stands.
 
+use std::sync::Arc;
+
 use insta::assert_snapshot;
+use knib::model::backup::Unusable;
 use knib::model::id::Target;
 use knib::model::machine::Format;
 use knib::model::machine::Source;
@@ -139,6 +142,19 @@ fn a_note_that_disagrees_ends_trust_in_the_deltas() {
     make::backed_up(&mut guest, "2026-11-22T02:00:00Z", 1);
     guest.machine.as_mut().expect("a VM").note = None;
     assert_snapshot!(planned(guest), @"backup backup.db-01/nightly@2026-11-23T02:00Z chain 2 at 1, vda full: note_disagrees");
+}
+
+#[test]
+fn a_chain_with_a_backup_that_cannot_be_used_is_not_continued() {
+    let mut guest = make::vm("db-01", &["vda"]);
+    let first = make::backed_up(&mut guest, "2026-11-21T02:00:00Z", 1);
+    make::backed_up(&mut guest, "2026-11-22T02:00:00Z", 2);
+    let backup = guest.record.backups.get_mut(&first).expect("it is there");
+    Arc::make_mut(backup).marks.unusable = Some(Unusable {
+        code: "missing".to_owned(),
+        file: None,
+    });
+    assert_snapshot!(planned(guest), @"backup backup.db-01/nightly@2026-11-23T02:00Z chain 2 at 1, vda full: parent_unusable");
 }
 
 #[test]

@@ -5,3 +5,4 @@ mod due;
 mod kinds;
 pub(crate) mod make;
 mod removals;
+mod restores;

@@ -52,6 +52,18 @@ impl Files {
         }
     }
 
+    /// As QEMU opens it.
+    pub(crate) fn open(&self, path: &Utf8Path, verb: &str) -> Result<&Image> {
+        match self.node(path) {
+            None => Err(gone(verb, path)),
+            Some(Node::Image(image)) => Ok(image),
+            Some(_) => {
+                let cause = "Image is not in qcow2 format";
+                Err(HostError::new(Fault::Io, format!("{verb} {path}"), cause))
+            }
+        }
+    }
+
     /// To be written into, as QEMU does, which flushes.
     pub(crate) fn image_mut(&mut self, path: &Utf8Path) -> Option<&mut Image> {
         match &mut self.0.get_mut(path.as_str())?.node {
@@ -179,8 +191,7 @@ impl Files {
         let mut chain = vec![top.to_owned()];
         loop {
             let last = chain.last().expect("it begins with the top");
-            let image = self.image(last).ok_or_else(|| gone("open", last))?;
-            match &image.backing {
+            match &self.open(last, "open")?.backing {
                 None => return Ok(chain),
                 Some(name) => chain.push(beside(last, name)),
             }
@@ -189,10 +200,7 @@ impl Files {
 
     /// What shows through a chain.
     pub(crate) fn seen(&self, chain: &[Utf8PathBuf]) -> Result<Vec<u64>> {
-        let images: Result<Vec<_>> = chain
-            .iter()
-            .map(|path| self.image(path).ok_or_else(|| gone("open", path)))
-            .collect();
+        let images: Result<Vec<_>> = chain.iter().map(|path| self.open(path, "open")).collect();
         Ok(seen(&images?))
     }
 

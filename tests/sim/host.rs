@@ -1,5 +1,6 @@
 //! The seam, over the simulated site: every call with its ticks.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::Utf8Path;
@@ -64,6 +65,7 @@ impl Host for Sim {
             hostname: "hv1".to_owned(),
             libvirt: "9.0.0".to_owned(),
             qemu: "7.2.0".to_owned(),
+            uri: "qemu:///system".to_owned(),
         })
     }
 
@@ -119,6 +121,11 @@ impl Host for Sim {
 
     async fn note(&self, vm: &VmId, note: Option<&Note>) -> Result<()> {
         self.act("note", |site| site.note(vm, note)).await
+    }
+
+    async fn tag(&self, vm: &VmId, _tags: &BTreeMap<String, String>) -> Result<()> {
+        // The simulated host's policies select by name.
+        self.act("tag", |site| site.vm(vm).map(drop)).await
     }
 
     async fn point(&self, vm: &VmId, heads: &[Head]) -> Result<()> {

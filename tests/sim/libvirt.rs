@@ -90,6 +90,18 @@ impl Site {
             if self.files.node(&overlay.path).is_some() {
                 return no(Fault::Conflict, format!("{} already exists", overlay.path));
             }
+            let dir = overlay.path.parent().and_then(|dir| self.files.node(dir));
+            if dir != Some(&Node::Dir) {
+                return no(
+                    Fault::Conflict,
+                    format!("{}: no such directory", overlay.path),
+                );
+            }
+            if vm.running.is_none()
+                && let Err(error) = self.chain_at_start(disk.expect("it has a path"))
+            {
+                return no(Fault::Conflict, error.cause);
+            }
             if self.is_open(head) && self.programs.iter().any(|(open, w)| *w && open == head) {
                 return no(Fault::Busy, format!("{head} is locked"));
             }

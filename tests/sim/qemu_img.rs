@@ -41,7 +41,7 @@ impl Site {
     pub(crate) fn layers(&self, image: &step::Image) -> Result<Vec<Layer>> {
         let chain = self.files.chain(&image.path)?;
         let layer = |path: Utf8PathBuf| {
-            let image = self.files.image(&path).ok_or_else(|| gone("open", &path))?;
+            let image = self.files.open(&path, "open")?;
             Ok(Layer {
                 format: image.format.clone(),
                 virtual_size: image.virtual_size(),
@@ -57,11 +57,8 @@ impl Site {
     }
 
     pub(crate) fn is_blank(&self, image: &step::Image) -> Result<bool> {
-        match self.files.node(&image.path) {
-            None => Err(gone("look into", &image.path)),
-            Some(Node::Image(image)) => Ok(image.is_blank()),
-            Some(_) => Ok(false),
-        }
+        let image = self.files.open(&image.path, "look into")?;
+        Ok(image.is_blank())
     }
 
     pub(crate) fn idle(&self, image: &step::Image) -> Result<()> {
@@ -72,20 +69,14 @@ impl Site {
         if self.is_written(path) {
             return Err(locked(verb, path));
         }
-        self.files
-            .image(path)
-            .map(drop)
-            .ok_or_else(|| gone(verb, path))
+        self.files.open(path, verb).map(drop)
     }
 
     fn writable(&self, path: &Utf8Path, verb: &str) -> Result<()> {
         if self.is_run_from(path) || self.is_open(path) {
             return Err(locked(verb, path));
         }
-        self.files
-            .image(path)
-            .map(drop)
-            .ok_or_else(|| gone(verb, path))
+        self.files.open(path, verb).map(drop)
     }
 
     /// Opens what a copy reads. Every layer must be still.
@@ -118,7 +109,7 @@ impl Site {
     ) -> Result<()> {
         let images: Result<Vec<_>> = read
             .iter()
-            .map(|path| self.files.image(path).ok_or_else(|| gone("copy", path)))
+            .map(|path| self.files.open(path, "copy"))
             .collect();
         let images = images?;
         let cells = images[0].cells.len();
@@ -141,8 +132,11 @@ impl Site {
         for path in [top, base] {
             self.writable(path, "commit")?;
         }
-        if self.files.chain(top)?.get(1).map(Utf8PathBuf::as_path) != Some(base) {
-            let cause = "the second is not right below the first";
+        if !self.files.chain(top)?[1..]
+            .iter()
+            .any(|below| below == base)
+        {
+            let cause = "the second is not below the first";
             return Err(HostError::new(Fault::Conflict, "commit", cause));
         }
         self.programs.push((top.to_owned(), true));
@@ -150,7 +144,8 @@ impl Site {
         Ok(())
     }
 
-    /// Writes what `top` holds into `base`, so far. A base is made larger, never smaller.
+    /// Writes what `top` and the layers between bring into `base`, so far. A base is made larger, never
+    /// smaller.
     pub(crate) fn commit_offline(
         &mut self,
         top: &Utf8Path,
@@ -158,16 +153,23 @@ impl Site {
         half: Half,
     ) -> Result<()> {
         let chain = self.files.chain(top)?;
-        let below = self.files.seen(&chain[2..])?;
-        let above = self.files.image(top).ok_or_else(|| gone("commit", top))?;
-        let above = above.clone();
+        let depth = chain.iter().position(|path| path == base);
+        let depth = depth.ok_or_else(|| gone("commit", base))?;
+        let below = self.files.seen(&chain[depth + 1..])?;
+        let above: Result<Vec<_>> = chain[..depth]
+            .iter()
+            .map(|path| self.files.open(path, "commit").cloned())
+            .collect();
+        let above = above?;
+        let above: Vec<_> = above.iter().collect();
+        let cells = above[0].cells.len();
         let into = self.files.image_mut(base);
         let into = into.ok_or_else(|| gone("commit", base))?;
-        if into.cells.len() < above.cells.len() {
-            into.resize(above.cells.len(), &below);
+        if into.cells.len() < cells {
+            into.resize(cells, &below);
         }
-        for at in half.of(above.cells.len()) {
-            if let Some(cell) = above.cells[at] {
+        for at in half.of(cells) {
+            if let Some(cell) = brought(&above, at) {
                 into.cells[at] = Some(cell);
             }
         }

@@ -183,6 +183,7 @@ impl Vm {
             inactive: inactive.and_then(DiskDef::source),
             readonly: disk.device == Device::Cdrom,
             shareable: false,
+            in_use: false,
             live: open.cloned().unwrap_or_default(),
             job: job.map(BlockJob::seen),
             layers: Vec::new(),

@@ -92,6 +92,7 @@ fn empty_world() -> World {
             hostname: "hv1".to_owned(),
             libvirt: "9.0.0".to_owned(),
             qemu: "7.2.0".to_owned(),
+            uri: "qemu:///system".to_owned(),
         },
         state: None,
         guests: BTreeMap::new(),

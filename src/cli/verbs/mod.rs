@@ -37,7 +37,7 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Exit> {
         Command::Log(args) => log::run(session, &args),
         Command::Offering(args) => offering::run(session, &args),
         Command::Storage(args) => storage::run(session, &args).await,
-        Command::Vm(args) => vm::run(session, &args).await,
+        Command::Vm(args) => vm::run(session, args).await,
         Command::Backup(args) => backup::run(session, args).await,
         Command::Chain(args) => chain::run(session, args).await,
         Command::Restore(args) => restore::run(session, args).await,

@@ -1,19 +1,32 @@
-//! `knib vm`: who is protected.
+//! `knib vm`: who is protected, and by whom.
 
+use crate::cli::at_once;
+use crate::cli::at_once::Patience;
 use crate::cli::basis::Basis;
 use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
+use crate::cli::find;
 use crate::cli::render::lists;
 use crate::cli::session::Session;
 use crate::cli::view::vm;
 use crate::cli::view::vm::VmView;
+use crate::cli::work;
+use crate::model::backup::VmRef;
+use crate::model::world::World;
 use crate::planner;
+use crate::planner::Options;
+use crate::planner::request;
 
 /// VMs and who protects them
 #[derive(Debug, clap::Subcommand)]
 pub(in crate::cli) enum Vm {
     /// List VMs with the policy each has
     List(List),
+    /// Write tags into a VM's definition, for policies that select by them
+    Tag(Tag),
+    /// Take over the backups of a VM that another host or state made
+    Adopt(Adopt),
 }
 
 #[derive(Debug, clap::Args)]
@@ -23,8 +36,115 @@ pub(in crate::cli) struct List {
     unprotected: bool,
 }
 
-pub(super) async fn run(session: &Session, args: &Vm) -> Result<Exit> {
-    let Vm::List(args) = args;
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Tag {
+    /// Name or uuid
+    #[arg(value_name = "VM")]
+    vm: String,
+    /// A tag and its value; without a value the tag goes
+    #[arg(value_name = "K=V", required = true, value_parser = pair)]
+    tags: Vec<(String, String)>,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Adopt {
+    /// Name or uuid
+    #[arg(value_name = "VM")]
+    vm: String,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+fn pair(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((k, v)) if !k.is_empty() => Ok((k.to_owned(), v.to_owned())),
+        _ => Err("a tag is K=V".to_owned()),
+    }
+}
+
+pub(super) async fn run(session: &Session, args: Vm) -> Result<Exit> {
+    match args {
+        Vm::List(args) => list(session, &args).await,
+        Vm::Tag(args) => tag(session, args).await,
+        Vm::Adopt(args) => adopt(session, args).await,
+    }
+}
+
+async fn tag(session: &Session, args: Tag) -> Result<Exit> {
+    let json = session.global.format.is_json()?;
+    let basis = session.basis_anyhow()?;
+    let vm = defined(session, &basis, &args.vm).await?;
+    let draw_up = |world: &mut World, options: &Options| {
+        let guest = world.guests.get(&vm.uuid);
+        let before = guest.and_then(|guest| guest.machine.as_ref());
+        let mut tags = before
+            .map(|machine| machine.tags.clone())
+            .unwrap_or_default();
+        for (k, v) in &args.tags {
+            tags.remove(k);
+            if !v.is_empty() {
+                tags.insert(k.clone(), v.clone());
+            }
+        }
+        // Nothing is written where it is so already.
+        world.guests.retain(|uuid, guest| {
+            let is = guest.machine.as_ref().map(|machine| &machine.tags);
+            *uuid == vm.uuid && is != Some(&tags)
+        });
+        request::tag(&vm.uuid, tags, world, options)
+    };
+    let told = ("vm tag", vm.name.as_str());
+    let finished = at_once::carry_out(session, &basis, told, args.patience, draw_up).await?;
+    let exit = finished.exit();
+    work::print(session, json, &finished.plan, || {
+        if exit == Exit::Done {
+            format!("{} is tagged\n", vm.name)
+        } else {
+            finished.report(session)
+        }
+    })?;
+    Ok(exit)
+}
+
+async fn adopt(session: &Session, args: Adopt) -> Result<Exit> {
+    let json = session.global.format.is_json()?;
+    let basis = session.basis_anyhow()?;
+    let vm = defined(session, &basis, &args.vm).await?;
+    let draw_up =
+        |world: &mut World, options: &Options| planner::adopt::adopt(&vm.uuid, world, options);
+    let told = ("vm adopt", vm.name.as_str());
+    let finished = at_once::carry_out(session, &basis, told, args.patience, draw_up).await?;
+    let exit = finished.exit();
+    work::print(session, json, &finished.plan, || {
+        if finished.plan.actions.is_empty() {
+            format!(
+                "the backups of {} are this state's already, or there are none\n",
+                vm.name
+            )
+        } else if exit == Exit::Done {
+            format!("the backups of {} belong to this state now\n", vm.name)
+        } else {
+            finished.report(session)
+        }
+    })?;
+    Ok(exit)
+}
+
+/// The VM that is meant, if it is defined here.
+async fn defined(session: &Session, basis: &Basis, name: &str) -> Result<VmRef> {
+    let seen = session.see(basis).await?;
+    let guest = find::vm(&seen.world.guests, name)?;
+    if guest.machine.is_none() {
+        let VmRef { name, uuid } = &guest.vm;
+        let text = format!("{name} ({uuid}) is not defined here any more");
+        return Err(Failure::new("gone", text).hint("its backups stay: knib backup list"));
+    }
+    Ok(guest.vm.clone())
+}
+
+async fn list(session: &Session, args: &List) -> Result<Exit> {
     let json = session.global.format.is_json()?;
     let basis = session.basis_anyhow()?;
     let mut all = views(session, &basis).await?;

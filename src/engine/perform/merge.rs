@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use camino::Utf8Path;
+
 use crate::engine::Engine;
 use crate::engine::perform::Performed;
 use crate::engine::perform::Scene;
@@ -28,6 +30,7 @@ use crate::model::machine::Source;
 use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
 use crate::model::step::Image;
+use crate::model::step::Step;
 
 /// The first wait between two looks at a job; doubled up to `LONGEST_WAIT`.
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
@@ -94,7 +97,8 @@ impl Merge<'_> {
             .disk(self.target)
             .ok_or_else(|| self.lost(&machine))?;
         if machine.power.is_on() {
-            self.look_at_running(engine, &machine, disk, done).await
+            self.look_at_running(engine, scene, &machine, disk, done)
+                .await
         } else {
             self.look_at_stopped(engine, scene, disk, done).await
         }
@@ -103,12 +107,13 @@ impl Merge<'_> {
     async fn look_at_running<H: Host>(
         &self,
         engine: &Engine<H>,
+        scene: &Scene,
         machine: &Machine,
         disk: &Disk,
         done: &mut Done,
     ) -> Result<Looked, StepError> {
         let Some(at) = disk.live.iter().position(|path| *path == self.top.path) else {
-            return self.absent(engine, disk, done).await;
+            return self.absent(engine, scene, disk, done).await;
         };
         if disk.live.get(at + 1) != Some(&self.base.path) {
             return Err(conflict(
@@ -182,7 +187,7 @@ impl Merge<'_> {
             layers => layers?,
         };
         let Some(at) = layers.iter().position(|layer| layer.path == self.top.path) else {
-            return self.absent(engine, disk, done).await;
+            return self.absent(engine, scene, disk, done).await;
         };
         let below = layers
             .get(at + 1)
@@ -244,6 +249,7 @@ impl Merge<'_> {
     async fn absent<H: Host>(
         &self,
         engine: &Engine<H>,
+        scene: &Scene,
         disk: &Disk,
         done: &mut Done,
     ) -> Result<Looked, StepError> {
@@ -255,9 +261,38 @@ impl Merge<'_> {
             return Ok(Looked::Changed);
         }
         for path in [&self.top.path, &layout::merged(&self.top.path)] {
-            engine.host.remove(path).await?;
+            if self.was_there(scene) || self.lies_on_base(engine, path).await? {
+                engine.host.remove(path).await?;
+            }
         }
         Ok(Looked::Merged)
+    }
+
+    /// Whether the layer was in the chain for certain: it was there before the action began, or the
+    /// action itself was seen to put it there.
+    fn was_there(&self, scene: &Scene) -> bool {
+        let made = scene.program.steps().find(|(_, _, step)| match step {
+            Step::Overlay { disks, .. } => disks.values().any(|at| at.path == self.top.path),
+            _ => false,
+        });
+        made.is_none_or(|(stage, n, _)| scene.receipts[stage][n].is_some())
+    }
+
+    /// Whether a file is what an interrupted snapshot leaves, or was merged: an overlay over the base.
+    /// Anything else that has its name is somebody's, and stays.
+    async fn lies_on_base<H: Host>(
+        &self,
+        engine: &Engine<H>,
+        path: &Utf8Path,
+    ) -> Result<bool, StepError> {
+        let image = Image::new(path, self.top.format.clone());
+        match engine.host.layers(&image).await {
+            Ok(layers) => Ok(layers
+                .get(1)
+                .is_some_and(|below| below.path == self.base.path)),
+            Err(error) if error.fault == Fault::Gone => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Lets the definition name the head alone: what it said of the files below would be believed at

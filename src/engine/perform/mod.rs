@@ -8,6 +8,7 @@ mod freeze;
 mod merge;
 mod note;
 mod overlay;
+mod owner;
 mod place;
 mod remark;
 mod restore;
@@ -20,6 +21,7 @@ use camino::Utf8Path;
 use jiff::Timestamp;
 
 use crate::engine::Engine;
+use crate::engine::perform::owner::Place;
 use crate::host::Host;
 use crate::model::event::Event;
 use crate::model::fault::Fault;
@@ -110,6 +112,23 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
         }
         Step::Remark { of, remark } => remark::remark(engine, of, remark).await,
         Step::Remove { of } => remark::remove(engine, of).await,
+        Step::Own {
+            storage,
+            id,
+            vm,
+            from,
+            backups,
+        } => {
+            let place = Place { storage, id, vm };
+            place.take_over(engine, from, backups).await
+        }
+        Step::Disown {
+            storage,
+            id,
+            vm,
+            to,
+        } => Place { storage, id, vm }.give_back(engine, to).await,
+        Step::Tag { vm, tags } => note::tag(engine, vm, tags).await,
         Step::Discard { path } => place::discard(engine, path).await,
         Step::Place { from, to } => place::place(engine, from, to).await,
         Step::Fetch {

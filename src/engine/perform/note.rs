@@ -1,5 +1,7 @@
 //! knib's note in a domain's metadata: the claim before anything else, the current backup afterwards.
 
+use std::collections::BTreeMap;
+
 use crate::engine::Engine;
 use crate::engine::perform::Performed;
 use crate::engine::perform::claimed;
@@ -35,5 +37,15 @@ pub(super) async fn perform<H: Host>(
         claimed(&machine, claim)?;
     }
     engine.host.note(vm, note).await?;
+    Ok(Receipt::Done)
+}
+
+/// What is written is all there is: doing it again changes nothing.
+pub(super) async fn tag<H: Host>(
+    engine: &Engine<H>,
+    vm: &VmId,
+    tags: &BTreeMap<String, String>,
+) -> Performed {
+    engine.host.tag(vm, tags).await?;
     Ok(Receipt::Done)
 }

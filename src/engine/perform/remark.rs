@@ -3,8 +3,8 @@
 use crate::engine::Engine;
 use crate::engine::perform::Performed;
 use crate::engine::perform::conflict;
+use crate::engine::perform::owner::Place;
 use crate::engine::perform::stage::json;
-use crate::engine::perform::stage::ours;
 use crate::engine::perform::stage::parse;
 use crate::host::Host;
 use crate::model::backup;
@@ -22,7 +22,7 @@ pub(super) async fn remark<H: Host>(
     of: &BackupAt,
     remark: &Remark,
 ) -> Performed {
-    ours(engine, &of.storage, &of.id, &of.vm).await?;
+    place(of).ours(engine).await?;
     let path = of.dir().join(layout::RECORD);
     let text = match engine.host.read(&path).await {
         Ok(text) => text,
@@ -59,7 +59,7 @@ pub(super) async fn remark<H: Host>(
 /// The directory loses its name in one call: from then on the backup is not there, whatever is left
 /// of it.
 pub(super) async fn remove<H: Host>(engine: &Engine<H>, of: &BackupAt) -> Performed {
-    ours(engine, &of.storage, &of.id, &of.vm).await?;
+    place(of).ours(engine).await?;
     unread(engine, of).await?;
     let going = layout::going_dir(&of.storage, &of.vm, &of.backup);
     engine.host.remove(&going).await?;
@@ -98,4 +98,12 @@ async fn unread<H: Host>(engine: &Engine<H>, of: &BackupAt) -> Result<(), StepEr
         }
     }
     Ok(())
+}
+
+fn place(of: &BackupAt) -> Place<'_> {
+    Place {
+        storage: &of.storage,
+        id: &of.id,
+        vm: &of.vm,
+    }
 }

@@ -5,9 +5,9 @@ use camino::Utf8Path;
 use crate::engine::Engine;
 use crate::engine::perform::Performed;
 use crate::engine::perform::conflict;
+use crate::engine::perform::owner::Place;
 use crate::host::Host;
 use crate::model::backup::Marker;
-use crate::model::backup::Owner;
 use crate::model::fault::Fault;
 use crate::model::id::StorageId;
 use crate::model::id::VmId;
@@ -57,53 +57,30 @@ pub(super) async fn stage<H: Host>(
     vm: &VmId,
     dir: &Utf8Path,
 ) -> Performed {
-    let owner = ours(engine, storage, id, vm).await?;
+    let place = Place { storage, id, vm };
+    let owner = place.ours(engine).await?;
     engine.host.make_dir(&layout::vm_dir(storage, vm)).await?;
     if owner.is_none() {
-        let owner = Owner {
-            host_uuid: engine.maker.host.clone(),
-            hostname: engine.maker.hostname.clone(),
-            state_id: engine.maker.state.clone(),
-            since: engine.now(),
-        };
-        let path = layout::owner(storage, vm);
-        engine.host.write(&path, json(&owner)?.as_bytes()).await?;
+        place.claim(engine).await?;
     }
     engine.host.make_dir(dir).await?;
     Ok(Receipt::Done)
 }
 
-/// Fails unless the storage is the one that was meant and nobody else writes below the VM's directory.
-pub(super) async fn ours<H: Host>(
+/// Fails unless the storage is the one that was meant.
+pub(super) async fn the_storage<H: Host>(
     engine: &Engine<H>,
     storage: &Utf8Path,
     id: &StorageId,
-    vm: &VmId,
-) -> Result<Option<Owner>, StepError> {
+) -> Result<(), StepError> {
     let found = read_marker(engine, storage).await?;
-    if found.as_ref().map(|marker| &marker.id) != Some(id) {
-        return Err(conflict(
-            format!("{storage} is not the storage {id}: not mounted?"),
-            "mount it, then apply",
-        ));
+    if found.as_ref().map(|marker| &marker.id) == Some(id) {
+        return Ok(());
     }
-    let path = layout::owner(storage, vm);
-    let owner: Owner = match engine.host.read(&path).await {
-        Ok(text) => parse(&path, &text)?,
-        Err(error) if error.fault == Fault::Gone => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    if owner.state_id != engine.maker.state {
-        return Err(conflict(
-            format!(
-                "the backups below {} belong to {}",
-                layout::vm_dir(storage, vm),
-                owner.hostname
-            ),
-            "knib vm adopt takes them over",
-        ));
-    }
-    Ok(Some(owner))
+    Err(conflict(
+        format!("{storage} is not the storage {id}: not mounted?"),
+        "mount it, then apply",
+    ))
 }
 
 async fn read_marker<H: Host>(

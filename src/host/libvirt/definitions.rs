@@ -15,10 +15,6 @@ use crate::host::libvirt::faults;
 use crate::host::libvirt::xml;
 use crate::model::fault::Fault;
 use crate::model::id::VmId;
-use crate::model::machine::Note;
-
-/// The prefix that libvirt gives knib's elements.
-const PREFIX: &str = "knib";
 
 impl Libvirt {
     /// A definition, byte for byte, passwords included.
@@ -34,26 +30,6 @@ impl Libvirt {
                 }
             },
         )
-        .await
-    }
-
-    /// Writes the note, or takes it away.
-    pub(in crate::host) async fn note(&self, vm: &VmId, note: Option<&Note>) -> Result<()> {
-        let tried = "write knib's note in the definition".to_owned();
-        let Some(element) = note.map(xml::note_element) else {
-            return self.on(vm, tried, forget_note).await;
-        };
-        self.on(vm, tried, move |_, vm, tried| {
-            let fail = |error| faults::error(tried, &error);
-            let mut flags = 0;
-            if vm.domain.is_persistent().map_err(fail)? {
-                flags |= sys::VIR_DOMAIN_AFFECT_CONFIG;
-            }
-            if vm.domain.is_active().map_err(fail)? {
-                flags |= sys::VIR_DOMAIN_AFFECT_LIVE;
-            }
-            set_note(vm, Some(&element), flags).map_err(fail)
-        })
         .await
     }
 
@@ -110,36 +86,6 @@ impl Libvirt {
     }
 }
 
-/// The live definition first: what the persistent one says is how it is known that both are done.
-fn forget_note(connect: &Connect, vm: &Vm, tried: &str) -> Result<()> {
-    let fail = |error| faults::error(tried, &error);
-    if vm.domain.is_active().map_err(fail)? {
-        match set_note(vm, None, sys::VIR_DOMAIN_AFFECT_LIVE) {
-            Err(error) if error.code().is(ErrorNumber::NoDomainMetadata) => {}
-            written => written.map_err(fail)?,
-        }
-    }
-    if !vm.domain.is_persistent().map_err(fail)? {
-        return Ok(());
-    }
-    // libvirt would leave an empty element where the note was.
-    let without = xml::without_note(&persistent(vm, tried)?);
-    match without.map_err(|cause| HostError::new(Fault::Conflict, tried, cause))? {
-        Some(xml) => define(connect, &xml, tried),
-        None => Ok(()),
-    }
-}
-
-fn set_note(
-    vm: &Vm,
-    element: Option<&str>,
-    flags: u32,
-) -> std::result::Result<(), virt::error::Error> {
-    let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
-    vm.domain
-        .set_metadata(kind, element, Some(PREFIX), Some(xml::NOTE), flags)
-}
-
 pub(super) fn persistent(vm: &Vm, tried: &str) -> Result<String> {
     let fail = |error| faults::error(tried, &error);
     if !vm.domain.is_persistent().map_err(fail)? {
@@ -150,7 +96,7 @@ pub(super) fn persistent(vm: &Vm, tried: &str) -> Result<String> {
     vm.domain.xml_desc(flags).map_err(fail)
 }
 
-fn define(connect: &Connect, xml: &str, tried: &str) -> Result<()> {
+pub(super) fn define(connect: &Connect, xml: &str, tried: &str) -> Result<()> {
     let defined = connect.define_domain_xml(xml).map(drop);
     defined.map_err(|error| faults::error(tried, &error))
 }

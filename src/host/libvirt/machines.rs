@@ -185,6 +185,7 @@ fn bare(disk: &SeenDisk) -> Disk {
         inactive: None,
         readonly: disk.readonly,
         shareable: disk.shareable,
+        in_use: false,
         live: Vec::new(),
         job: None,
         layers: Vec::new(),

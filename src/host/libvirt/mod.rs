@@ -8,6 +8,7 @@ mod faults;
 mod ffi;
 mod jobs;
 mod machines;
+mod metadata;
 mod neighbours;
 mod snapshot;
 mod xml;
@@ -78,6 +79,7 @@ impl Libvirt {
                     hostname: connect.hostname().map_err(|error| fail(&error))?,
                     libvirt: version(connect.lib_version().map_err(|error| fail(&error))?),
                     qemu: version(connect.hyp_version().map_err(|error| fail(&error))?),
+                    uri: connect.uri().map_err(|error| fail(&error))?,
                 })
             },
         )

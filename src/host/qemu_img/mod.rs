@@ -25,6 +25,9 @@ use crate::model::machine::Layer;
 #[derive(Clone, Debug)]
 pub(super) struct QemuImg {
     program: Program,
+    /// Starts what takes long, so that it ends with knib: a copy or a commit whose knib was killed
+    /// would keep its locks, its share of the disk and the room that it takes for hours.
+    setpriv: Program,
 }
 
 impl QemuImg {
@@ -34,7 +37,11 @@ impl QemuImg {
             HostError::new(Fault::Gone, "find qemu-img", "it is not in PATH")
                 .hinted("install it: qemu-utils on Debian and Ubuntu, qemu-img on Fedora")
         })?;
-        Ok(Self { program })
+        let setpriv = Program::find("setpriv").ok_or_else(|| {
+            HostError::new(Fault::Gone, "find setpriv", "it is not in PATH")
+                .hinted("install it: util-linux")
+        })?;
+        Ok(Self { program, setpriv })
     }
 
     /// An image and everything below it, top first.
@@ -127,7 +134,8 @@ impl QemuImg {
         self.program.output(&args, &tried).await.map(drop)
     }
 
-    /// Runs a command that prints how far it is.
+    /// Runs a command that takes long and prints how far it is. A kill of knib kills it: what it leaves
+    /// is begun again by the next run, and a commit that is begun again does no harm.
     async fn follow(
         &self,
         args: &[&str],
@@ -137,8 +145,9 @@ impl QemuImg {
     ) -> Result<()> {
         let mut progress = Progress::default();
         (task.report)(Bytes(0), total);
-        self.program
-            .follow(args, tried, task, |piece| {
+        let bound = ["--pdeathsig", "KILL", self.program.path().as_str()];
+        self.setpriv
+            .follow(&[&bound[..], args].concat(), tried, task, |piece| {
                 if let Some(done) = progress.take(piece) {
                     let done = u128::from(total.0) * u128::from(done) / 10_000;
                     (task.report)(Bytes(u64::try_from(done).unwrap_or(total.0)), total);

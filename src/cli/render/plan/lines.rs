@@ -116,7 +116,7 @@ fn section(action: &Action) -> &'static str {
         | Verb::PolicyCreate
         | Verb::PolicyUpdate
         | Verb::PolicyDelete => "Offerings and policies",
-        Verb::Assign | Verb::Unassign => "VMs",
+        Verb::Assign | Verb::Unassign | Verb::Adopt | Verb::Tag => "VMs",
         Verb::Expire | Verb::Delete => "Removals",
         Verb::MarkUnusable => "Damaged",
         Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin => "Backups",
@@ -169,6 +169,7 @@ fn sign(action: &Action) -> Sign {
         Verb::Merge => Sign::Merge,
         Verb::OfferingUpdate
         | Verb::PolicyUpdate
+        | Verb::Tag
         | Verb::Pin
         | Verb::Unpin
         | Verb::MarkUnusable => Sign::Change,
@@ -183,6 +184,7 @@ fn sign(action: &Action) -> Sign {
         | Verb::OfferingCreate
         | Verb::PolicyCreate
         | Verb::Assign
+        | Verb::Adopt
         | Verb::Backup
         | Verb::RestoreNew => Sign::Add,
     }
@@ -208,6 +210,18 @@ fn described(action: &Action) -> (String, String) {
         Op::Unassign(_) => {
             let before = action.change.before["policy"].as_str().unwrap_or("policy");
             (vm(), format!("leaves {before}; its backups stay"))
+        }
+        Op::Adopt(op) => {
+            let backups = text::count(op.backups.len(), "backup");
+            let storage = &op.storage.is.name;
+            (
+                vm(),
+                format!("take over {backups} on {storage} from {}", op.from.hostname),
+            )
+        }
+        Op::Tag(op) => {
+            let tags: Vec<_> = op.tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            (vm(), format!("tags: {}", tags.join(", ")))
         }
         Op::Recover(_) => {
             let Reason::Interrupted { verb, .. } = &action.reason else {

@@ -30,6 +30,8 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::PolicyDelete => "remove policy",
         Verb::Assign => "assign",
         Verb::Unassign => "unassign",
+        Verb::Adopt => "adopt",
+        Verb::Tag => "tag",
         Verb::Recover => "recover",
         Verb::Backup => "backup",
         Verb::Merge => "merge",
@@ -74,6 +76,10 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
             said
         }
         Reason::Unneeded => "it was let go, and nothing needs it any more".to_owned(),
+        Reason::MovedHere { owner, since } => {
+            let since = text::minute(*since, zone);
+            format!("it runs here, and its backups belong to {owner} since {since}")
+        }
         Reason::NotSelected => "no policy selects it any more".to_owned(),
         Reason::FirstBackup => "it has no good backup".to_owned(),
         Reason::SlotDue {

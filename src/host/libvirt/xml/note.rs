@@ -15,7 +15,7 @@ use crate::model::machine::Note;
 /// The name space of the note.
 pub(in crate::host::libvirt) const NOTE: &str = "urn:knib:vm:1";
 /// The name space of the tags.
-const TAGS: &str = "urn:knib:tags:1";
+pub(in crate::host::libvirt) const TAGS: &str = "urn:knib:tags:1";
 
 /// The note as an element without a name space; libvirt adds that.
 pub(in crate::host::libvirt) fn note_element(note: &Note) -> String {
@@ -24,6 +24,15 @@ pub(in crate::host::libvirt) fn note_element(note: &Note) -> String {
         .map(|id| format!(" current='{id}'"))
         .unwrap_or_default();
     format!("<vm serial='{}'{current}/>", note.serial)
+}
+
+/// The tags as an element without a name space; none without tags.
+pub(in crate::host::libvirt) fn tags_element(tags: &BTreeMap<String, String>) -> Option<String> {
+    let all: String = tags
+        .iter()
+        .map(|(k, v)| format!("<tag k='{}' v='{}'/>", escaped(k), escaped(v)))
+        .collect();
+    (!tags.is_empty()).then(|| format!("<tags>{all}</tags>"))
 }
 
 /// The note of a domain. One that makes no sense is none: whoever relies on it finds the claim gone.
@@ -39,20 +48,20 @@ pub(super) fn note_node<'a, 'input>(domain: Node<'a, 'input>) -> Option<Node<'a,
     element(domain, NOTE)
 }
 
-/// The definition without the note, and without the element that held it alone; none where there is
-/// no note.
-pub(in crate::host::libvirt) fn without_note(xml: &str) -> Result<Option<String>> {
+/// The definition without an element of the metadata, and without the one that held it alone; none
+/// where there is none.
+pub(in crate::host::libvirt) fn without(xml: &str, uri: &str) -> Result<Option<String>> {
     let tree = parse(xml)?;
     let domain = tree.root_element();
-    let Some(note) = note_node(domain) else {
+    let Some(found) = element(domain, uri) else {
         return Ok(None);
     };
     let mut edits = Edits::new(xml);
     let holder = child(domain, "metadata").filter(|metadata| {
         let mut elements = metadata.children().filter(Node::is_element);
-        elements.all(|element| element == note)
+        elements.all(|element| element == found)
     });
-    edits.remove(holder.unwrap_or(note));
+    edits.remove(holder.unwrap_or(found));
     Ok(Some(edits.done()))
 }
 

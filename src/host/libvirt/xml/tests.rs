@@ -452,7 +452,7 @@ fn a_note_goes_with_what_held_it_alone() {
     let definition = |metadata: &str| format!("<domain>\n  <name>a</name>{metadata}\n</domain>");
     let note = "<knib:vm xmlns:knib='urn:knib:vm:1' serial='3'/>";
     let other = "<o:x xmlns:o='urn:o'/>";
-    let without = |metadata: &str| without_note(&definition(metadata)).expect("it is XML");
+    let without = |metadata: &str| without(&definition(metadata), NOTE).expect("it is XML");
     assert_eq!(without(""), None);
     assert_eq!(without(&format!("\n  <metadata>{other}</metadata>")), None);
     let alone = format!("\n  <metadata>\n    {note}\n  </metadata>");
