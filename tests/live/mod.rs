@@ -7,6 +7,7 @@ mod catalogue;
 mod chain;
 mod content;
 mod deletion;
+mod drift;
 mod harness;
 mod judge;
 mod killed;
