@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use knib::action;
-use knib::model::backup::Owner;
 use knib::model::backup::Unusable;
 use knib::model::id::BackupId;
 use knib::model::lease::Lease;
@@ -15,7 +14,6 @@ use knib::model::op::MarkUnusable;
 use knib::model::op::Named;
 use knib::model::op::OneBackup;
 use knib::model::op::Op;
-use knib::model::op::StorageAt;
 use knib::model::op::Tag;
 use knib::model::op::Verb;
 use knib::model::world::Record;
@@ -113,19 +111,7 @@ fn actions() -> Vec<(Op, Record)> {
     all.push((Op::Tag(tag), record.clone()));
     let adopt = Adopt {
         vm,
-        storage: StorageAt {
-            is: record.backups[&asked.backup].storage.clone(),
-            path: "/nas".into(),
-        },
-        from: Owner {
-            host_uuid: world.host.id.clone(),
-            hostname: "kvm2".to_owned(),
-            state_id: world.state.clone().expect("there is a state"),
-            since: world.now,
-            uri: None,
-        },
-        backups: record.backups.values().cloned().collect(),
-        gone: Vec::new(),
+        estate: None,
         note: None,
     };
     all.push((Op::Adopt(Box::new(adopt)), record.clone()));

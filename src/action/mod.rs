@@ -30,6 +30,13 @@ use crate::model::step::Step;
 use crate::model::world::Guest;
 use crate::model::world::Record;
 
+/// Whether a VM was defined from an XML that is older than the record and points below a delta: nothing
+/// of it is touched until a person decides.
+#[must_use]
+pub fn is_outdated(guest: &Guest) -> bool {
+    vm::is_outdated(guest)
+}
+
 /// What must hold still from the beginning of an action to its close.
 #[must_use]
 pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {

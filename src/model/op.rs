@@ -53,7 +53,7 @@ pub enum Op {
     Assign(Assign),
     /// No policy selects a VM any more; its backups stay.
     Unassign(Unassign),
-    /// Take over the backups of a VM that another state made.
+    /// Take a VM for ours as it is now, with what another state made of it.
     Adopt(Box<Adopt>),
     /// Write tags into a VM's definition.
     Tag(Tag),
@@ -234,12 +234,21 @@ pub struct Unassign {
     pub vm: VmRef,
 }
 
-/// Take over the backups of a VM that another state made, on one storage.
+/// Take a VM for ours as it is now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adopt {
     /// Which VM.
     pub vm: VmRef,
-    /// Where the backups are.
+    /// What another state made of it; none: its definition alone was in doubt.
+    pub estate: Option<Estate>,
+    /// What is on record of the domain from then on; none: what is there already.
+    pub note: Option<Note>,
+}
+
+/// The backups of a VM on one storage that another state made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estate {
+    /// Where they are.
     pub storage: StorageAt,
     /// Whose they were.
     pub from: Owner,
@@ -247,8 +256,6 @@ pub struct Adopt {
     pub backups: Vec<Arc<Backup>>,
     /// Backups on record that are not there any more.
     pub gone: Vec<BackupId>,
-    /// What the domain says, if its current backup is one of them: the chain may go on.
-    pub note: Option<Note>,
 }
 
 /// Write tags into a VM's definition.

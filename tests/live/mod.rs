@@ -8,6 +8,7 @@ mod chain;
 mod content;
 mod damage;
 mod deletion;
+mod drift;
 mod harness;
 mod judge;
 mod killed;

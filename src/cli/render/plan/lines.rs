@@ -9,6 +9,7 @@ use crate::cli::render::plan::words;
 use crate::cli::render::text;
 use crate::model::bytes::Bytes;
 use crate::model::op::BackupOp;
+use crate::model::op::Estate;
 use crate::model::op::Op;
 use crate::model::op::Verb;
 use crate::model::plan::Action;
@@ -211,14 +212,7 @@ fn described(action: &Action) -> (String, String) {
             let before = action.change.before["policy"].as_str().unwrap_or("policy");
             (vm(), format!("leaves {before}; its backups stay"))
         }
-        Op::Adopt(op) => {
-            let backups = text::count(op.backups.len(), "backup");
-            let storage = &op.storage.is.name;
-            (
-                vm(),
-                format!("take over {backups} on {storage} from {}", op.from.hostname),
-            )
-        }
+        Op::Adopt(op) => (vm(), adoption(op.estate.as_ref())),
         Op::Tag(op) => {
             let tags: Vec<_> = op.tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
             (vm(), format!("tags: {}", tags.join(", ")))
@@ -245,6 +239,18 @@ fn described(action: &Action) -> (String, String) {
         Op::Unpin(of) => (vm(), format!("{}: unpin", of.backup)),
         Op::RestoreNew(op) => (vm(), format!("from {} of {}", op.backup, op.from.name)),
     }
+}
+
+fn adoption(estate: Option<&Estate>) -> String {
+    let Some(estate) = estate else {
+        return "take it as it is now: the next backup is full".to_owned();
+    };
+    let backups = text::count(estate.backups.len(), "backup");
+    let storage = &estate.storage.is.name;
+    format!(
+        "take over {backups} on {storage} from {}",
+        estate.from.hostname
+    )
 }
 
 /// What a backup that goes was, in its chain.
