@@ -24,6 +24,7 @@ use crate::model::backup::Backup;
 use crate::model::backup::Maker;
 use crate::model::change::Change;
 use crate::model::lease::Lease;
+use crate::model::op::MarkUnusable;
 use crate::model::op::Op;
 use crate::model::program::Direction;
 use crate::model::program::Program;
@@ -33,13 +34,23 @@ use crate::model::step::Step;
 use crate::model::world::Guest;
 use crate::model::world::Record;
 
+/// Whether a VM was defined from an XML that is older than the record and points below a delta: nothing
+/// of it is touched until a person decides.
+#[must_use]
+pub fn is_outdated(guest: &Guest) -> bool {
+    vm::is_outdated(guest)
+}
+
 /// What must hold still from the beginning of an action to its close.
 #[must_use]
 pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
     match op {
         Op::Backup(op) => backup::leases(op, record),
         Op::Merge(op) => vm::lease(&op.vm),
-        Op::Expire(of) | Op::Pin(of) | Op::Unpin(of) => remark::leases(of),
+        Op::Expire(of)
+        | Op::Pin(of)
+        | Op::Unpin(of)
+        | Op::MarkUnusable(MarkUnusable { of, .. }) => remark::leases(of),
         Op::Delete(of) => delete::leases(of, record),
         Op::RestoreNew(op) => restore::leases(op),
         Op::Adopt(op) => adopt::leases(op),
@@ -67,7 +78,10 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
     match op {
         Op::Backup(op) => backup::program(op, vm::known(guest, &op.vm)?),
         Op::Merge(op) => merge::program(op, vm::known(guest, &op.vm)?),
-        Op::Expire(of) | Op::Pin(of) | Op::Unpin(of) => {
+        Op::Expire(of)
+        | Op::Pin(of)
+        | Op::Unpin(of)
+        | Op::MarkUnusable(MarkUnusable { of, .. }) => {
             remark::program(op, vm::known(guest, &of.vm)?)
         }
         Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
@@ -103,7 +117,9 @@ pub fn changes(
         (Op::Backup(op), _) => backup::changes(op, program, receipts, went),
         (Op::Merge(op), _) => vm::touched(&op.vm, program, went),
         (Op::Delete(of), _) => delete::changes(of, program, went),
-        (Op::Expire(_) | Op::Pin(_) | Op::Unpin(_), Direction::Forward) => remark::changes(op),
+        (Op::Expire(_) | Op::Pin(_) | Op::Unpin(_) | Op::MarkUnusable(_), Direction::Forward) => {
+            remark::changes(op)
+        }
         (Op::Adopt(op), Direction::Forward) => adopt::changes(op),
         (Op::SnapshotCreate(op), _) => vm::touched(&op.vm, program, went),
         (Op::SnapshotRevert(op) | Op::SnapshotDelete(op), _) => vm::touched(&op.vm, program, went),

@@ -54,6 +54,18 @@ pub(super) fn touchable(guest: &Guest) -> Result<&Machine, Refusal> {
             format!("virsh start {name}, or virsh managedsave-remove {name}"),
         ));
     }
+    if let Some((disk, delta)) = newest_writes_missed(guest) {
+        return Err(Refusal::new(
+            "old_definition",
+            format!(
+                "{name} was defined from an older XML: {} does not lie on {delta}, which holds the guest's newest writes",
+                disk.target
+            ),
+            format!(
+                "define it with that file again before it runs (virsh edit {name}); if it is right as it is: knib vm adopt {name}, and the next backup is full"
+            ),
+        ));
+    }
     match &machine.power {
         Power::Off | Power::Running | Power::Paused { io_error: false } => Ok(machine),
         Power::Paused { io_error: true } => Err(Refusal::new(
@@ -88,6 +100,27 @@ pub(super) fn without_foreign_snapshots(guest: &Guest) -> Result<&Machine, Refus
         ));
     }
     Ok(machine)
+}
+
+/// Whether a VM was defined from an XML that is older than the record and points below a delta.
+pub(super) fn is_outdated(guest: &Guest) -> bool {
+    newest_writes_missed(guest).is_some()
+}
+
+/// A disk that does not lie on the delta it was left with, where the note is older than the record.
+/// With the newest note it is a disk that was moved, or merged by somebody who left the note alone.
+fn newest_writes_missed(guest: &Guest) -> Option<(&Disk, Utf8PathBuf)> {
+    let (machine, record) = (guest.machine.as_ref()?, &guest.record);
+    let current = record.current.as_ref()?;
+    let noted = machine.note.as_ref().map_or(0, |note| note.serial);
+    if noted >= record.serial {
+        return None;
+    }
+    machine.disks.iter().find_map(|disk| {
+        let delta = record.delta_left(current, &disk.target)?;
+        let missed = delta.depth_in(disk).is_none();
+        missed.then_some((disk, delta.path))
+    })
 }
 
 /// The file that a disk writes to, if live and persistent definition agree and no job works on it.

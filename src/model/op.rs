@@ -18,6 +18,7 @@ use crate::model::backup::OfferingCopy;
 use crate::model::backup::Owner;
 use crate::model::backup::Slot;
 use crate::model::backup::StorageRef;
+use crate::model::backup::Unusable;
 use crate::model::backup::VmRef;
 use crate::model::id::ActionId;
 use crate::model::id::BackupId;
@@ -52,7 +53,7 @@ pub enum Op {
     Assign(Assign),
     /// No policy selects a VM any more; its backups stay.
     Unassign(Unassign),
-    /// Take over the backups of a VM that another state made.
+    /// Take a VM for ours as it is now, with what another state made of it.
     Adopt(Box<Adopt>),
     /// Write tags into a VM's definition.
     Tag(Tag),
@@ -70,6 +71,8 @@ pub enum Op {
     Pin(OneBackup),
     /// Keep it no longer.
     Unpin(OneBackup),
+    /// Count on a backup no longer whose files are damaged.
+    MarkUnusable(MarkUnusable),
     /// A new, stopped VM from a backup.
     RestoreNew(Box<RestoreNew>),
     /// Keep all disks of a VM as they are at one instant.
@@ -105,6 +108,7 @@ pub enum Verb {
     Delete,
     Pin,
     Unpin,
+    MarkUnusable,
     RestoreNew,
     SnapshotCreate,
     SnapshotRevert,
@@ -134,6 +138,7 @@ impl Verb {
             Self::Delete => "delete",
             Self::Pin => "pin",
             Self::Unpin => "unpin",
+            Self::MarkUnusable => "mark_unusable",
             Self::RestoreNew => "restore_new",
             Self::SnapshotCreate => "snapshot_create",
             Self::SnapshotRevert => "snapshot_revert",
@@ -163,6 +168,7 @@ impl Verb {
             | Self::Delete
             | Self::Pin
             | Self::Unpin
+            | Self::MarkUnusable
             | Self::RestoreNew
             | Self::SnapshotCreate
             | Self::SnapshotRevert
@@ -243,12 +249,21 @@ pub struct Unassign {
     pub vm: VmRef,
 }
 
-/// Take over the backups of a VM that another state made, on one storage.
+/// Take a VM for ours as it is now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adopt {
     /// Which VM.
     pub vm: VmRef,
-    /// Where the backups are.
+    /// What another state made of it; none: its definition alone was in doubt.
+    pub estate: Option<Estate>,
+    /// What is on record of the domain from then on; none: what is there already.
+    pub note: Option<Note>,
+}
+
+/// The backups of a VM on one storage that another state made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estate {
+    /// Where they are.
     pub storage: StorageAt,
     /// Whose they were.
     pub from: Owner,
@@ -256,8 +271,6 @@ pub struct Adopt {
     pub backups: Vec<Arc<Backup>>,
     /// Backups on record that are not there any more.
     pub gone: Vec<BackupId>,
-    /// What the domain says, if its current backup is one of them: the chain may go on.
-    pub note: Option<Note>,
 }
 
 /// Write tags into a VM's definition.
@@ -372,6 +385,15 @@ pub struct OneBackup {
     pub at: Timestamp,
 }
 
+/// Count on a backup no longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkUnusable {
+    /// Which.
+    pub of: OneBackup,
+    /// Why.
+    pub why: Unusable,
+}
+
 /// A new, stopped VM from a backup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RestoreNew {
@@ -456,6 +478,7 @@ impl Op {
             Self::Delete(_) => Verb::Delete,
             Self::Pin(_) => Verb::Pin,
             Self::Unpin(_) => Verb::Unpin,
+            Self::MarkUnusable(_) => Verb::MarkUnusable,
             Self::RestoreNew(_) => Verb::RestoreNew,
             Self::SnapshotCreate(_) => Verb::SnapshotCreate,
             Self::SnapshotRevert(_) => Verb::SnapshotRevert,
@@ -475,6 +498,7 @@ impl Op {
             Self::Backup(op) => Some(&op.vm),
             Self::Merge(op) => Some(&op.vm),
             Self::Expire(op) | Self::Delete(op) | Self::Pin(op) | Self::Unpin(op) => Some(&op.vm),
+            Self::MarkUnusable(op) => Some(&op.of.vm),
             Self::RestoreNew(op) => Some(&op.vm),
             Self::SnapshotCreate(op) => Some(&op.vm),
             Self::SnapshotRevert(op) | Self::SnapshotDelete(op) => Some(&op.vm),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::action;
 use crate::model::backup::Backup;
 use crate::model::backup::Owner;
 use crate::model::backup::StorageRef;
@@ -18,6 +19,7 @@ use crate::model::id::StorageId;
 use crate::model::id::VmId;
 use crate::model::machine::Note;
 use crate::model::op::Adopt;
+use crate::model::op::Estate;
 use crate::model::op::Op;
 use crate::model::op::StorageAt;
 use crate::model::plan::Class;
@@ -33,7 +35,7 @@ use crate::planner::draft::blocked;
 use crate::planner::recover;
 
 /// A VM's directory on a storage that is another state's.
-struct Estate<'a> {
+struct Theirs<'a> {
     storage: StorageAt,
     owner: &'a Owner,
     foreign: &'a [Arc<Backup>],
@@ -73,11 +75,40 @@ pub fn adopt(vm: &VmId, world: &World, options: &Options) -> Plan {
             let wish = wish(world, guest, &estate, Some(Reason::Asked));
             draft.add(wish);
         }
+        if action::is_outdated(guest) {
+            draft.add(as_it_is(guest));
+        }
     }
     draft.finish(None, Vec::new(), Vec::new())
 }
 
-fn estates<'a>(world: &'a World, vm: &VmId) -> Vec<Estate<'a>> {
+/// Its definition is older than the record, and it is right all the same: nothing is current, so the
+/// next backup is full.
+fn as_it_is(guest: &Guest) -> Wish {
+    let Guest { vm, record, .. } = guest;
+    let op = Adopt {
+        vm: vm.clone(),
+        estate: None,
+        note: Some(Note {
+            serial: record.serial,
+            current: None,
+            snapshots: record.snapshots.clone(),
+        }),
+    };
+    let mut wish = Wish::new(
+        format!("adopt.{}", vm.name),
+        Op::Adopt(Box::new(op)),
+        Class::Config,
+        Reason::Asked,
+    );
+    wish.change.before = json!({ "current": record.current });
+    wish.change.after = json!({ "current": null });
+    wish.needs = vec![Key::Vm(vm.uuid.clone())];
+    wish.gives = vec![Key::Vm(vm.uuid.clone())];
+    wish
+}
+
+fn estates<'a>(world: &'a World, vm: &VmId) -> Vec<Theirs<'a>> {
     let usable = world
         .storages
         .iter()
@@ -85,7 +116,7 @@ fn estates<'a>(world: &'a World, vm: &VmId) -> Vec<Estate<'a>> {
     let theirs = usable.filter_map(|(name, seen, id)| {
         let found = seen.vms.get(vm)?;
         let owner = found.owner.as_ref()?;
-        (Some(&owner.state_id) != world.state.as_ref()).then(|| Estate {
+        (Some(&owner.state_id) != world.state.as_ref()).then(|| Theirs {
             storage: at(name, id, seen.path.clone()),
             owner,
             foreign: &found.foreign,
@@ -118,7 +149,7 @@ pub(super) fn is_of_this_libvirt(world: &World, owner: &Owner) -> bool {
     owner.host_uuid == world.host.id && same_uri
 }
 
-fn moved_away(guest: &Guest, estate: &Estate<'_>) -> Option<Finding> {
+fn moved_away(guest: &Guest, estate: &Theirs<'_>) -> Option<Finding> {
     // Backups of VMs that this state has nothing to do with are nobody's business here.
     guest.record.assigned.as_ref()?;
     let VmRef { name, .. } = &guest.vm;
@@ -137,7 +168,7 @@ fn moved_away(guest: &Guest, estate: &Estate<'_>) -> Option<Finding> {
     )
 }
 
-fn wish(world: &World, guest: &Guest, estate: &Estate<'_>, asked: Option<Reason>) -> Wish {
+fn wish(world: &World, guest: &Guest, estate: &Theirs<'_>, asked: Option<Reason>) -> Wish {
     let Guest { vm, record, .. } = guest;
     let there = |id: &BackupId| estate.foreign.iter().any(|backup| backup.id == *id);
     let of_storage = record
@@ -151,10 +182,12 @@ fn wish(world: &World, guest: &Guest, estate: &Estate<'_>, asked: Option<Reason>
         .and_then(|machine| machine.note.clone());
     let op = Adopt {
         vm: vm.clone(),
-        storage: estate.storage.clone(),
-        from: estate.owner.clone(),
-        backups: estate.foreign.to_vec(),
-        gone: gone.filter(|id| !there(id)).cloned().collect(),
+        estate: Some(Estate {
+            storage: estate.storage.clone(),
+            from: estate.owner.clone(),
+            backups: estate.foreign.to_vec(),
+            gone: gone.filter(|id| !there(id)).cloned().collect(),
+        }),
         note: note.filter(|note: &Note| note.current.as_ref().is_some_and(there)),
     };
     let reason = asked.unwrap_or_else(|| Reason::MovedHere {

@@ -9,6 +9,7 @@ use crate::cli::render::plan::words;
 use crate::cli::render::text;
 use crate::model::bytes::Bytes;
 use crate::model::op::BackupOp;
+use crate::model::op::Estate;
 use crate::model::op::Op;
 use crate::model::op::Verb;
 use crate::model::plan::Action;
@@ -75,6 +76,7 @@ pub(super) fn sections(plan: &Plan, zone: &TimeZone) -> Vec<Section> {
         "Offerings and policies",
         "VMs",
         "Removals",
+        "Damaged",
         "Backups",
         "New VMs",
         "Waiting",
@@ -117,6 +119,7 @@ fn section(action: &Action) -> &'static str {
         | Verb::PolicyDelete => "Offerings and policies",
         Verb::Assign | Verb::Unassign | Verb::Adopt | Verb::Tag => "VMs",
         Verb::Expire | Verb::Delete => "Removals",
+        Verb::MarkUnusable => "Damaged",
         Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin => "Backups",
         Verb::RestoreNew => "New VMs",
         Verb::SnapshotCreate | Verb::SnapshotRevert | Verb::SnapshotDelete => "Snapshots",
@@ -171,6 +174,7 @@ fn sign(action: &Action) -> Sign {
         | Verb::Tag
         | Verb::Pin
         | Verb::Unpin
+        | Verb::MarkUnusable
         | Verb::SnapshotRevert => Sign::Change,
         Verb::OfferingDelete
         | Verb::PolicyDelete
@@ -212,14 +216,7 @@ fn described(action: &Action) -> (String, String) {
             let before = action.change.before["policy"].as_str().unwrap_or("policy");
             (vm(), format!("leaves {before}; its backups stay"))
         }
-        Op::Adopt(op) => {
-            let backups = text::count(op.backups.len(), "backup");
-            let storage = &op.storage.is.name;
-            (
-                vm(),
-                format!("take over {backups} on {storage} from {}", op.from.hostname),
-            )
-        }
+        Op::Adopt(op) => (vm(), adoption(op.estate.as_ref())),
         Op::Tag(op) => {
             let tags: Vec<_> = op.tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
             (vm(), format!("tags: {}", tags.join(", ")))
@@ -238,6 +235,10 @@ fn described(action: &Action) -> (String, String) {
         Op::Merge(_) => (vm(), "merge its deltas".to_owned()),
         Op::Expire(of) => (vm(), format!("{}{}: let go", of.backup, place(action))),
         Op::Delete(of) => (vm(), format!("{}{}: delete", of.backup, place(action))),
+        Op::MarkUnusable(op) => (
+            vm(),
+            format!("{}{}: mark unusable", op.of.backup, place(action)),
+        ),
         Op::Pin(of) => (vm(), format!("{}: pin", of.backup)),
         Op::Unpin(of) => (vm(), format!("{}: unpin", of.backup)),
         Op::RestoreNew(op) => (vm(), format!("from {} of {}", op.backup, op.from.name)),
@@ -245,6 +246,18 @@ fn described(action: &Action) -> (String, String) {
         Op::SnapshotRevert(op) => (vm(), format!("back to snapshot {}", op.name)),
         Op::SnapshotDelete(op) => (vm(), format!("snapshot {}", op.name)),
     }
+}
+
+fn adoption(estate: Option<&Estate>) -> String {
+    let Some(estate) = estate else {
+        return "take it as it is now: the next backup is full".to_owned();
+    };
+    let backups = text::count(estate.backups.len(), "backup");
+    let storage = &estate.storage.is.name;
+    format!(
+        "take over {backups} on {storage} from {}",
+        estate.from.hostname
+    )
 }
 
 /// What a backup that goes was, in its chain.
