@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use knib::action;
+use knib::model::backup::Unusable;
 use knib::model::id::BackupId;
 use knib::model::lease::Lease;
 use knib::model::lease::Mode;
 use knib::model::lease::Subject;
 use knib::model::op::Adopt;
+use knib::model::op::MarkUnusable;
 use knib::model::op::Named;
 use knib::model::op::OneBackup;
 use knib::model::op::Op;
@@ -89,6 +91,15 @@ fn actions() -> Vec<(Op, Record)> {
         storage: None,
         at: world.now,
     };
+    let why = Unusable {
+        code: "missing".to_owned(),
+        file: None,
+    };
+    let damaged = MarkUnusable {
+        of: of.clone(),
+        why,
+    };
+    all.push((Op::MarkUnusable(damaged), record.clone()));
     for op in [Op::Expire, Op::Delete, Op::Pin, Op::Unpin] {
         all.push((op(of.clone()), record.clone()));
     }
@@ -136,9 +147,11 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
             let above = parent.clone().flat_map(|id| record.ancestors(id));
             (Some(&op.id), parent.cloned().chain(above).collect())
         }
-        Op::Expire(of) | Op::Delete(of) | Op::Pin(of) | Op::Unpin(of) => {
-            (Some(&of.backup), Vec::new())
-        }
+        Op::Expire(of)
+        | Op::Delete(of)
+        | Op::Pin(of)
+        | Op::Unpin(of)
+        | Op::MarkUnusable(MarkUnusable { of, .. }) => (Some(&of.backup), Vec::new()),
         Op::RestoreNew(op) => (Some(&op.backup), record.ancestors(&op.backup)),
         _ => (None, Vec::new()),
     };

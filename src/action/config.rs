@@ -66,6 +66,7 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
         | Op::Delete(_)
         | Op::Pin(_)
         | Op::Unpin(_)
+        | Op::MarkUnusable(_)
         | Op::RestoreNew(_) => return Vec::new(),
     };
     vec![change]

@@ -20,6 +20,7 @@ use crate::model::backup::Backup;
 use crate::model::backup::Maker;
 use crate::model::change::Change;
 use crate::model::lease::Lease;
+use crate::model::op::MarkUnusable;
 use crate::model::op::Op;
 use crate::model::program::Direction;
 use crate::model::program::Program;
@@ -42,7 +43,10 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
     match op {
         Op::Backup(op) => backup::leases(op, record),
         Op::Merge(op) => merge::leases(op),
-        Op::Expire(of) | Op::Pin(of) | Op::Unpin(of) => remark::leases(of),
+        Op::Expire(of)
+        | Op::Pin(of)
+        | Op::Unpin(of)
+        | Op::MarkUnusable(MarkUnusable { of, .. }) => remark::leases(of),
         Op::Delete(of) => delete::leases(of, record),
         Op::RestoreNew(op) => restore::leases(op),
         Op::Adopt(op) => adopt::leases(op),
@@ -68,7 +72,10 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
     match op {
         Op::Backup(op) => backup::program(op, vm::known(guest, &op.vm)?),
         Op::Merge(op) => merge::program(op, vm::known(guest, &op.vm)?),
-        Op::Expire(of) | Op::Pin(of) | Op::Unpin(of) => {
+        Op::Expire(of)
+        | Op::Pin(of)
+        | Op::Unpin(of)
+        | Op::MarkUnusable(MarkUnusable { of, .. }) => {
             remark::program(op, vm::known(guest, &of.vm)?)
         }
         Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
@@ -101,7 +108,9 @@ pub fn changes(
         (Op::Backup(op), _) => backup::changes(op, program, receipts, went),
         (Op::Merge(op), _) => merge::changes(op, program, went),
         (Op::Delete(of), _) => delete::changes(of, program, went),
-        (Op::Expire(_) | Op::Pin(_) | Op::Unpin(_), Direction::Forward) => remark::changes(op),
+        (Op::Expire(_) | Op::Pin(_) | Op::Unpin(_) | Op::MarkUnusable(_), Direction::Forward) => {
+            remark::changes(op)
+        }
         (Op::Adopt(op), Direction::Forward) => adopt::changes(op),
         (_, Direction::Forward) => config::changes(op),
         (_, Direction::Back) => Vec::new(),

@@ -1,10 +1,11 @@
-//! Verbs that only rewrite what a backup's record says of it: let go, keep, keep no longer.
+//! Verbs that only rewrite what a backup's record says of it: let go, keep, keep no longer, damaged.
 
 use crate::model::backup::Backup;
 use crate::model::backup::Remark;
 use crate::model::change::Change;
 use crate::model::lease::Lease;
 use crate::model::lease::Subject;
+use crate::model::op::MarkUnusable;
 use crate::model::op::OneBackup;
 use crate::model::op::Op;
 use crate::model::program::Program;
@@ -18,6 +19,10 @@ fn meant(op: &Op) -> Option<(&OneBackup, Remark)> {
         Op::Expire(of) => (of, Remark::Removed { at: Some(of.at) }),
         Op::Pin(of) => (of, Remark::Pinned { pinned: true }),
         Op::Unpin(of) => (of, Remark::Pinned { pinned: false }),
+        Op::MarkUnusable(MarkUnusable { of, why }) => {
+            let why = Some(why.clone());
+            (of, Remark::Unusable { why })
+        }
         _ => return None,
     })
 }
@@ -32,6 +37,10 @@ pub(super) fn program(op: &Op, guest: &Guest) -> Result<Program, Refusal> {
     let Some((of, remark)) = meant(op) else {
         return Ok(Program::default());
     };
+    if matches!(op, Op::MarkUnusable(_)) && !guest.record.backups.contains_key(&of.backup) {
+        // It went since it was looked at.
+        return Ok(Program::default());
+    }
     let backup = on_record(of, guest)?;
     match op {
         Op::Expire(_) => unpinned(backup)?,

@@ -26,6 +26,7 @@ use crate::engine::Newer;
 use crate::model::backup::Maker;
 use crate::model::id::ActionId;
 use crate::model::lease::Holder;
+use crate::model::op::Verb;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::model::world::Open;
@@ -169,8 +170,12 @@ impl Finished {
 /// What the results of a plan's actions are worth. One that was passed over although nothing is
 /// wrong is done by a later run.
 fn exit(plan: &Plan) -> Exit {
-    let results = plan.actions.iter().filter_map(|action| action.result);
-    Exit::most_telling(results.map(|result| match result {
+    let results = plan
+        .actions
+        .iter()
+        .filter_map(|action| Some((action.verb, action.result?)));
+    Exit::most_telling(results.map(|(verb, result)| match result {
+        Outcome::Done if verb == Verb::MarkUnusable => Exit::Failed,
         Outcome::Done | Outcome::Held => Exit::Done,
         Outcome::Failed => Exit::Failed,
         Outcome::Blocked => Exit::Blocked,

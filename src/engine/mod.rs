@@ -4,6 +4,7 @@
 //! thread; sqlite is called directly on it, everything that takes long leaves it through the host.
 
 mod apply;
+mod damage;
 mod error;
 mod observe;
 mod perform;

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::engine::EngineError;
+use crate::engine::damage;
 use crate::host::Host;
 use crate::host::HostError;
 use crate::model::backup::Backup;
@@ -114,6 +115,9 @@ pub async fn observe<H: Host>(
         seen.insert(name, found);
     }
     left_behind(host, &guests, &mut findings).await;
+    if let Some(state) = state {
+        damage::see(host, state.id(), &guests, &mut seen, &mut findings).await;
+    }
     Ok(World {
         format: world::FORMAT,
         now,
@@ -362,6 +366,7 @@ async fn vm_dir<H: Host>(
         owner,
         backups,
         stages,
+        damage: BTreeMap::new(),
         foreign: Vec::new(),
     })
 }

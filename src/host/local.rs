@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::Utf8Path;
+use camino::Utf8PathBuf;
 
 use crate::host::Convert;
 use crate::host::Definition;
@@ -162,6 +163,10 @@ impl Host for Local {
 
     async fn list(&self, dir: &Utf8Path) -> Result<Vec<Entry>> {
         files::list(dir).await
+    }
+
+    async fn lengths(&self, paths: &[Utf8PathBuf]) -> Result<Vec<Option<Bytes>>> {
+        files::lengths(paths).await
     }
 
     async fn read(&self, path: &Utf8Path) -> Result<Vec<u8>> {

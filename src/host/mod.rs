@@ -199,6 +199,8 @@ pub trait Host: 'static {
     async fn digest(&self, path: &Utf8Path, task: &Task<'_>) -> Result<(Digest, Bytes)>;
     /// What a directory holds, by name.
     async fn list(&self, dir: &Utf8Path) -> Result<Vec<Entry>>;
+    /// The length of each file; none of one that is not there, or is no file.
+    async fn lengths(&self, files: &[Utf8PathBuf]) -> Result<Vec<Option<Bytes>>>;
     /// A small file, whole.
     async fn read(&self, path: &Utf8Path) -> Result<Vec<u8>>;
     /// A small file, whole: written beside, synced, renamed into place.

@@ -27,17 +27,14 @@ impl Record {
     #[must_use]
     pub fn ancestors(&self, backup: &BackupId) -> Vec<BackupId> {
         let mut found = Vec::new();
-        let mut next = vec![backup.clone()];
+        let mut known = BTreeSet::new();
+        let mut next = vec![backup];
         while let Some(id) = next.pop() {
-            for parent in self
-                .backups
-                .get(&id)
-                .into_iter()
-                .flat_map(|backup| backup.parents())
-            {
-                if !found.contains(parent) {
+            let parents = self.backups.get(id).into_iter();
+            for parent in parents.flat_map(|backup| backup.parents()) {
+                if known.insert(parent) {
                     found.push(parent.clone());
-                    next.push(parent.clone());
+                    next.push(parent);
                 }
             }
         }

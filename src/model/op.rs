@@ -18,6 +18,7 @@ use crate::model::backup::OfferingCopy;
 use crate::model::backup::Owner;
 use crate::model::backup::Slot;
 use crate::model::backup::StorageRef;
+use crate::model::backup::Unusable;
 use crate::model::backup::VmRef;
 use crate::model::id::ActionId;
 use crate::model::id::BackupId;
@@ -70,6 +71,8 @@ pub enum Op {
     Pin(OneBackup),
     /// Keep it no longer.
     Unpin(OneBackup),
+    /// Count on a backup no longer whose files are damaged.
+    MarkUnusable(MarkUnusable),
     /// A new, stopped VM from a backup.
     RestoreNew(Box<RestoreNew>),
 }
@@ -99,6 +102,7 @@ pub enum Verb {
     Delete,
     Pin,
     Unpin,
+    MarkUnusable,
     RestoreNew,
 }
 
@@ -125,6 +129,7 @@ impl Verb {
             Self::Delete => "delete",
             Self::Pin => "pin",
             Self::Unpin => "unpin",
+            Self::MarkUnusable => "mark_unusable",
             Self::RestoreNew => "restore_new",
         }
     }
@@ -151,6 +156,7 @@ impl Verb {
             | Self::Delete
             | Self::Pin
             | Self::Unpin
+            | Self::MarkUnusable
             | Self::RestoreNew => Group::Backup,
         }
     }
@@ -364,6 +370,15 @@ pub struct OneBackup {
     pub at: Timestamp,
 }
 
+/// Count on a backup no longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkUnusable {
+    /// Which.
+    pub of: OneBackup,
+    /// Why.
+    pub why: Unusable,
+}
+
 /// A new, stopped VM from a backup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RestoreNew {
@@ -422,6 +437,7 @@ impl Op {
             Self::Delete(_) => Verb::Delete,
             Self::Pin(_) => Verb::Pin,
             Self::Unpin(_) => Verb::Unpin,
+            Self::MarkUnusable(_) => Verb::MarkUnusable,
             Self::RestoreNew(_) => Verb::RestoreNew,
         }
     }
@@ -438,6 +454,7 @@ impl Op {
             Self::Backup(op) => Some(&op.vm),
             Self::Merge(op) => Some(&op.vm),
             Self::Expire(op) | Self::Delete(op) | Self::Pin(op) | Self::Unpin(op) => Some(&op.vm),
+            Self::MarkUnusable(op) => Some(&op.of.vm),
             Self::RestoreNew(op) => Some(&op.vm),
             Self::StorageCreate(_)
             | Self::OfferingCreate(_)

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::model::id::ActionId;
+use crate::model::id::BackupId;
 use crate::model::program::Refusal;
 
 /// Why an action is planned.
@@ -58,6 +59,15 @@ pub enum Reason {
     },
     /// A person asked for it.
     Asked,
+    /// A file of it is not as it is on record.
+    Damaged {
+        /// Which.
+        file: Option<String>,
+        /// It is not there, rather than of another length.
+        missing: bool,
+        /// Backups that cannot be restored without it.
+        continued_by: Vec<BackupId>,
+    },
     /// It was let go, and no backup needs its files any more.
     Unneeded,
     /// A run was interrupted, or failed where it could not turn back.

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::model::backup::Backup;
 use crate::model::backup::Owner;
 use crate::model::backup::Slot;
+use crate::model::backup::Unusable;
 use crate::model::backup::VmRef;
 use crate::model::bytes::Bytes;
 use crate::model::change::Change;
@@ -215,6 +216,9 @@ pub struct VmFound {
     pub backups: BTreeSet<BackupId>,
     /// Stages in it.
     pub stages: BTreeSet<BackupId>,
+    /// Backups on record with a file that is missing or has another length, and which.
+    #[serde(default)]
+    pub damage: BTreeMap<BackupId, Unusable>,
     /// What its backups say, where another state owns them and the VM is defined here.
     #[serde(default)]
     pub foreign: Vec<Arc<Backup>>,
@@ -383,13 +387,16 @@ impl Record {
         }
     }
 
-    /// The newest good backup by its instant.
+    /// The newest good backup by its instant, that needs no damaged one.
     #[must_use]
     pub fn last_good(&self) -> Option<&Backup> {
-        self.backups
+        let mut good: Vec<&Backup> = self
+            .backups
             .values()
             .map(Arc::as_ref)
             .filter(|backup| backup.is_good())
-            .max_by_key(|backup| backup.created)
+            .collect();
+        good.sort_by_key(|backup| std::cmp::Reverse(backup.created));
+        good.into_iter().find(|backup| self.is_usable(&backup.id))
     }
 }

@@ -9,6 +9,7 @@ mod backups;
 mod calls;
 mod chain;
 mod config;
+mod damage;
 mod draft;
 pub mod due;
 mod fields;
@@ -76,6 +77,7 @@ pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
     adopt::plan(&mut draft);
     config::plan_removals(&mut draft, policy);
     removal::plan(&mut draft);
+    damage::plan(&mut draft);
     let upcoming = backups::plan(&mut draft, policy);
     unbuilt::tell(&mut draft, policy);
     draft.finish(Some(policy.digest), upcoming, unprotected)

@@ -191,7 +191,7 @@ pub(super) fn wish(
     draft: &Draft<'_>,
     guest: &Guest,
     id: &BackupId,
-    op: fn(OneBackup) -> Op,
+    op: impl FnOnce(OneBackup) -> Op,
     reason: Reason,
 ) -> Wish {
     let backup = guest.record.backups.get(id).map(AsRef::as_ref);

@@ -15,6 +15,7 @@ use crate::crash::scenario::delete;
 use crate::crash::scenario::nightly;
 use crate::crash::scenario::nobody;
 use crate::crash::scenario::target;
+use crate::sim::STORAGE;
 use crate::sim::Trouble;
 
 /// Whether the guest is on when it begins.
@@ -241,4 +242,18 @@ pub(crate) fn pin() -> Scenario {
     let story = backed_up();
     let last = story.latest();
     story.asks("pin", Ask::Pin(last, true), 0)
+}
+
+/// A file of the first of two is gone, and a backup is due.
+pub(crate) fn damaged(power: Power) -> Scenario {
+    let story = backed_up().apply("2026-11-23T02:30:00Z");
+    let first = story.backups()[0].clone();
+    let dir = knib::model::layout::backup_dir(STORAGE.into(), &VmId::new(DB), &first);
+    let story = story.site(|site| {
+        let file = dir.join("vdb.qcow2");
+        site.published.remove(&file);
+        site.files.remove(&file);
+    });
+    let story = power.set(story.wait("2026-11-24T02:30:00Z"));
+    story.asks(format!("damaged, {power:?}"), Ask::Apply, 1)
 }

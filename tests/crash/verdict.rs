@@ -100,6 +100,9 @@ fn backups(site: &Site, guest: &Guest) -> Vec<String> {
         if written.as_ref() != Some(backup) {
             wrong.push(format!("{id} is not what its record says"));
         }
+        if !guest.record.is_usable(id) {
+            continue;
+        }
         let Some(moment) = site.moments.get(id) else {
             wrong.push(format!("{id} shows no instant"));
             continue;

@@ -6,6 +6,7 @@ mod beside;
 mod catalogue;
 mod chain;
 mod content;
+mod damage;
 mod deletion;
 mod drift;
 mod harness;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use insta::assert_snapshot;
 use knib::model::backup::Unusable;
+use knib::model::id::BackupId;
 use knib::model::id::Target;
 use knib::model::machine::Format;
 use knib::model::machine::Source;
@@ -149,6 +150,12 @@ fn a_chain_with_a_backup_that_cannot_be_used_is_not_continued() {
     let mut guest = make::vm("db-01", &["vda"]);
     let first = make::backed_up(&mut guest, "2026-11-21T02:00:00Z", 1);
     make::backed_up(&mut guest, "2026-11-22T02:00:00Z", 2);
+    // With no good one left at all, a first backup would be due at once.
+    let mut alone = guest.record.backups[&first].as_ref().clone();
+    alone.id = BackupId::new("20261120-020000-00000000");
+    alone.link = None;
+    let kept = (alone.id.clone(), Arc::new(alone));
+    guest.record.backups.extend([kept]);
     let backup = guest.record.backups.get_mut(&first).expect("it is there");
     Arc::make_mut(backup).marks.unusable = Some(Unusable {
         code: "missing".to_owned(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::Utf8Path;
+use camino::Utf8PathBuf;
 use knib::host::Convert;
 use knib::host::Definition;
 use knib::host::Entry;
@@ -232,6 +233,15 @@ impl Host for Sim {
 
     async fn list(&self, dir: &Utf8Path) -> Result<Vec<Entry>> {
         self.look("list", |site| site.files.list(dir)).await
+    }
+
+    async fn lengths(&self, paths: &[Utf8PathBuf]) -> Result<Vec<Option<Bytes>>> {
+        self.look("lengths", |site| {
+            let length =
+                |path: &Utf8PathBuf| site.files.digest(path).ok().map(|(_, length)| length);
+            Ok(paths.iter().map(length).collect())
+        })
+        .await
     }
 
     async fn read(&self, path: &Utf8Path) -> Result<Vec<u8>> {

@@ -15,6 +15,7 @@ use crate::model::machine::Power;
 use crate::model::plan::Plan;
 use crate::model::reason::Block;
 use crate::model::world::Guest;
+use crate::model::world::Record;
 use crate::model::world::World;
 
 /// A VM.
@@ -179,6 +180,25 @@ fn problems(guest: &Guest, plan: Option<&Plan>) -> Vec<String> {
     {
         found.push("QEMU paused it for an I/O error: is primary full?".to_owned());
     }
+    found.extend(damaged(&guest.record));
     found.dedup();
     found
+}
+
+/// How many backups cannot be restored, if there are some.
+fn damaged(record: &Record) -> Option<String> {
+    let mut marks = record.backups.values().map(|backup| &backup.marks);
+    // Nearly always nothing is marked, and nothing needs to be followed.
+    if !marks.any(|marks| marks.unusable.is_some()) {
+        return None;
+    }
+    let all = record.backups.iter();
+    let listed = all.filter(|(_, backup)| backup.marks.removed.is_none());
+    match listed.filter(|(id, _)| !record.is_usable(id)).count() {
+        0 => None,
+        1 => Some("1 of its backups cannot be restored: knib backup list".to_owned()),
+        n => Some(format!(
+            "{n} of its backups cannot be restored: knib backup list"
+        )),
+    }
 }

@@ -60,6 +60,23 @@ pub(super) async fn list(dir: &Utf8Path) -> Result<Vec<Entry>> {
     .await
 }
 
+/// The length of each file; none of one that is not there, or is no file.
+pub(super) async fn lengths(paths: &[Utf8PathBuf]) -> Result<Vec<Option<Bytes>>> {
+    let Some(first) = paths.first() else {
+        return Ok(Vec::new());
+    };
+    let paths = paths.to_owned();
+    on(first, "look at files like", move |_| {
+        let length = |path: &Utf8PathBuf| match fs::symlink_metadata(path) {
+            Ok(about) => Ok(about.is_file().then_some(Bytes(about.len()))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        paths.iter().map(length).collect()
+    })
+    .await
+}
+
 /// A small file, whole.
 pub(super) async fn read(path: &Utf8Path) -> Result<Vec<u8>> {
     on(path, "read", |path| fs::read(path)).await

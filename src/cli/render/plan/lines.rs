@@ -76,6 +76,7 @@ pub(super) fn sections(plan: &Plan, zone: &TimeZone) -> Vec<Section> {
         "Offerings and policies",
         "VMs",
         "Removals",
+        "Damaged",
         "Backups",
         "New VMs",
         "Waiting",
@@ -118,6 +119,7 @@ fn section(action: &Action) -> &'static str {
         | Verb::PolicyDelete => "Offerings and policies",
         Verb::Assign | Verb::Unassign | Verb::Adopt | Verb::Tag => "VMs",
         Verb::Expire | Verb::Delete => "Removals",
+        Verb::MarkUnusable => "Damaged",
         Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin => "Backups",
         Verb::RestoreNew => "New VMs",
     }
@@ -166,9 +168,12 @@ fn sign(action: &Action) -> Sign {
     match action.verb {
         Verb::Recover => Sign::Resume,
         Verb::Merge => Sign::Merge,
-        Verb::OfferingUpdate | Verb::PolicyUpdate | Verb::Tag | Verb::Pin | Verb::Unpin => {
-            Sign::Change
-        }
+        Verb::OfferingUpdate
+        | Verb::PolicyUpdate
+        | Verb::Tag
+        | Verb::Pin
+        | Verb::Unpin
+        | Verb::MarkUnusable => Sign::Change,
         Verb::OfferingDelete
         | Verb::PolicyDelete
         | Verb::Unassign
@@ -226,6 +231,10 @@ fn described(action: &Action) -> (String, String) {
         Op::Merge(_) => (vm(), "merge its deltas".to_owned()),
         Op::Expire(of) => (vm(), format!("{}{}: let go", of.backup, place(action))),
         Op::Delete(of) => (vm(), format!("{}{}: delete", of.backup, place(action))),
+        Op::MarkUnusable(op) => (
+            vm(),
+            format!("{}{}: mark unusable", op.of.backup, place(action)),
+        ),
         Op::Pin(of) => (vm(), format!("{}: pin", of.backup)),
         Op::Unpin(of) => (vm(), format!("{}: unpin", of.backup)),
         Op::RestoreNew(op) => (vm(), format!("from {} of {}", op.backup, op.from.name)),

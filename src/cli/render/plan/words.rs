@@ -39,6 +39,7 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Delete => "delete",
         Verb::Pin => "pin",
         Verb::Unpin => "unpin",
+        Verb::MarkUnusable => "mark unusable",
         Verb::RestoreNew => "restore",
     }
 }
@@ -52,6 +53,27 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
         Reason::Selected { by, also, .. } if also.is_empty() => by.clone(),
         Reason::Selected { by, also, .. } => {
             format!("{by}; also {}, of lower priority", text::and(also))
+        }
+        Reason::Damaged {
+            file,
+            missing,
+            continued_by,
+        } => {
+            let file = file.as_deref().unwrap_or("a file");
+            let what = if *missing {
+                "is missing"
+            } else {
+                "has another length than it was written with"
+            };
+            let mut said = format!("{file} {what}");
+            match continued_by.len() {
+                0 => {}
+                n => {
+                    let others = text::count(n, "backup");
+                    let _ = write!(said, "; {others} cannot be restored without it");
+                }
+            }
+            said
         }
         Reason::Unneeded => "it was let go, and nothing needs it any more".to_owned(),
         Reason::MovedHere { owner, since } => {

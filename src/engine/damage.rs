@@ -1,0 +1,109 @@
+//! Files of backups that are not as they are on record: missing, or of another length. Their bytes are
+//! not read here.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use camino::Utf8PathBuf;
+
+use crate::host::Host;
+use crate::model::backup::Backup;
+use crate::model::backup::Unusable;
+use crate::model::bytes::Bytes;
+use crate::model::finding::Finding;
+use crate::model::finding::Severity;
+use crate::model::id::BackupId;
+use crate::model::id::StateId;
+use crate::model::id::VmId;
+use crate::model::layout;
+use crate::model::world::Guest;
+use crate::model::world::StorageSeen;
+
+/// Looks at every file on record of VMs that are this state's, on storages that are there.
+pub(super) async fn see<H: Host>(
+    host: &Rc<H>,
+    state: &StateId,
+    guests: &BTreeMap<VmId, Guest>,
+    storages: &mut BTreeMap<String, StorageSeen>,
+    findings: &mut Vec<Finding>,
+) {
+    for seen in storages.values_mut() {
+        let Some(id) = seen.usable().cloned() else {
+            continue;
+        };
+        for (vm, guest) in guests {
+            let owner = seen.vms.get(vm).and_then(|found| found.owner.as_ref());
+            if owner.is_some_and(|owner| owner.state_id != *state) {
+                continue;
+            }
+            let here =
+                |backup: &&Backup| backup.storage.id == id && backup.marks.unusable.is_none();
+            let backups = guest.record.backups.values().map(AsRef::as_ref);
+            let files: Vec<File> = backups
+                .filter(here)
+                .flat_map(|backup| files(backup, &seen.path))
+                .collect();
+            if files.is_empty() {
+                continue;
+            }
+            let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
+            match host.lengths(&paths).await {
+                Ok(lengths) => {
+                    let damage = judged(files, &lengths);
+                    if !damage.is_empty() {
+                        seen.vms.entry(vm.clone()).or_default().damage = damage;
+                    }
+                }
+                // What cannot be looked at is not judged.
+                Err(error) => findings.push(
+                    Finding::new(
+                        Severity::Warning,
+                        "unreadable_backups",
+                        format!(
+                            "the backups of {} could not be looked at: {error}",
+                            guest.vm.name
+                        ),
+                    )
+                    .vm(guest.vm.name.clone()),
+                ),
+            }
+        }
+    }
+}
+
+/// A disk's file of a backup, as it is on record.
+struct File {
+    backup: BackupId,
+    name: String,
+    path: Utf8PathBuf,
+    size: Bytes,
+}
+
+fn files(backup: &Backup, storage: &Utf8PathBuf) -> Vec<File> {
+    let dir = layout::backup_dir(storage, &backup.vm.uuid, &backup.id);
+    let disks = backup.disks.values();
+    disks
+        .map(|disk| File {
+            backup: backup.id.clone(),
+            name: disk.name.clone(),
+            path: dir.join(&disk.name),
+            size: disk.size,
+        })
+        .collect()
+}
+
+fn judged(files: Vec<File>, lengths: &[Option<Bytes>]) -> BTreeMap<BackupId, Unusable> {
+    let mut damage = BTreeMap::new();
+    for (file, length) in files.into_iter().zip(lengths) {
+        let code = match length {
+            None => "missing",
+            Some(length) if *length != file.size => "damaged",
+            Some(_) => continue,
+        };
+        damage.entry(file.backup).or_insert(Unusable {
+            code: code.to_owned(),
+            file: Some(file.name),
+        });
+    }
+    damage
+}
