@@ -8,6 +8,7 @@ use knib::model::fault::Fault;
 use knib::model::id::VmId;
 use knib::model::machine::Format;
 use knib::model::machine::Note;
+use knib::model::snapshot::Snapshots;
 
 use crate::host::lab::*;
 
@@ -15,6 +16,28 @@ fn head(name: &str, image: &knib::model::step::Image) -> Head {
     Head {
         target: target(name),
         image: image.clone(),
+    }
+}
+
+#[tokio::test]
+async fn disks_that_are_pointed_side_by_side_all_are() {
+    let lab = Lab::new();
+    let image = |name: &str| lab.image(name, "qcow2", MIB);
+    let [a, b, c] = ["a", "b", "c"].map(image);
+    let vm = lab.vm(&[("vda", &a), ("vdb", &b), ("vdc", &c)]);
+    let host = host().await;
+    for round in 0..8 {
+        let [a, b, c] = ["a", "b", "c"].map(|name| image(&format!("{name}{round}")));
+        let [vda, vdb, vdc] = [head("vda", &a), head("vdb", &b), head("vdc", &c)].map(|one| [one]);
+        let (one, two, three) = tokio::join!(
+            host.point(&vm.id, &vda),
+            host.point(&vm.id, &vdb),
+            host.point(&vm.id, &vdc)
+        );
+        one.and(two).and(three).expect("pointed");
+        for (target, image) in [("vda", a), ("vdb", b), ("vdc", c)] {
+            assert_eq!(vm.source(target, &["--inactive"]), image.path, "{round}");
+        }
     }
 }
 
@@ -141,6 +164,7 @@ async fn a_new_vm_runs_beside_its_original() {
         Some(&Note {
             serial: 3,
             current: None,
+            snapshots: Snapshots::default(),
         }),
     )
     .await
