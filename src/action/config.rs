@@ -67,7 +67,10 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
         | Op::Pin(_)
         | Op::Unpin(_)
         | Op::MarkUnusable(_)
-        | Op::RestoreNew(_) => return Vec::new(),
+        | Op::RestoreNew(_)
+        | Op::SnapshotCreate(_)
+        | Op::SnapshotRevert(_)
+        | Op::SnapshotDelete(_) => return Vec::new(),
     };
     vec![change]
 }

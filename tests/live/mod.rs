@@ -22,4 +22,6 @@ mod refusals;
 mod restore;
 mod since;
 mod site;
+mod snapshot_edges;
+mod snapshots;
 mod storages;

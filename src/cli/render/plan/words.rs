@@ -41,6 +41,9 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Unpin => "unpin",
         Verb::MarkUnusable => "mark unusable",
         Verb::RestoreNew => "restore",
+        Verb::SnapshotCreate => "snapshot",
+        Verb::SnapshotRevert => "revert",
+        Verb::SnapshotDelete => "delete a snapshot of",
     }
 }
 
