@@ -5,6 +5,7 @@
 
 mod adopt;
 mod backup;
+mod clear;
 mod config;
 mod delete;
 mod merge;
@@ -48,6 +49,7 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::Unpin(of)
         | Op::MarkUnusable(MarkUnusable { of, .. }) => remark::leases(of),
         Op::Delete(of) => delete::leases(of, record),
+        Op::Clear(op) => clear::leases(op),
         Op::RestoreNew(op) => restore::leases(op),
         Op::Adopt(op) => adopt::leases(op),
         Op::Tag(op) => tag::leases(op),
@@ -79,6 +81,7 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
             remark::program(op, vm::known(guest, &of.vm)?)
         }
         Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
+        Op::Clear(op) => Ok(clear::program(op)),
         Op::RestoreNew(op) => restore::program(op, vm::known(guest, &op.from)?),
         Op::StorageCreate(op) => Ok(config::storage_program(op)),
         Op::Adopt(op) => Ok(adopt::program(op)),

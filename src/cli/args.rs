@@ -22,6 +22,7 @@ use crate::cli::verbs::offering::Offering;
 use crate::cli::verbs::plan::Plan;
 use crate::cli::verbs::restore::Restore;
 use crate::cli::verbs::show::Show;
+use crate::cli::verbs::state::State;
 use crate::cli::verbs::status::Status;
 use crate::cli::verbs::storage::Storage;
 use crate::cli::verbs::vm::Vm;
@@ -149,6 +150,8 @@ pub(super) enum Command {
     Chain(Chain),
     #[command(subcommand)]
     Restore(Restore),
+    #[command(subcommand)]
+    State(State),
     Completions(Completions),
     /// Print the manual page
     Man,

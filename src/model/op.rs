@@ -25,6 +25,7 @@ use crate::model::id::BackupId;
 use crate::model::id::Target;
 use crate::model::machine::Format;
 use crate::model::machine::Note;
+use crate::model::orphan::OrphanKind;
 use crate::model::policy::Offering;
 use crate::model::policy::Quiesce;
 use crate::model::policy::VmPolicy;
@@ -71,6 +72,8 @@ pub enum Op {
     Pin(OneBackup),
     /// Keep it no longer.
     Unpin(OneBackup),
+    /// Remove what nothing refers to.
+    Clear(Clear),
     /// Count on a backup no longer whose files are damaged.
     MarkUnusable(MarkUnusable),
     /// A new, stopped VM from a backup.
@@ -103,6 +106,7 @@ pub enum Verb {
     Pin,
     Unpin,
     MarkUnusable,
+    Clear,
     RestoreNew,
 }
 
@@ -130,6 +134,7 @@ impl Verb {
             Self::Pin => "pin",
             Self::Unpin => "unpin",
             Self::MarkUnusable => "mark_unusable",
+            Self::Clear => "clear",
             Self::RestoreNew => "restore_new",
         }
     }
@@ -157,6 +162,7 @@ impl Verb {
             | Self::Pin
             | Self::Unpin
             | Self::MarkUnusable
+            | Self::Clear
             | Self::RestoreNew => Group::Backup,
         }
     }
@@ -370,6 +376,17 @@ pub struct OneBackup {
     pub at: Timestamp,
 }
 
+/// Remove what nothing refers to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clear {
+    /// Where.
+    pub path: Utf8PathBuf,
+    /// What it is.
+    pub kind: OrphanKind,
+    /// Of which VM, as far as is known.
+    pub vm: Option<VmRef>,
+}
+
 /// Count on a backup no longer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarkUnusable {
@@ -438,6 +455,7 @@ impl Op {
             Self::Pin(_) => Verb::Pin,
             Self::Unpin(_) => Verb::Unpin,
             Self::MarkUnusable(_) => Verb::MarkUnusable,
+            Self::Clear(_) => Verb::Clear,
             Self::RestoreNew(_) => Verb::RestoreNew,
         }
     }
@@ -455,6 +473,7 @@ impl Op {
             Self::Merge(op) => Some(&op.vm),
             Self::Expire(op) | Self::Delete(op) | Self::Pin(op) | Self::Unpin(op) => Some(&op.vm),
             Self::MarkUnusable(op) => Some(&op.of.vm),
+            Self::Clear(op) => op.vm.as_ref(),
             Self::RestoreNew(op) => Some(&op.vm),
             Self::StorageCreate(_)
             | Self::OfferingCreate(_)

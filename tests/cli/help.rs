@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 24] = [
+const COMMANDS: [&[&str]; 25] = [
     &[],
     &["init"],
     &["lint"],
@@ -28,6 +28,7 @@ const COMMANDS: [&[&str]; 24] = [
     &["chain", "list"],
     &["chain", "finish"],
     &["restore", "new"],
+    &["state", "check"],
     &["completions"],
 ];
 

@@ -8,6 +8,7 @@ use knib::model::id::BackupId;
 use knib::model::id::Target;
 use knib::model::id::VmId;
 use knib::model::machine::Format;
+use knib::model::orphan::Orphan;
 use knib::model::plan::Plan;
 use knib::model::policy::Policy;
 use knib::model::world::World;
@@ -62,6 +63,8 @@ pub(crate) enum Ask {
     Finish,
     /// `knib backup delete`.
     Delete(Removal),
+    /// `knib state check --fix`.
+    Clear(Vec<Orphan>),
     /// `knib backup pin`, or `unpin`.
     Pin(BackupId, bool),
     /// `knib restore new`.
@@ -75,6 +78,7 @@ impl Ask {
             Self::Backup(asked) => planner::request::backup(asked, Some(policy), world, options),
             Self::Restore(asked) => planner::request::new_vm(asked, world, options),
             Self::Delete(asked) => planner::removal::delete(asked, world, options),
+            Self::Clear(found) => planner::request::clear(found, world, options),
             Self::Pin(backup, pinned) => {
                 planner::request::pin((&VmId::new(DB), backup), *pinned, world, options)
             }

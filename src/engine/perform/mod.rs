@@ -3,6 +3,7 @@
 //! A step may find itself not begun, half done or done, and the VM started or stopped meanwhile. It
 //! knows nothing of the steps around it beyond their receipts.
 
+mod clear;
 mod copy;
 mod freeze;
 mod merge;
@@ -111,6 +112,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             merge.perform(engine, scene).await
         }
         Step::Remark { of, remark } => remark::remark(engine, of, remark).await,
+        Step::Clear { path, kind } => clear::clear(engine, path, *kind).await,
         Step::Remove { of } => remark::remove(engine, of).await,
         Step::Own {
             storage,
