@@ -18,6 +18,28 @@ fn head(name: &str, image: &knib::model::step::Image) -> Head {
     }
 }
 
+#[tokio::test]
+async fn disks_that_are_pointed_side_by_side_all_are() {
+    let lab = Lab::new();
+    let image = |name: &str| lab.image(name, "qcow2", MIB);
+    let [a, b, c] = ["a", "b", "c"].map(image);
+    let vm = lab.vm(&[("vda", &a), ("vdb", &b), ("vdc", &c)]);
+    let host = host().await;
+    for round in 0..8 {
+        let [a, b, c] = ["a", "b", "c"].map(|name| image(&format!("{name}{round}")));
+        let [vda, vdb, vdc] = [head("vda", &a), head("vdb", &b), head("vdc", &c)].map(|one| [one]);
+        let (one, two, three) = tokio::join!(
+            host.point(&vm.id, &vda),
+            host.point(&vm.id, &vdb),
+            host.point(&vm.id, &vdc)
+        );
+        one.and(two).and(three).expect("pointed");
+        for (target, image) in [("vda", a), ("vdb", b), ("vdc", c)] {
+            assert_eq!(vm.source(target, &["--inactive"]), image.path, "{round}");
+        }
+    }
+}
+
 fn new_id() -> VmId {
     VmId::new(
         std::fs::read_to_string("/proc/sys/kernel/random/uuid")

@@ -1,5 +1,9 @@
 //! Reads, changes, makes and takes away definitions.
 
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
 use virt::connect::Connect;
 use virt::error::ErrorNumber;
 use virt::sys;
@@ -40,6 +44,7 @@ impl Libvirt {
             vm,
             "change the disks".to_owned(),
             move |connect, vm, tried| {
+                let _alone = alone();
                 let pointed = xml::point(&persistent(vm, tried)?, &heads);
                 let pointed =
                     pointed.map_err(|cause| HostError::new(Fault::Conflict, tried, cause))?;
@@ -84,6 +89,13 @@ impl Libvirt {
         })
         .await
     }
+}
+
+/// Held from reading a definition to defining it again: disks are merged side by side, and the second
+/// of two who had read the same text would take back what the first changed.
+pub(super) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn persistent(vm: &Vm, tried: &str) -> Result<String> {

@@ -11,6 +11,7 @@ use crate::host::HostError;
 use crate::host::Result;
 use crate::host::libvirt::Libvirt;
 use crate::host::libvirt::Vm;
+use crate::host::libvirt::definitions::alone;
 use crate::host::libvirt::definitions::define;
 use crate::host::libvirt::definitions::persistent;
 use crate::host::libvirt::faults;
@@ -82,6 +83,7 @@ fn forget(connect: &Connect, vm: &Vm, tried: &str, uri: &str) -> Result<()> {
     if !vm.domain.is_persistent().map_err(fail)? {
         return Ok(());
     }
+    let _alone = alone();
     // libvirt would leave an empty element where it was.
     let without = xml::without(&persistent(vm, tried)?, uri);
     match without.map_err(|cause| HostError::new(Fault::Conflict, tried, cause))? {
