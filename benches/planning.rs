@@ -54,6 +54,7 @@ use knib::model::policy::Offering;
 use knib::model::policy::Policy;
 use knib::model::program::Program;
 use knib::model::receipt::Consistency;
+use knib::model::snapshot::Snapshots;
 use knib::model::world;
 use knib::model::world::Applied;
 use knib::model::world::AppliedPolicy;
@@ -330,6 +331,7 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
     let note = Note {
         serial: guest.record.serial,
         current: guest.record.current.clone(),
+        snapshots: Snapshots::default(),
     };
     guest.machine = Some(machine(&vm, &base, delta.as_deref(), note));
     guest
@@ -362,6 +364,8 @@ fn machine(vm: &VmRef, base: &str, delta: Option<&str>, note: Note) -> Machine {
         live: paths.iter().map(|path| (*path).into()).collect(),
         job: None,
         layers: paths.iter().map(layer).collect(),
+        off_chain: Vec::new(),
+        unreadable: Vec::new(),
     };
     Machine {
         id: vm.uuid.clone(),

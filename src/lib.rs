@@ -63,6 +63,9 @@
 //! | `clear` | exclusive | - | - |
 //! | `mark_unusable` | - | shared | - |
 //! | `restore_new` | exclusive | shared | shared |
+//! | `snapshot_create` | exclusive | - | - |
+//! | `snapshot_revert` | exclusive | - | - |
+//! | `snapshot_delete` | exclusive | - | - |
 //! | `storage_create` | - | - | - |
 //! | `offering_create` | - | - | - |
 //! | `offering_update` | - | - | - |

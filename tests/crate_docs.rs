@@ -21,6 +21,8 @@ use knib::model::orphan::OrphanKind;
 use knib::model::world::Record;
 use knib::planner::request;
 use knib::planner::request::NewVm;
+use knib::planner::snapshots;
+use knib::planner::snapshots::Asked;
 use schemars::schema_for;
 
 use crate::cli::plans;
@@ -112,6 +114,7 @@ fn actions() -> Vec<(Op, Record)> {
         all.push((op(of.clone()), record.clone()));
     }
     let vm = guest.vm.clone();
+    let uuid = vm.uuid.clone();
     let tag = Tag {
         vm: vm.clone(),
         tags: BTreeMap::new(),
@@ -124,6 +127,19 @@ fn actions() -> Vec<(Op, Record)> {
     };
     all.push((Op::Adopt(Box::new(adopt)), record.clone()));
     make::add(&mut world, guest);
+    let name = || "s1".to_owned();
+    for asked in [
+        Asked::Create(Some(name())),
+        Asked::Revert(name()),
+        Asked::Delete(name()),
+    ] {
+        let plan = snapshots::plan(&asked, &uuid, None, &world, &make::options());
+        all.extend(
+            plan.actions
+                .into_iter()
+                .map(|action| (action.op, record.clone())),
+        );
+    }
     let restore = request::new_vm(&asked, &world, &make::options());
     all.extend(
         restore

@@ -52,6 +52,10 @@ pub(super) fn changes(op: &Adopt) -> Vec<Change> {
         serial: note.serial,
         current: note.current.clone(),
     }));
+    changes.extend(op.note.iter().map(|note| Change::Snapshots {
+        vm: vm.clone(),
+        snapshots: note.snapshots.clone(),
+    }));
     changes
 }
 

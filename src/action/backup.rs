@@ -19,7 +19,6 @@ use crate::model::machine::Agent;
 use crate::model::machine::Disk;
 use crate::model::machine::Layer;
 use crate::model::machine::Machine;
-use crate::model::machine::Note;
 use crate::model::op::BackupOp;
 use crate::model::op::DiskPlan;
 use crate::model::policy::Quiesce;
@@ -32,9 +31,6 @@ use crate::model::step::OverlayAt;
 use crate::model::step::Step;
 use crate::model::world::Guest;
 use crate::model::world::Record;
-
-/// The longest file name that Linux file systems take, in bytes.
-const LONGEST_NAME: usize = 255;
 
 /// The VM alone; everything that the new files continue, with other readers.
 pub(super) fn leases(op: &BackupOp, record: &Record) -> Vec<Lease> {
@@ -61,25 +57,17 @@ pub(super) fn program(op: &BackupOp, guest: &Guest) -> Result<Program, Refusal> 
     agent_answers(op, machine)?;
     let claim = vm::claim(machine, record);
     let stage = layout::stage_dir(&op.storage.path, &op.vm.uuid, &op.id);
-    let note = |claims, current| Step::Note {
-        vm: machine.id.clone(),
-        claim,
-        claims,
-        note: Some(Note {
-            serial: claim,
-            current,
-        }),
-    };
+    let snapshots = guest.snapshots();
 
     let mut overlays = BTreeMap::new();
     let mut copies = Vec::new();
     for (target, plan) in &op.disks {
         let disk = machine.disk(target).ok_or_else(|| disks_changed(op))?;
         let base = vm::steady(machine, disk)?;
-        let path = overlay_path(op, machine, disk)?;
+        let path = vm::overlay_path(machine, disk, |file| layout::delta(file, &op.id))?;
         overlays.insert(target.clone(), OverlayAt { base, path });
         let (layers, parent) = match plan {
-            DiskPlan::Full { .. } => (disk.layers.iter().take(1).map(image).collect(), None),
+            DiskPlan::Full { .. } => (disk.layers.iter().take(1).map(vm::image).collect(), None),
             DiskPlan::Incremental => since_parent(op, record, disk)?,
         };
         copies.push(Step::Copy {
@@ -114,7 +102,13 @@ pub(super) fn program(op: &BackupOp, guest: &Guest) -> Result<Program, Refusal> 
         dir: stage.clone(),
     };
     let mut stages = vec![
-        vec![note(true, record.current.clone())],
+        vec![vm::note(
+            machine,
+            claim,
+            true,
+            record.current.clone(),
+            snapshots,
+        )],
         vec![stage_step],
         vec![overlay.clone()],
         copies,
@@ -125,20 +119,25 @@ pub(super) fn program(op: &BackupOp, guest: &Guest) -> Result<Program, Refusal> 
         from: stage,
         to: layout::backup_dir(&op.storage.path, &op.vm.uuid, &op.id),
     }]);
-    if op.link.is_some() {
-        stages.push(vec![note(false, (!op.ends_chain).then(|| op.id.clone()))]);
-    }
 
     let mut ahead = machine.clone();
+    overlay.foresee(&mut ahead);
     if op.link.is_some() {
-        let old = deltas_of_the_chain(op, machine, record, claim)?;
-        overlay.foresee(&mut ahead);
-        old.iter()
-            .flatten()
-            .for_each(|step| step.foresee(&mut ahead));
+        let current = (!op.ends_chain).then(|| op.id.clone());
+        let mut snapshots = snapshots.clone();
+        snapshots.bases.clear();
+        let note = vm::note(machine, claim, false, current.clone(), &snapshots);
+        stages.push(vec![note.clone()]);
+        let old = deltas_of_the_chain(op, machine, guest, claim)?;
+        for step in old.iter().flatten() {
+            step.foresee(&mut ahead);
+            snapshots.follow(step);
+        }
         stages.extend(old);
-    } else {
-        overlay.foresee(&mut ahead);
+        let moved = vm::note(machine, claim, false, current, &snapshots);
+        if moved != note {
+            stages.push(vec![moved]);
+        }
     }
     if op.ends_chain || op.link.is_none() {
         stages.push(new_overlays(op, &ahead, claim));
@@ -150,7 +149,7 @@ pub(super) fn program(op: &BackupOp, guest: &Guest) -> Result<Program, Refusal> 
 fn deltas_of_the_chain(
     op: &BackupOp,
     machine: &Machine,
-    record: &Record,
+    guest: &Guest,
     claim: u64,
 ) -> Result<Vec<Vec<Step>>, Refusal> {
     let disks = machine
@@ -158,7 +157,7 @@ fn deltas_of_the_chain(
         .iter()
         .filter(|disk| op.disks.contains_key(&disk.target));
     let merges: Result<Vec<_>, _> = disks
-        .map(|disk| vm::merges(machine, record, disk, claim))
+        .map(|disk| vm::merges(machine, &guest.record, guest.snapshots(), disk, claim))
         .collect();
     Ok(vm::side_by_side(merges?))
 }
@@ -175,8 +174,9 @@ fn new_overlays(op: &BackupOp, ahead: &Machine, claim: u64) -> Vec<Step> {
             vm: ahead.id.clone(),
             claim,
             target: disk.target.clone(),
-            top: image(top),
-            base: image(base),
+            top: vm::image(top),
+            base: vm::image(base),
+            branches: Vec::new(),
         }),
         _ => None,
     };
@@ -204,7 +204,7 @@ fn since_parent(
     let delta = record.delta_left(parent, target).ok_or_else(lost)?;
     let at = delta.depth_in(disk).ok_or_else(lost)?;
     Ok((
-        disk.layers[..=at].iter().map(image).collect(),
+        disk.layers[..=at].iter().map(vm::image).collect(),
         Some(layout::backing(parent, target)),
     ))
 }
@@ -249,56 +249,6 @@ fn agent_answers(op: &BackupOp, machine: &Machine) -> Result<(), Refusal> {
         ));
     }
     Ok(())
-}
-
-/// Beside the disk, named after the nearest file that is no delta.
-fn overlay_path(
-    op: &BackupOp,
-    machine: &Machine,
-    disk: &Disk,
-) -> Result<camino::Utf8PathBuf, Refusal> {
-    let named = disk
-        .layers
-        .iter()
-        .find(|layer| layout::delta_of(&layer.path).is_none());
-    let beside = disk
-        .layers
-        .first()
-        .map(|layer| layer.path.clone())
-        .unwrap_or_default();
-    let name = named
-        .and_then(|layer| layer.path.file_name())
-        .unwrap_or_default();
-    let path = layout::delta(&beside.with_file_name(name), &op.id);
-    if path
-        .file_name()
-        .is_some_and(|name| name.len() > LONGEST_NAME)
-    {
-        return Err(Refusal::new(
-            "name_too_long",
-            format!(
-                "{}: the file name of {} leaves no room for a delta's: {name}",
-                op.vm.name, disk.target
-            ),
-            "give the image a shorter name",
-        ));
-    }
-    if !machine.power.is_on() && path.as_str().contains(',') {
-        // libvirt doubles the comma in the name of the file it makes, though not in the definition.
-        return Err(Refusal::new(
-            "comma_in_path",
-            format!(
-                "{}: libvirt cannot make an overlay of {} while the VM is off: {path}",
-                op.vm.name, disk.target
-            ),
-            "start the VM, or move its disk to a path without a comma",
-        ));
-    }
-    Ok(path)
-}
-
-fn image(layer: &Layer) -> Image {
-    Image::new(layer.path.clone(), layer.format.clone())
 }
 
 /// The backup exists, its slots are served, and the VM writes to its deltas; turned back, only the

@@ -68,7 +68,10 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
         | Op::Unpin(_)
         | Op::MarkUnusable(_)
         | Op::Clear(_)
-        | Op::RestoreNew(_) => return Vec::new(),
+        | Op::RestoreNew(_)
+        | Op::SnapshotCreate(_)
+        | Op::SnapshotRevert(_)
+        | Op::SnapshotDelete(_) => return Vec::new(),
     };
     vec![change]
 }

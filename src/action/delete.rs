@@ -4,6 +4,7 @@
 use crate::action::merge;
 use crate::action::remark::on_record;
 use crate::action::remark::unpinned;
+use crate::action::vm;
 use crate::model::backup::Remark;
 use crate::model::change::Change;
 use crate::model::lease::Lease;
@@ -69,7 +70,7 @@ pub(super) fn program(of: &OneBackup, guest: &Guest) -> Result<Program, Refusal>
 
 /// It is gone, and nothing is current where it was. Turned back, only a claim was spent.
 pub(super) fn changes(of: &OneBackup, program: &Program, went: Direction) -> Vec<Change> {
-    let mut changes = merge::changes(&merged(of), program, went);
+    let mut changes = vm::touched(&of.vm, program, went);
     if went == Direction::Forward {
         changes.push(Change::Deleted {
             vm: of.vm.clone(),

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod backup;
+mod branches;
 mod clear;
 mod config;
 mod delete;
@@ -13,6 +14,9 @@ mod readme;
 mod remark;
 mod restore;
 mod seal;
+mod snapshot_create;
+mod snapshot_delete;
+mod snapshot_revert;
 mod tag;
 mod vm;
 
@@ -43,7 +47,7 @@ pub fn is_outdated(guest: &Guest) -> bool {
 pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
     match op {
         Op::Backup(op) => backup::leases(op, record),
-        Op::Merge(op) => merge::leases(op),
+        Op::Merge(op) => vm::lease(&op.vm),
         Op::Expire(of)
         | Op::Pin(of)
         | Op::Unpin(of)
@@ -53,6 +57,8 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         Op::RestoreNew(op) => restore::leases(op),
         Op::Adopt(op) => adopt::leases(op),
         Op::Tag(op) => tag::leases(op),
+        Op::SnapshotCreate(op) => vm::lease(&op.vm),
+        Op::SnapshotRevert(op) | Op::SnapshotDelete(op) => vm::lease(&op.vm),
         Op::StorageCreate(_)
         | Op::OfferingCreate(_)
         | Op::OfferingUpdate(_)
@@ -83,6 +89,9 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
         Op::Clear(op) => Ok(clear::program(op)),
         Op::RestoreNew(op) => restore::program(op, vm::known(guest, &op.from)?),
+        Op::SnapshotCreate(op) => snapshot_create::program(op, vm::known(guest, &op.vm)?),
+        Op::SnapshotRevert(op) => snapshot_revert::program(op, vm::known(guest, &op.vm)?),
+        Op::SnapshotDelete(op) => snapshot_delete::program(op, vm::known(guest, &op.vm)?),
         Op::StorageCreate(op) => Ok(config::storage_program(op)),
         Op::Adopt(op) => Ok(adopt::program(op)),
         Op::Tag(op) => vm::known(guest, &op.vm).map(|_| tag::program(op)),
@@ -107,17 +116,30 @@ pub fn changes(
     receipts: &[Vec<Option<Receipt>>],
     went: Direction,
 ) -> Vec<Change> {
-    match (op, went) {
+    let mut changes = match (op, went) {
         (Op::Backup(op), _) => backup::changes(op, program, receipts, went),
-        (Op::Merge(op), _) => merge::changes(op, program, went),
+        (Op::Merge(op), _) => vm::touched(&op.vm, program, went),
         (Op::Delete(of), _) => delete::changes(of, program, went),
         (Op::Expire(_) | Op::Pin(_) | Op::Unpin(_) | Op::MarkUnusable(_), Direction::Forward) => {
             remark::changes(op)
         }
         (Op::Adopt(op), Direction::Forward) => adopt::changes(op),
+        (Op::SnapshotCreate(op), _) => vm::touched(&op.vm, program, went),
+        (Op::SnapshotRevert(op) | Op::SnapshotDelete(op), _) => vm::touched(&op.vm, program, went),
         (_, Direction::Forward) => config::changes(op),
         (_, Direction::Back) => Vec::new(),
+    };
+    // Whatever touches a VM says in its note which snapshots there are then.
+    if let (Some(vm), Some(Step::Note { note, .. })) = (op.vm(), vm::note_left(program, went)) {
+        changes.push(Change::Snapshots {
+            vm: vm.clone(),
+            snapshots: note
+                .as_ref()
+                .map(|note| note.snapshots.clone())
+                .unwrap_or_default(),
+        });
     }
+    changes
 }
 
 /// What `backup.json` says of a backup whose copies are made.

@@ -1,20 +1,33 @@
 //! What every verb that touches a VM asks of it first, and how deltas are found in its disks.
 
 use camino::Utf8Path;
+use camino::Utf8PathBuf;
 
 use crate::model::backup::VmRef;
+use crate::model::bytes::Bytes;
+use crate::model::change::Change;
 use crate::model::id::BackupId;
 use crate::model::layout;
+use crate::model::lease::Lease;
+use crate::model::lease::Subject;
 use crate::model::machine::Disk;
 use crate::model::machine::Format;
+use crate::model::machine::Layer;
 use crate::model::machine::Machine;
+use crate::model::machine::Note;
 use crate::model::machine::Power;
 use crate::model::machine::Source;
+use crate::model::program::Direction;
+use crate::model::program::Program;
 use crate::model::program::Refusal;
+use crate::model::snapshot::Snapshots;
 use crate::model::step::Image;
 use crate::model::step::Step;
 use crate::model::world::Guest;
 use crate::model::world::Record;
+
+/// The longest file name that Linux file systems take, in bytes.
+const LONGEST_NAME: usize = 255;
 
 /// The guest, if anything is known of it.
 pub(super) fn known<'a>(guest: Option<&'a Guest>, vm: &VmRef) -> Result<&'a Guest, Refusal> {
@@ -68,6 +81,27 @@ pub(super) fn touchable(guest: &Guest) -> Result<&Machine, Refusal> {
     }
 }
 
+/// What a verb holds that changes a VM and no backup.
+pub(super) fn lease(vm: &VmRef) -> Vec<Lease> {
+    vec![Lease::exclusive(Subject::Vm(vm.uuid.clone()))]
+}
+
+/// The VM, if no snapshot that somebody else keeps forbids changing its layers.
+pub(super) fn without_foreign_snapshots(guest: &Guest) -> Result<&Machine, Refusal> {
+    let machine = touchable(guest)?;
+    let name = &machine.name;
+    if machine.has_foreign_snapshots() {
+        return Err(Refusal::new(
+            "foreign_snapshots",
+            format!(
+                "{name} has snapshots that knib did not make; changing its layers would break them"
+            ),
+            format!("see virsh snapshot-list {name}; virsh snapshot-delete takes one away"),
+        ));
+    }
+    Ok(machine)
+}
+
 /// Whether a VM was defined from an XML that is older than the record and points below a delta.
 pub(super) fn is_outdated(guest: &Guest) -> bool {
     newest_writes_missed(guest).is_some()
@@ -75,7 +109,7 @@ pub(super) fn is_outdated(guest: &Guest) -> bool {
 
 /// A disk that does not lie on the delta it was left with, where the note is older than the record.
 /// With the newest note it is a disk that was moved, or merged by somebody who left the note alone.
-fn newest_writes_missed(guest: &Guest) -> Option<(&Disk, &Utf8Path)> {
+fn newest_writes_missed(guest: &Guest) -> Option<(&Disk, Utf8PathBuf)> {
     let (machine, record) = (guest.machine.as_ref()?, &guest.record);
     let current = record.current.as_ref()?;
     let noted = machine.note.as_ref().map_or(0, |note| note.serial);
@@ -85,7 +119,7 @@ fn newest_writes_missed(guest: &Guest) -> Option<(&Disk, &Utf8Path)> {
     machine.disks.iter().find_map(|disk| {
         let delta = record.delta_left(current, &disk.target)?;
         let missed = delta.depth_in(disk).is_none();
-        missed.then_some((disk, delta.path.as_path()))
+        missed.then_some((disk, delta.path))
     })
 }
 
@@ -165,49 +199,183 @@ fn readable(machine: &Machine, disk: &Disk) -> Result<(), Refusal> {
 }
 
 /// The merges that take every delta knib left out of a disk's chain, lowest first. `claim` is the
-/// serial that the program claims.
+/// serial that the program claims. What other branches read is never written: a delta that lies on
+/// such a file stays.
 pub(super) fn merges(
     machine: &Machine,
     record: &Record,
+    snapshots: &Snapshots,
     disk: &Disk,
     claim: u64,
 ) -> Result<Vec<Step>, Refusal> {
     readable(machine, disk)?;
     let mut steps = Vec::new();
-    let mut below: Option<Image> = None;
-    let mut below_size = None;
+    // The file that takes the next delta, as large as it will be by then.
+    let mut below: Option<(&Layer, Bytes)> = None;
     for layer in disk.layers.iter().rev() {
-        let image = Image::new(layer.path.clone(), layer.format.clone());
         let ours = layout::delta_of(&layer.path).is_some_and(|id| left(record, machine, &id));
-        match &below {
-            Some(base) if ours => {
-                if machine.power.is_on() && below_size.is_some_and(|size| layer.virtual_size < size)
-                {
-                    return Err(Refusal::new(
-                        "shrunk_disk",
-                        format!(
-                            "{}: {} was made smaller; its delta cannot be merged while the VM runs",
-                            machine.name, disk.target
-                        ),
-                        format!("stop {} once; the next apply merges it", machine.name),
-                    ));
-                }
-                steps.push(Step::Merge {
-                    vm: machine.id.clone(),
-                    claim,
-                    target: disk.target.clone(),
-                    top: image,
-                    base: base.clone(),
-                });
-                below_size = Some(layer.virtual_size);
-            }
-            _ => {
-                below = Some(image);
-                below_size = Some(layer.virtual_size);
-            }
+        let base = below.filter(|(base, _)| ours && is_own(snapshots, disk, &base.path));
+        if let Some((base, size)) = base {
+            not_shrunk(machine, disk, layer, size)?;
+            steps.push(Step::Merge {
+                vm: machine.id.clone(),
+                claim,
+                target: disk.target.clone(),
+                top: image(layer),
+                base: image(base),
+                branches: disk.branches(&layer.path).into_iter().map(image).collect(),
+            });
+            below = Some((base, layer.virtual_size));
+        } else {
+            below = Some((layer, layer.virtual_size));
         }
     }
+    if !steps.is_empty() {
+        all_branches_known(machine, disk)?;
+    }
     Ok(steps)
+}
+
+/// Whether the branch that the VM uses is the only one that reads a file.
+fn is_own(snapshots: &Snapshots, disk: &Disk, path: &Utf8Path) -> bool {
+    snapshots.kept_in(&disk.target, path).is_none() && disk.branches(path).is_empty()
+}
+
+/// A commit never makes a file smaller, and QEMU cannot: the disk would grow back over old bytes.
+pub(super) fn not_shrunk(
+    machine: &Machine,
+    disk: &Disk,
+    top: &Layer,
+    base: Bytes,
+) -> Result<(), Refusal> {
+    if machine.power.is_on() && top.virtual_size < base {
+        return Err(Refusal::new(
+            "shrunk_disk",
+            format!(
+                "{}: {} was made smaller; its delta cannot be merged while the VM runs",
+                machine.name, disk.target
+            ),
+            format!("stop {} once; the next apply merges it", machine.name),
+        ));
+    }
+    Ok(())
+}
+
+/// A file that goes takes with it what lies on it, so all that may lie there must have been read.
+pub(super) fn all_branches_known(machine: &Machine, disk: &Disk) -> Result<(), Refusal> {
+    readable(machine, disk)?;
+    match disk.unreadable.first() {
+        None => Ok(()),
+        Some(path) => Err(Refusal::new(
+            "unreadable_snapshot",
+            format!(
+                "{}: a file of {} that a snapshot keeps could not be read: {path}",
+                machine.name, disk.target
+            ),
+            format!("qemu-img info -U --backing-chain {path}"),
+        )),
+    }
+}
+
+/// The step that writes the note that is in the domain when an action closes.
+pub(super) fn note_left(program: &Program, went: Direction) -> Option<&Step> {
+    let mut notes = program
+        .steps()
+        .map(|(_, _, step)| step)
+        .filter(|step| matches!(step, Step::Note { .. }));
+    match went {
+        Direction::Forward => notes.last(),
+        Direction::Back => notes.next(),
+    }
+}
+
+/// What the record learns of a program that ends with its note; without a note knib never touched the
+/// VM. Turned back, only the claim was spent.
+pub(super) fn touched(vm: &VmRef, program: &Program, went: Direction) -> Vec<Change> {
+    let Some(Step::Note { note, .. }) = note_left(program, went) else {
+        return Vec::new();
+    };
+    vec![Change::Touched {
+        vm: vm.clone(),
+        serial: note.as_ref().map_or(0, |note| note.serial),
+        current: note.as_ref().and_then(|note| note.current.clone()),
+    }]
+}
+
+/// The step that writes a program's note.
+pub(super) fn note(
+    machine: &Machine,
+    claim: u64,
+    claims: bool,
+    current: Option<BackupId>,
+    snapshots: &Snapshots,
+) -> Step {
+    Step::Note {
+        vm: machine.id.clone(),
+        claim,
+        claims,
+        note: Some(Note {
+            serial: claim,
+            current,
+            snapshots: snapshots.clone(),
+        }),
+    }
+}
+
+/// The step that takes the note of a program away.
+pub(super) fn no_note(machine: &Machine, claim: u64) -> Step {
+    Step::Note {
+        vm: machine.id.clone(),
+        claim,
+        claims: false,
+        note: None,
+    }
+}
+
+/// A layer as a step names it.
+pub(super) fn image(layer: &Layer) -> Image {
+    Image::new(layer.path.clone(), layer.format.clone())
+}
+
+/// The path of a new layer beside the disk. `named` makes it of the nearest file that knib did not lay.
+pub(super) fn overlay_path(
+    machine: &Machine,
+    disk: &Disk,
+    named: impl FnOnce(&Utf8Path) -> Utf8PathBuf,
+) -> Result<Utf8PathBuf, Refusal> {
+    let name = disk
+        .layers
+        .iter()
+        .find(|layer| !layout::is_ours(&layer.path))
+        .and_then(|layer| layer.path.file_name())
+        .unwrap_or_default();
+    let beside = disk.layers.first().map(|layer| layer.path.as_path());
+    let path = named(&beside.unwrap_or(Utf8Path::new("")).with_file_name(name));
+    if path
+        .file_name()
+        .is_some_and(|name| name.len() > LONGEST_NAME)
+    {
+        return Err(Refusal::new(
+            "name_too_long",
+            format!(
+                "{}: the file name of {} leaves no room for a delta's: {name}",
+                machine.name, disk.target
+            ),
+            "give the image a shorter name",
+        ));
+    }
+    if !machine.power.is_on() && path.as_str().contains(',') {
+        // libvirt doubles the comma in the name of the file it makes, though not in the definition.
+        return Err(Refusal::new(
+            "comma_in_path",
+            format!(
+                "{}: libvirt cannot make an overlay of {} while the VM is off: {path}",
+                machine.name, disk.target
+            ),
+            "start the VM, or move its disk to a path without a comma",
+        ));
+    }
+    Ok(path)
 }
 
 /// Runs each disk's steps one after the other, the disks side by side.

@@ -22,6 +22,7 @@ use crate::cli::verbs::offering::Offering;
 use crate::cli::verbs::plan::Plan;
 use crate::cli::verbs::restore::Restore;
 use crate::cli::verbs::show::Show;
+use crate::cli::verbs::snapshot::Snapshot;
 use crate::cli::verbs::state::State;
 use crate::cli::verbs::status::Status;
 use crate::cli::verbs::storage::Storage;
@@ -148,6 +149,8 @@ pub(super) enum Command {
     Backup(Backup),
     #[command(subcommand)]
     Chain(Chain),
+    #[command(subcommand)]
+    Snapshot(Snapshot),
     #[command(subcommand)]
     Restore(Restore),
     #[command(subcommand)]

@@ -82,6 +82,7 @@ pub async fn observe<H: Host>(
             .or_insert_with(|| Guest::new(vm.clone()));
         guest.vm = vm;
         guest.machine = Some(machine);
+        with_branches(host, guest).await;
     }
     let mut about_no_vm = Vec::new();
     for open in opens {
@@ -198,12 +199,37 @@ pub async fn guest<H: Host>(
         return Ok(None);
     }
     let record = record.map(|(_, record)| record).unwrap_or_default();
-    Ok(Some(Guest {
+    let mut guest = Guest {
         vm: vm.clone(),
         machine,
         record,
         open,
-    }))
+    };
+    with_branches(host, &mut guest).await;
+    Ok(Some(guest))
+}
+
+/// Reads the image chains that snapshots keep besides those that the VM uses.
+async fn with_branches<H: Host>(host: &Rc<H>, guest: &mut Guest) {
+    let snapshots = guest.snapshots().clone();
+    let Some(machine) = &mut guest.machine else {
+        return;
+    };
+    for (target, file) in snapshots.all.values().flat_map(|one| &one.disks) {
+        let known = |disk: &&mut Disk| !disk.layers.is_empty() && disk.layer(&file.path).is_none();
+        let Some(disk) = machine.disk_mut(target).filter(known) else {
+            continue;
+        };
+        match host.layers(file).await {
+            // What another disk left under this target is not this disk's.
+            Ok(layers) if layers.iter().any(|layer| disk.is_in_chain(&layer.path)) => {
+                disk.learn_branch(layers);
+            }
+            Ok(_) => {}
+            Err(error) if error.fault == Fault::Gone => {}
+            Err(_) => disk.unreadable.push(file.path.clone()),
+        }
+    }
 }
 
 /// Reads the image chains of all hard disks that are files.

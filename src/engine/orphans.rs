@@ -107,6 +107,9 @@ async fn on_primary<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>,
                 continue;
             }
             let vm = layout::delta_of(&layer).and_then(|id| known.get(&id).cloned());
+            if vm.as_ref().is_some_and(|vm| has_snapshots(world, vm)) {
+                continue;
+            }
             let removable = match kind {
                 // Nothing in it tells whose restore it is of.
                 OrphanKind::Unfinished => false,
@@ -150,6 +153,14 @@ fn disks(world: &World) -> impl Iterator<Item = &Disk> {
         .values()
         .filter_map(|guest| guest.machine.as_ref());
     machines.flat_map(|machine| &machine.disks)
+}
+
+/// Whether a VM has branches that it does not go on from now: a layer of one is in no chain of its disks.
+fn has_snapshots(world: &World, vm: &VmRef) -> bool {
+    world.guests.get(&vm.uuid).is_some_and(|guest| {
+        let foreign = guest.machine.iter().flat_map(|machine| &machine.snapshots);
+        !guest.snapshots().is_empty() || !guest.record.snapshots.is_empty() || foreign.count() > 0
+    })
 }
 
 /// Whether a VM is to write to it: one that was undefined may be defined again.

@@ -137,6 +137,10 @@ impl Host for Local {
         self.qemu_img.is_blank(image).await
     }
 
+    async fn create(&self, path: &Utf8Path, on: &Image) -> Result<()> {
+        self.qemu_img.create(path, on).await
+    }
+
     async fn idle(&self, image: &Image) -> Result<()> {
         self.qemu_img.idle(image).await
     }

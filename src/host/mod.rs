@@ -182,6 +182,8 @@ pub trait Host: 'static {
     async fn layers(&self, image: &Image) -> Result<Vec<Layer>>;
     /// Whether nothing was ever written into an overlay: all it shows comes from below.
     async fn is_blank(&self, image: &Image) -> Result<bool>;
+    /// Makes an empty overlay on an image, of its size. A file that is there is overwritten.
+    async fn create(&self, path: &Utf8Path, on: &Image) -> Result<()>;
     /// `Busy` when a process has the image open for writing, here or on another host.
     async fn idle(&self, image: &Image) -> Result<()>;
     /// Writes a new file. QEMU's lock refuses a layer that is still written.

@@ -15,6 +15,7 @@ use crate::model::backup::VmRef;
 use crate::model::id::BackupId;
 use crate::model::policy::Offering;
 use crate::model::policy::VmPolicy;
+use crate::model::snapshot::Snapshots;
 
 /// One thing the record learns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,6 +94,13 @@ pub enum Change {
         serial: u64,
         /// The backup whose delta the VM writes to now.
         current: Option<BackupId>,
+    },
+    /// The snapshots of a VM are these.
+    Snapshots {
+        /// Which VM.
+        vm: VmRef,
+        /// All of them.
+        snapshots: Snapshots,
     },
     /// Slots are served: they never become due again.
     Served {

@@ -3,17 +3,21 @@
 //! The planner decides a later action of a VM on the guest that the earlier ones will leave; tests
 //! hold what happened against it. Nothing here asks whether a step is wise.
 
+use camino::Utf8Path;
 use jiff::Timestamp;
 
 use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
+use crate::model::machine::Disk;
 use crate::model::machine::Format;
 use crate::model::machine::Layer;
 use crate::model::machine::Machine;
 use crate::model::machine::Source;
 use crate::model::receipt::Consistency;
 use crate::model::receipt::Receipt;
+use crate::model::step::Image;
 use crate::model::step::Step;
+use crate::model::step::Turn;
 
 impl Step {
     /// Changes a VM as the step will; one that it has changed already stays as it is.
@@ -30,12 +34,7 @@ impl Step {
                     if disk.head() == Some(&at.path) {
                         continue;
                     }
-                    let source = Source::File {
-                        path: at.path.clone(),
-                        format: Format::Qcow2,
-                    };
-                    disk.source = Some(source.clone());
-                    disk.inactive = Some(source);
+                    name(disk, &Image::new(at.path.clone(), Format::Qcow2));
                     if on {
                         disk.live.insert(0, at.path.clone());
                     }
@@ -43,44 +42,54 @@ impl Step {
                         .layers
                         .first()
                         .map_or(Bytes(0), |layer| layer.virtual_size);
-                    let overlay = Layer {
-                        path: at.path.clone(),
-                        format: Format::Qcow2,
-                        virtual_size,
-                        allocated: Bytes(0),
-                        internal_snapshots: 0,
-                        encrypted: false,
-                        compression: None,
-                        data_file: false,
-                    };
-                    disk.layers.insert(0, overlay);
+                    disk.layers.insert(0, blank(&at.path, virtual_size));
                 }
             }
             Self::Merge {
-                target, top, base, ..
+                target,
+                top,
+                base,
+                branches,
+                ..
             } => {
-                let Some(disk) = machine.disk_mut(target) else {
-                    return;
-                };
-                // A job that was there is this merge, which an earlier run began.
-                disk.job = None;
-                if disk.head() == Some(&top.path) {
-                    let source = Source::File {
-                        path: base.path.clone(),
-                        format: base.format.clone(),
-                    };
-                    disk.source = Some(source.clone());
-                    disk.inactive = Some(source);
+                if let Some(disk) = machine.disk_mut(target) {
+                    merge(disk, top, base);
+                    lay(disk, branches, base);
                 }
-                let grown = disk
-                    .layers
-                    .iter()
-                    .find(|layer| layer.path == top.path)
-                    .map(|layer| layer.virtual_size);
-                disk.layers.retain(|layer| layer.path != top.path);
-                disk.live.retain(|path| *path != top.path);
-                if let Some(below) = disk.layers.iter_mut().find(|layer| layer.path == base.path) {
-                    below.virtual_size = grown.unwrap_or(below.virtual_size);
+            }
+            Self::Fold {
+                target,
+                top,
+                base,
+                branches,
+                ..
+            } => {
+                if let Some(disk) = machine.disk_mut(target) {
+                    fold(disk, top, base);
+                    lay(disk, branches, base);
+                }
+            }
+            Self::Create {
+                target, path, on, ..
+            } => {
+                if let Some(disk) = machine.disk_mut(target) {
+                    let size = disk.layer(&on.path).map(|layer| layer.virtual_size);
+                    let mut chain = vec![blank(path, size.unwrap_or_default())];
+                    chain.extend(disk.chain_of(&on.path).into_iter().cloned());
+                    disk.learn_branch(chain);
+                }
+            }
+            Self::Point { heads, .. } => {
+                for (target, Turn { to, .. }) in heads {
+                    if let Some(disk) = machine.disk_mut(target) {
+                        name(disk, to);
+                        disk.switch(&to.path);
+                    }
+                }
+            }
+            Self::Drop { target, path, .. } => {
+                if let Some(disk) = machine.disk_mut(target) {
+                    disk.off_chain.retain(|off| off.layer.path != *path);
                 }
             }
             Self::Mark { .. }
@@ -102,6 +111,70 @@ impl Step {
             | Self::Unname { .. }
             | Self::Define { .. }
             | Self::Undefine { .. } => {}
+        }
+    }
+}
+
+/// Both definitions name a file.
+fn name(disk: &mut Disk, image: &Image) {
+    let source = Some(Source::File {
+        path: image.path.clone(),
+        format: image.format.clone(),
+    });
+    disk.source.clone_from(&source);
+    disk.inactive = source;
+}
+
+/// A layer of the chain goes into the file below it.
+fn merge(disk: &mut Disk, top: &Image, base: &Image) {
+    // A job that was there is this merge, which an earlier run began.
+    disk.job = None;
+    if disk.head() == Some(&top.path) {
+        name(disk, base);
+    }
+    let layers = disk.layers.iter();
+    let grown = layers
+        .clone()
+        .find(|layer| layer.path == top.path)
+        .map(|layer| layer.virtual_size);
+    disk.layers.retain(|layer| layer.path != top.path);
+    disk.live.retain(|path| *path != top.path);
+    if let Some(below) = disk.layers.iter_mut().find(|layer| layer.path == base.path) {
+        below.virtual_size = grown.unwrap_or(below.virtual_size);
+    }
+    // A snapshot may still name the layer of a merge that an earlier run began.
+    disk.off_chain.retain(|off| off.layer.path != top.path);
+}
+
+/// The same off the chain.
+fn fold(disk: &mut Disk, top: &Image, base: &Image) {
+    let size = disk.layer(&top.path).map(|layer| layer.virtual_size);
+    disk.off_chain.retain(|off| off.layer.path != top.path);
+    let mut files = disk.off_chain.iter_mut().map(|off| &mut off.layer);
+    if let (Some(size), Some(below)) = (size, files.find(|layer| layer.path == base.path)) {
+        below.virtual_size = size;
+    }
+}
+
+/// A new layer.
+fn blank(path: &Utf8Path, virtual_size: Bytes) -> Layer {
+    Layer {
+        path: path.to_owned(),
+        format: Format::Qcow2,
+        virtual_size,
+        allocated: Bytes(0),
+        internal_snapshots: 0,
+        encrypted: false,
+        compression: None,
+        data_file: false,
+    }
+}
+
+/// Branches lie on another file.
+fn lay(disk: &mut Disk, branches: &[Image], base: &Image) {
+    for off in &mut disk.off_chain {
+        if branches.iter().any(|branch| branch.path == off.layer.path) {
+            off.below = Some(base.path.clone());
         }
     }
 }

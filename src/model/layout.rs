@@ -11,6 +11,8 @@ use crate::model::id::VmId;
 
 /// What stands between the name of a disk's file and the id of the backup that left the delta.
 const DELTA: &str = ".knib-";
+/// What stands between the name of a disk's file and the number of a snapshot's layer.
+const SNAPSHOT: &str = ".knib-snapshot-";
 /// What a delta's file ends with when its content is in the file below.
 const MERGED: &str = ".merged";
 /// What a restored disk's file ends with until it is whole.
@@ -118,6 +120,22 @@ pub fn delta_of(path: &Utf8Path) -> Option<BackupId> {
     BackupId::is_one(id).then(|| BackupId::new(id))
 }
 
+/// The layer that collects what is written after the snapshot, or the revert, that was knib's change
+/// number `serial` of the VM.
+#[must_use]
+pub fn snapshot_layer(disk: &Utf8Path, serial: u64) -> Utf8PathBuf {
+    let name = disk.file_name().unwrap_or_default();
+    disk.with_file_name(format!("{name}{SNAPSHOT}{serial}"))
+}
+
+/// Whether a file's name says that knib laid it on a disk.
+#[must_use]
+pub fn is_ours(path: &Utf8Path) -> bool {
+    let numbered = |(_, serial): (&str, &str)| serial.parse::<u64>().is_ok();
+    let name = path.file_name().unwrap_or_default();
+    delta_of(path).is_some() || name.rsplit_once(SNAPSHOT).is_some_and(numbered)
+}
+
 /// The name that a merged delta has until the definition has let go of it, so that no start finds it.
 #[must_use]
 pub fn merged(delta: &Utf8Path) -> Utf8PathBuf {
@@ -183,5 +201,16 @@ mod tests {
         assert_eq!(delta_of(&merged(&path)), None);
         assert_eq!(delta_of(Utf8Path::new("/images/db.qcow2.knib-old")), None);
         assert_eq!(delta_of(Utf8Path::new("/images/db.qcow2")), None);
+        assert!(is_ours(&path));
+    }
+
+    #[test]
+    fn a_snapshots_layer_is_ours_and_no_delta() {
+        let path = snapshot_layer(Utf8Path::new("/images/db.qcow2"), 12);
+        assert_eq!(path, "/images/db.qcow2.knib-snapshot-12");
+        assert!(is_ours(&path) && delta_of(&path).is_none());
+        for other in ["db.qcow2", "db.knib-snapshot-", "db.knib-snapshot-1.qcow2"] {
+            assert!(!is_ours(Utf8Path::new(other)), "{other}");
+        }
     }
 }

@@ -163,10 +163,21 @@ impl Record {
 }
 
 impl Record {
-    /// The delta that a backup left of a disk.
+    /// The delta that a backup left of a disk, as it lies now.
     #[must_use]
-    pub fn delta_left(&self, backup: &BackupId, target: &Target) -> Option<&Delta> {
-        self.backups.get(backup)?.disks.get(target)?.delta.as_ref()
+    pub fn delta_left(&self, backup: &BackupId, target: &Target) -> Option<Delta> {
+        let left = self
+            .backups
+            .get(backup)?
+            .disks
+            .get(target)?
+            .delta
+            .as_ref()?;
+        Some(if self.current.as_ref() == Some(backup) {
+            self.snapshots.lies(target, left)
+        } else {
+            left.clone()
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::model::bytes::Bytes;
 use crate::model::id::BackupId;
 use crate::model::id::Target;
 use crate::model::id::VmId;
+use crate::model::snapshot::Snapshots;
 
 /// One VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +88,9 @@ pub struct Note {
     pub serial: u64,
     /// The backup whose delta the VM writes to.
     pub current: Option<BackupId>,
+    /// Its snapshots, so that they outlive the record.
+    #[serde(default, skip_serializing_if = "Snapshots::is_empty")]
+    pub snapshots: Snapshots,
 }
 
 /// Files besides disks.
@@ -124,6 +128,21 @@ pub struct Disk {
     pub job: Option<Job>,
     /// What the image headers say, top first. Empty when they were not or could not be read.
     pub layers: Vec<Layer>,
+    /// What snapshots keep besides, by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub off_chain: Vec<OffChain>,
+    /// Files that snapshots keep, and that are there, but could not be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<Utf8PathBuf>,
+}
+
+/// An image file that the VM does not use, for it belongs to another branch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffChain {
+    /// The file.
+    pub layer: Layer,
+    /// The file that it lies on.
+    pub below: Option<Utf8PathBuf>,
 }
 
 /// What the guest sees.
@@ -263,6 +282,14 @@ impl Machine {
     #[must_use]
     pub fn disk(&self, target: &Target) -> Option<&Disk> {
         self.disks.iter().find(|disk| disk.target == *target)
+    }
+
+    /// Whether somebody else keeps snapshots of it: a delta on top would break deleting them, a merge
+    /// below would break reverting to them.
+    #[must_use]
+    pub fn has_foreign_snapshots(&self) -> bool {
+        let mut layers = self.disks.iter().flat_map(|disk| &disk.layers);
+        !self.snapshots.is_empty() || layers.any(|layer| layer.internal_snapshots > 0)
     }
 
     /// The same, to change a foreseen one.

@@ -28,5 +28,7 @@ pub mod program;
 pub mod reason;
 pub mod receipt;
 pub mod seconds;
+pub mod snapshot;
 pub mod step;
+pub mod tree;
 pub mod world;

@@ -78,6 +78,12 @@ pub enum Op {
     MarkUnusable(MarkUnusable),
     /// A new, stopped VM from a backup.
     RestoreNew(Box<RestoreNew>),
+    /// Keep all disks of a VM as they are at one instant.
+    SnapshotCreate(SnapshotCreate),
+    /// A VM goes on from a snapshot.
+    SnapshotRevert(SnapshotNamed),
+    /// Let go of a snapshot.
+    SnapshotDelete(SnapshotNamed),
 }
 
 /// The verbs, as plans name them.
@@ -108,6 +114,9 @@ pub enum Verb {
     MarkUnusable,
     Clear,
     RestoreNew,
+    SnapshotCreate,
+    SnapshotRevert,
+    SnapshotDelete,
 }
 
 impl Verb {
@@ -136,6 +145,9 @@ impl Verb {
             Self::MarkUnusable => "mark_unusable",
             Self::Clear => "clear",
             Self::RestoreNew => "restore_new",
+            Self::SnapshotCreate => "snapshot_create",
+            Self::SnapshotRevert => "snapshot_revert",
+            Self::SnapshotDelete => "snapshot_delete",
         }
     }
 
@@ -163,7 +175,10 @@ impl Verb {
             | Self::Unpin
             | Self::MarkUnusable
             | Self::Clear
-            | Self::RestoreNew => Group::Backup,
+            | Self::RestoreNew
+            | Self::SnapshotCreate
+            | Self::SnapshotRevert
+            | Self::SnapshotDelete => Group::Backup,
         }
     }
 }
@@ -417,6 +432,32 @@ pub struct RestoreNew {
     pub nvram: Option<Utf8PathBuf>,
 }
 
+/// Keep all disks of a VM as they are at one instant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotCreate {
+    /// Which VM.
+    pub vm: VmRef,
+    /// What the snapshot will be called.
+    pub name: String,
+    /// When it was asked for.
+    pub created: Timestamp,
+    /// Every disk that is kept.
+    pub disks: Vec<Target>,
+    /// Hard disks that stay as they are.
+    pub others: Vec<Target>,
+    /// What the guest is asked.
+    pub quiesce: Quiesce,
+}
+
+/// A snapshot that is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotNamed {
+    /// Of which VM.
+    pub vm: VmRef,
+    /// Which.
+    pub name: String,
+}
+
 impl OneBackup {
     /// Where its files are, if it has any.
     #[must_use]
@@ -457,6 +498,9 @@ impl Op {
             Self::MarkUnusable(_) => Verb::MarkUnusable,
             Self::Clear(_) => Verb::Clear,
             Self::RestoreNew(_) => Verb::RestoreNew,
+            Self::SnapshotCreate(_) => Verb::SnapshotCreate,
+            Self::SnapshotRevert(_) => Verb::SnapshotRevert,
+            Self::SnapshotDelete(_) => Verb::SnapshotDelete,
         }
     }
 
@@ -475,6 +519,8 @@ impl Op {
             Self::MarkUnusable(op) => Some(&op.of.vm),
             Self::Clear(op) => op.vm.as_ref(),
             Self::RestoreNew(op) => Some(&op.vm),
+            Self::SnapshotCreate(op) => Some(&op.vm),
+            Self::SnapshotRevert(op) | Self::SnapshotDelete(op) => Some(&op.vm),
             Self::StorageCreate(_)
             | Self::OfferingCreate(_)
             | Self::OfferingUpdate(_)

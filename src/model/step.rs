@@ -162,6 +162,55 @@ pub enum Step {
         top: Image,
         /// The file that takes its content.
         base: Image,
+        /// What else lies on the layer, in branches that the VM does not use.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        branches: Vec<Image>,
+    },
+    /// The same of a layer and a file below it that the VM does not use.
+    Fold {
+        /// Which VM.
+        vm: VmId,
+        /// The serial that this program claims.
+        claim: u64,
+        /// Which disk.
+        target: Target,
+        /// The layer that goes.
+        top: Image,
+        /// The file that takes its content.
+        base: Image,
+        /// What lies on the layer.
+        branches: Vec<Image>,
+    },
+    /// There is an empty layer on a file of a disk.
+    Create {
+        /// Which VM.
+        vm: VmId,
+        /// Which disk.
+        target: Target,
+        /// The new layer.
+        path: Utf8PathBuf,
+        /// What it lies on.
+        on: Image,
+    },
+    /// The definition of a VM that is off names other files, all in one redefinition.
+    Point {
+        /// Which VM.
+        vm: VmId,
+        /// The serial that this program claims.
+        claim: u64,
+        /// Each disk.
+        heads: BTreeMap<Target, Turn>,
+    },
+    /// A layer that neither the VM nor a snapshot needs is not there, with what guests wrote to it.
+    Drop {
+        /// Which VM.
+        vm: VmId,
+        /// The serial that this program claims.
+        claim: u64,
+        /// Which disk.
+        target: Target,
+        /// The layer.
+        path: Utf8PathBuf,
     },
     /// This state owns a VM's directory on a storage.
     Own {
@@ -280,6 +329,24 @@ pub struct OverlayAt {
     pub path: Utf8PathBuf,
 }
 
+/// From one file to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// What the VM used before.
+    pub from: Image,
+    /// What it uses afterwards.
+    pub to: Image,
+}
+
+impl Turn {
+    fn back(&self) -> Self {
+        Self {
+            from: self.to.clone(),
+            to: self.from.clone(),
+        }
+    }
+}
+
 impl Step {
     /// The VM whose definition or disks it changes.
     #[must_use]
@@ -290,6 +357,10 @@ impl Step {
             | Self::Capture { vm, .. }
             | Self::Thaw { vm }
             | Self::Merge { vm, .. }
+            | Self::Fold { vm, .. }
+            | Self::Create { vm, .. }
+            | Self::Point { vm, .. }
+            | Self::Drop { vm, .. }
             | Self::Tag { vm, .. }
             | Self::Define { vm, .. }
             | Self::Undefine { vm } => Some(vm),
@@ -344,6 +415,9 @@ impl Step {
             Self::Publish { to, .. } => format!("publish {to}"),
             Self::Merge {
                 target, top, base, ..
+            }
+            | Self::Fold {
+                target, top, base, ..
             } => {
                 format!(
                     "merge {target}: {} into {}",
@@ -351,6 +425,16 @@ impl Step {
                     file(&base.path)
                 )
             }
+            Self::Create {
+                target, path, on, ..
+            } => format!("lay {} on {target}'s {}", file(path), file(&on.path)),
+            Self::Point { heads, .. } => {
+                let names = heads
+                    .iter()
+                    .map(|(target, turn)| format!("{target} to {}", file(&turn.to.path)));
+                format!("point {}", names.collect::<Vec<_>>().join(" and "))
+            }
+            Self::Drop { target, path, .. } => format!("drop {target}'s {}", file(path)),
             Self::Own { storage, vm, .. } => format!("take over {}", layout::vm_dir(storage, vm)),
             Self::Disown {
                 storage, vm, to, ..
@@ -405,6 +489,7 @@ impl Step {
                     target: target.clone(),
                     top: Image::new(at.path.clone(), Format::Qcow2),
                     base: at.base.clone(),
+                    branches: Vec::new(),
                 })
                 .collect(),
             Self::Copy { to, .. } | Self::Place { to, .. } => {
@@ -413,6 +498,17 @@ impl Step {
             Self::Fetch { to, .. } => vec![Self::Discard {
                 path: to.path.clone(),
             }],
+            Self::Create { path, .. } => vec![Self::Discard { path: path.clone() }],
+            Self::Point { vm, claim, heads } => {
+                let back = heads
+                    .iter()
+                    .map(|(target, turn)| (target.clone(), turn.back()));
+                vec![Self::Point {
+                    vm: vm.clone(),
+                    claim: *claim,
+                    heads: back.collect(),
+                }]
+            }
             Self::Rename { from, to } => vec![Self::Unname {
                 from: from.clone(),
                 to: to.clone(),
@@ -443,6 +539,8 @@ impl Step {
             | Self::Seal { .. }
             | Self::Publish { .. }
             | Self::Merge { .. }
+            | Self::Fold { .. }
+            | Self::Drop { .. }
             | Self::Discard { .. }
             | Self::Remove { .. }
             | Self::Clear { .. }

@@ -35,6 +35,7 @@ use crate::model::program::Mark;
 use crate::model::program::Program;
 use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
+use crate::model::snapshot::Snapshots;
 
 /// The version of a saved world.
 pub const FORMAT: u32 = 1;
@@ -116,6 +117,9 @@ pub struct Record {
     pub current: Option<BackupId>,
     /// The serial of knib's last change to it.
     pub serial: u64,
+    /// Its snapshots.
+    #[serde(default, skip_serializing_if = "Snapshots::is_empty")]
+    pub snapshots: Snapshots,
     /// Every backup with files, by id; shared, for a world is copied to see ahead.
     pub backups: BTreeMap<BackupId, Arc<Backup>>,
     /// The latest slot served, by schedule.
@@ -317,6 +321,7 @@ impl World {
             | Change::Remarked { vm, .. }
             | Change::Deleted { vm, .. }
             | Change::Touched { vm, .. }
+            | Change::Snapshots { vm, .. }
             | Change::Served { vm, .. } => self.guest_mut(vm).record.learn(change),
             Change::Published(backup) => self.guest_mut(&backup.vm).record.learn(change),
         }
@@ -338,6 +343,17 @@ impl Guest {
             machine: None,
             record: Record::default(),
             open: Vec::new(),
+        }
+    }
+
+    /// Its snapshots, as the newer of note and record has them: a note outlives the state, a record
+    /// the definition of an older XML.
+    #[must_use]
+    pub fn snapshots(&self) -> &Snapshots {
+        let note = self.machine.as_ref().and_then(|here| here.note.as_ref());
+        match note {
+            Some(note) if note.serial > self.record.serial => &note.snapshots,
+            _ => &self.record.snapshots,
         }
     }
 }
@@ -373,6 +389,7 @@ impl Record {
                 self.serial = *serial;
                 self.current.clone_from(current);
             }
+            Change::Snapshots { snapshots, .. } => self.snapshots.clone_from(snapshots),
             Change::Served { slots, .. } => {
                 for slot in slots {
                     let latest = self.served.entry(slot.schedule.clone()).or_insert(slot.at);

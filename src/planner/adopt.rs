@@ -92,6 +92,7 @@ fn as_it_is(guest: &Guest) -> Wish {
         note: Some(Note {
             serial: record.serial,
             current: None,
+            snapshots: record.snapshots.clone(),
         }),
     };
     let mut wish = Wish::new(

@@ -36,17 +36,25 @@ pub(super) struct Shape {
     pub(super) others: Vec<Target>,
 }
 
+/// The disks that an overlay is laid on, and the others.
+pub(super) fn captured<'a>(
+    machine: &'a Machine,
+    exclude: &[Target],
+) -> (Vec<&'a Disk>, Vec<Target>) {
+    let mut disks = Vec::new();
+    let mut others = Vec::new();
+    for disk in &machine.disks {
+        if disk.holds_data() && !disk.shareable && !exclude.contains(&disk.target) {
+            disks.push(disk);
+        } else {
+            others.push(disk.target.clone());
+        }
+    }
+    (disks, others)
+}
+
 pub(super) fn shape(machine: &Machine, record: &Record, wanted: &Wanted<'_>) -> Shape {
-    let captured = |disk: &&Disk| {
-        disk.holds_data() && !disk.shareable && !wanted.exclude.contains(&disk.target)
-    };
-    let disks: Vec<&Disk> = machine.disks.iter().filter(captured).collect();
-    let others = machine
-        .disks
-        .iter()
-        .filter(|disk| !captured(disk))
-        .map(|disk| disk.target.clone())
-        .collect();
+    let (disks, others) = captured(machine, wanted.exclude);
     let all_full = |because| {
         disks
             .iter()
@@ -112,11 +120,9 @@ fn new_chain(
 
 /// Why a backup has to stand outside of any chain, if it has to.
 fn outside(machine: &Machine, wanted: &Wanted<'_>) -> Option<WhyFull> {
-    let mut layers = machine.disks.iter().flat_map(|disk| &disk.layers);
     if wanted.isolated {
         Some(WhyFull::Isolated)
-    } else if !machine.snapshots.is_empty() || layers.any(|layer| layer.internal_snapshots > 0) {
-        // A delta on top would break deleting them, a merge below would break reverting to them.
+    } else if machine.has_foreign_snapshots() {
         Some(WhyFull::ForeignSnapshots)
     } else {
         None

@@ -16,6 +16,7 @@ mod fields;
 mod recover;
 pub mod removal;
 pub mod request;
+pub mod snapshots;
 mod space;
 mod storages;
 mod unbuilt;

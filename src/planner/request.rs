@@ -190,7 +190,7 @@ pub fn clear(found: &[Orphan], world: &World, options: &Options) -> Plan {
 }
 
 /// What was found about other VMs is not for a command that names one.
-fn about(draft: &mut Draft<'_>, guest: Option<&Guest>) {
+pub(super) fn about(draft: &mut Draft<'_>, guest: Option<&Guest>) {
     let named = guest.map(|guest| guest.vm.name.as_str());
     draft
         .findings

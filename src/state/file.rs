@@ -236,7 +236,8 @@ mod tests {
 
     use super::*;
 
-    const OLD: &[&str] = schema::STEPS;
+    /// One step fewer than a newer program has.
+    const OLD: &[&str] = &[schema::STEPS[0]];
     const NEW: &[&str] = &[OLD[0], "ALTER TABLE run ADD COLUMN host TEXT"];
     const BROKEN: &[&str] = &[
         OLD[0],

@@ -75,6 +75,19 @@ pub(super) fn learn(db: &Connection, change: &Change) -> Result<(), Trouble> {
                 params![vm.uuid.as_str(), serial, current],
             )?;
         }
+        Change::Snapshots { vm, snapshots } => {
+            name(db, vm)?;
+            db.execute(
+                "UPDATE vm SET snapshots = ?2 WHERE id = ?1",
+                params![
+                    vm.uuid.as_str(),
+                    Some(snapshots)
+                        .filter(|all| !all.is_empty())
+                        .map(json)
+                        .transpose()?
+                ],
+            )?;
+        }
         Change::Served { vm, slots } => {
             name(db, vm)?;
             let mut insert = db.prepare_cached(

@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn looking_at_an_older_file_leaves_it_as_it_is() {
         let old = schema::STEPS;
-        let new = &[old[0], "ALTER TABLE run ADD COLUMN host TEXT"];
+        let new = &[old, &["ALTER TABLE run ADD COLUMN host TEXT"]].concat();
         let dir = tempfile::tempdir().expect("a directory");
         let path = Utf8PathBuf::from_path_buf(dir.path().join("state.db")).expect("UTF-8");
         drop(open(&path, old).expect("made"));

@@ -63,22 +63,25 @@ fn query<'a>(
 }
 
 fn vms(db: &Connection, only: Option<&VmId>) -> Result<Records, Trouble> {
-    let select = "SELECT id, name, policy, since, current, serial FROM vm";
+    let select = "SELECT id, name, policy, since, current, serial, snapshots FROM vm";
     let mut statement = query(db, select, "id", only)?;
     let mut rows = statement.query(params_from_iter(only.map(VmId::as_str)))?;
     let mut records = Records::new();
     while let Some(row) = rows.next()? {
         let Word(uuid): Word<VmId> = row.get(0)?;
-        let name = row.get(1)?;
+        let name: String = row.get(1)?;
         let policy: Option<String> = row.get(2)?;
         let since: Option<Word<Timestamp>> = row.get(3)?;
         let current: Option<Word<BackupId>> = row.get(4)?;
+        let snapshots: Option<String> = row.get(6)?;
+        let snapshots = snapshots.map(|text| parse(format_args!("the snapshots of {name}"), &text));
         let record = Record {
             assigned: policy
                 .zip(since)
                 .map(|(policy, Word(since))| Assigned { policy, since }),
             current: current.map(|Word(id)| id),
             serial: row.get(5)?,
+            snapshots: snapshots.transpose()?.unwrap_or_default(),
             ..Record::default()
         };
         let vm = VmRef {

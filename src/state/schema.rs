@@ -11,7 +11,10 @@ use crate::state::error::damaged;
 const APPLICATION: i32 = 0x6b6e_6962;
 
 /// What makes version n+1 from version n, beginning with an empty file. Never edited once released.
-pub(super) const STEPS: &[&str] = &[include_str!("schema/0001.sql")];
+pub(super) const STEPS: &[&str] = &[
+    include_str!("schema/0001.sql"),
+    include_str!("schema/0002.sql"),
+];
 
 /// The version that some steps lead to.
 pub(super) fn version_of(steps: &[&str]) -> u32 {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 25] = [
+const COMMANDS: [&[&str]; 29] = [
     &[],
     &["init"],
     &["lint"],
@@ -27,6 +27,10 @@ const COMMANDS: [&[&str]; 25] = [
     &["backup", "unpin"],
     &["chain", "list"],
     &["chain", "finish"],
+    &["snapshot", "create"],
+    &["snapshot", "list"],
+    &["snapshot", "revert"],
+    &["snapshot", "delete"],
     &["restore", "new"],
     &["state", "check"],
     &["completions"],

@@ -7,6 +7,7 @@ use knib::cli::view::backup::BackupView;
 use knib::cli::view::chain::ChainView;
 use knib::cli::view::offering::OfferingView;
 use knib::cli::view::run::RunView;
+use knib::cli::view::snapshot::SnapshotView;
 use knib::cli::view::storage::StorageView;
 use knib::cli::view::vm::VmView;
 use knib::model::finding::Finding;
@@ -16,7 +17,7 @@ use schemars::Schema;
 use schemars::schema_for;
 use serde_json::Value;
 
-fn schemas() -> [(&'static str, Schema); 9] {
+fn schemas() -> [(&'static str, Schema); 10] {
     [
         ("plan", schema_for!(Plan)),
         ("backup", schema_for!(BackupView)),
@@ -25,6 +26,7 @@ fn schemas() -> [(&'static str, Schema); 9] {
         ("storage", schema_for!(StorageView)),
         ("offering", schema_for!(OfferingView)),
         ("run", schema_for!(RunView)),
+        ("snapshot", schema_for!(SnapshotView)),
         ("finding", schema_for!(Finding)),
         ("orphan", schema_for!(Orphan)),
     ]

@@ -3,6 +3,7 @@
 use knib::host::Host;
 use knib::model::id::Target;
 use knib::model::machine::Note;
+use knib::model::snapshot::Snapshots;
 
 use crate::conform::ground::Ground;
 use crate::conform::trace::Trace;
@@ -61,6 +62,7 @@ pub(super) async fn overlays_of_a_running_vm<G: Ground>(trace: &mut Trace<G>) {
     let note = Note {
         serial: 7,
         current: None,
+        snapshots: Snapshots::default(),
     };
     let noted = trace.host().note(&vm, Some(&note)).await;
     trace.did("note", noted).await;

@@ -7,6 +7,7 @@ use knib::model::bytes::Bytes;
 use knib::model::id::Target;
 use knib::model::id::VmId;
 use knib::model::machine::Note;
+use knib::model::snapshot::Snapshots;
 
 use crate::conform::ground::Ground;
 use crate::conform::trace::Trace;
@@ -61,6 +62,7 @@ pub(super) async fn overlays_of_a_stopped_vm<G: Ground>(trace: &mut Trace<G>) {
     let note = Note {
         serial: 7,
         current: None,
+        snapshots: Snapshots::default(),
     };
     let noted = trace.host().note(&vm, Some(&note)).await;
     trace.did("note", noted).await;
@@ -131,6 +133,7 @@ pub(super) async fn a_vm_defined_from_another<G: Ground>(trace: &mut Trace<G>) {
     let note = Note {
         serial: 7,
         current: None,
+        snapshots: Snapshots::default(),
     };
     let noted = trace.host().note(&vm, Some(&note)).await;
     trace.did("note", noted).await;
@@ -171,6 +174,7 @@ pub(super) async fn a_definition_that_is_behind<G: Ground>(trace: &mut Trace<G>)
     let note = Note {
         serial: 7,
         current: None,
+        snapshots: Snapshots::default(),
     };
     let older = trace.ground.definition();
     let noted = trace.host().note(&vm, Some(&note)).await;

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use jiff::Timestamp;
 use knib::model::id::BackupId;
 use knib::model::id::Target;
 use knib::model::id::VmId;
@@ -17,6 +16,7 @@ use knib::planner::Options;
 use knib::planner::removal::Removal;
 use knib::planner::request::BackupRun;
 use knib::planner::request::NewVm;
+use knib::planner::snapshots::Asked;
 use knib::policy::Sources;
 
 use crate::crash::bench::Bench;
@@ -69,6 +69,8 @@ pub(crate) enum Ask {
     Pin(BackupId, bool),
     /// `knib restore new`.
     Restore(NewVm),
+    /// `knib snapshot`.
+    Snapshot(Asked),
 }
 
 impl Ask {
@@ -77,6 +79,9 @@ impl Ask {
             Self::Apply => planner::reconcile(policy, world, options),
             Self::Backup(asked) => planner::request::backup(asked, Some(policy), world, options),
             Self::Restore(asked) => planner::request::new_vm(asked, world, options),
+            Self::Snapshot(asked) => {
+                planner::snapshots::plan(asked, &VmId::new(DB), Some(policy), world, options)
+            }
             Self::Delete(asked) => planner::removal::delete(asked, world, options),
             Self::Clear(found) => planner::request::clear(found, world, options),
             Self::Pin(backup, pinned) => {
@@ -211,23 +216,46 @@ impl Story {
         self.site(|site| assert!(site.stop(&VmId::new(DB)), "it was on"))
     }
 
+    pub(crate) fn start(self) -> Self {
+        self.site(|site| assert!(site.start(&VmId::new(DB)), "it was off"))
+    }
+
     /// `knib apply` at an instant, without any trouble.
     pub(crate) fn apply(self, at: &str) -> Self {
         self.does(at, &Ask::Apply)
     }
 
     /// Something that is asked at an instant, without any trouble.
-    pub(crate) fn does(mut self, at: &str, ask: &Ask) -> Self {
+    pub(crate) fn does(self, at: &str, ask: &Ask) -> Self {
+        self.wait(at).done(ask).time_passes()
+    }
+
+    /// A snapshot, and something new on top of it.
+    pub(crate) fn snapshot(self, name: &str) -> Self {
+        let asked = Asked::Create(Some(name.to_owned()));
+        self.done(&Ask::Snapshot(asked)).time_passes()
+    }
+
+    /// The VM is stopped, goes on from a snapshot and is started.
+    pub(crate) fn revert(self, name: &str) -> Self {
+        let asked = Ask::Snapshot(Asked::Revert(name.to_owned()));
+        self.stop().done(&asked).start().time_passes()
+    }
+
+    pub(crate) fn delete(self, name: &str) -> Self {
+        let asked = Ask::Snapshot(Asked::Delete(name.to_owned()));
+        self.done(&asked).time_passes()
+    }
+
+    fn done(mut self, ask: &Ask) -> Self {
         self.kept = tell(async {
             let bench = Bench::from(&self.kept, &self.desk, Vec::new());
-            let at: Timestamp = at.parse().expect("an instant");
-            bench.sim.wait(at.duration_since(bench.now()));
             let policy = Rc::clone(&bench.policy);
             let ran = bench.run(|world, options| ask.plan(&policy, world, options));
             match ran.await {
                 Ran::Through(report) => {
-                    let mut actions = report.plan.actions.iter();
-                    let failed = actions.any(|action| action.error.is_some());
+                    let actions = &report.plan.actions;
+                    let failed = actions.iter().any(|action| action.error.is_some());
                     assert!(!failed, "it goes well: {report:?}");
                 }
                 Ran::Broke(text) => panic!("{text}"),
@@ -235,7 +263,7 @@ impl Story {
             }
             bench.keep()
         });
-        self.time_passes()
+        self
     }
 
     /// It becomes an instant.

@@ -221,11 +221,15 @@ pub(crate) fn compare(foreseen: &BTreeMap<VmId, Machine>, world: &World) -> Vec<
         };
         for disk in &mut found.disks {
             // What could not be read then is not foreseen.
-            if foreseen
-                .disk(&disk.target)
-                .is_some_and(|disk| disk.layers.is_empty())
-            {
+            let Some(foreseen) = foreseen.disk(&disk.target) else {
+                continue;
+            };
+            if foreseen.layers.is_empty() {
                 disk.layers.clear();
+            }
+            if foreseen.layers.is_empty() || !foreseen.unreadable.is_empty() {
+                disk.off_chain.clone_from(&foreseen.off_chain);
+                disk.unreadable.clone_from(&foreseen.unreadable);
             }
         }
         let (foreseen, found) = (plain(foreseen), plain(&found));
@@ -242,8 +246,11 @@ pub(crate) fn compare(foreseen: &BTreeMap<VmId, Machine>, world: &World) -> Vec<
 fn plain(machine: &Machine) -> Vec<String> {
     let mut machine = machine.clone();
     let mut disks = std::mem::take(&mut machine.disks);
-    for layer in disks.iter_mut().flat_map(|disk| &mut disk.layers) {
-        layer.allocated = Bytes(0);
+    for disk in &mut disks {
+        let off = disk.off_chain.iter_mut().map(|off| &mut off.layer);
+        for layer in disk.layers.iter_mut().chain(off) {
+            layer.allocated = Bytes(0);
+        }
     }
     let disks = disks.iter().map(|disk| format!("{disk:?}"));
     std::iter::once(format!("{machine:?}"))

@@ -7,6 +7,7 @@ use knib::model::orphan::Orphan;
 use knib::model::orphan::OrphanKind;
 use knib::planner::request::BackupRun;
 use knib::planner::request::NewVm;
+use knib::planner::snapshots::Asked;
 
 use crate::crash::scenario::Ask;
 use crate::crash::scenario::CELLS;
@@ -152,6 +153,131 @@ pub(crate) fn restore(format: &Format) -> Scenario {
         format: format.clone(),
     });
     story.asks(format!("restore, {format}"), ask, 0)
+}
+
+fn snapshot(asked: Asked) -> Ask {
+    Ask::Snapshot(asked)
+}
+
+/// Between two backups.
+pub(crate) fn create(power: Power) -> Scenario {
+    let story = power.set(backed_up());
+    let ask = snapshot(Asked::Create(Some("s1".to_owned())));
+    story.asks(format!("create, {power:?}"), ask, 0)
+}
+
+/// The agent freezes the guest far too late.
+pub(crate) fn create_frozen() -> Scenario {
+    let story = backed_up().site(|site| {
+        let vm = site.vms.get_mut(&VmId::new(DB)).expect("it is there");
+        vm.agent = Agent::Connected;
+        vm.slow_freeze = Some(5);
+    });
+    let ask = snapshot(Asked::Create(Some("s1".to_owned())));
+    story.asks("create, frozen", ask, 0)
+}
+
+/// The delta that one snapshot keeps is merged below two of them.
+pub(crate) fn backup_over_snapshots(power: Power) -> Scenario {
+    let story = power.set(due(backed_up().snapshot("s1").snapshot("s2")));
+    story.asks(format!("over snapshots, {power:?}"), Ask::Apply, 1)
+}
+
+/// It is merged below a branch that the VM does not use as well.
+pub(crate) fn backup_below_branches(power: Power) -> Scenario {
+    let branched = backed_up().snapshot("s1").snapshot("s2").revert("s1");
+    let story = power.set(due(branched.snapshot("s3")));
+    story.asks(format!("below branches, {power:?}"), Ask::Apply, 1)
+}
+
+/// The chain goes on: what was written since its current backup is below the snapshot.
+pub(crate) fn revert_above_delta() -> Scenario {
+    let story = backed_up().snapshot("s1").snapshot("s2").stop();
+    story.asks("revert above", snapshot(Asked::Revert("s1".to_owned())), 0)
+}
+
+/// The chain ends: its delta is above the snapshot, and goes.
+pub(crate) fn revert_below_delta() -> Scenario {
+    let story = Story::new(&nightly("none"))
+        .snapshot("s1")
+        .apply("2026-11-22T12:00:01Z");
+    let story = story.stop();
+    story.asks("revert below", snapshot(Asked::Revert("s1".to_owned())), 0)
+}
+
+/// The delta stays, for a snapshot on another branch keeps it.
+pub(crate) fn revert_beside_delta() -> Scenario {
+    let story = Story::new(&nightly("none"))
+        .snapshot("s1")
+        .apply("2026-11-22T12:00:01Z");
+    let story = story.snapshot("s2").stop();
+    story.asks("revert beside", snapshot(Asked::Revert("s1".to_owned())), 0)
+}
+
+/// The branch that is left was all that kept a deleted snapshot from going.
+pub(crate) fn revert_and_sweep() -> Scenario {
+    let story = backed_up().snapshot("s1").snapshot("s2").revert("s1");
+    let story = story.delete("s1").stop();
+    story.asks(
+        "revert and sweep",
+        snapshot(Asked::Revert("s2".to_owned())),
+        0,
+    )
+}
+
+/// Of a straight line of three.
+pub(crate) fn delete_in_line(name: &str, power: Power) -> Scenario {
+    let story = backed_up().snapshot("s1").snapshot("s2").snapshot("s3");
+    let ask = snapshot(Asked::Delete(name.to_owned()));
+    power
+        .set(story)
+        .asks(format!("delete {name} in line, {power:?}"), ask, 0)
+}
+
+/// Below the delta of a backup, which lies on another file afterwards.
+pub(crate) fn delete_below_delta(power: Power) -> Scenario {
+    let story = backed_up().snapshot("s1").snapshot("s2");
+    let story = power.set(story.apply("2026-11-23T02:30:00Z"));
+    let ask = snapshot(Asked::Delete("s2".to_owned()));
+    story.asks(format!("delete below a delta, {power:?}"), ask, 0)
+}
+
+/// The backup after that.
+pub(crate) fn backup_after_delete(power: Power) -> Scenario {
+    let story = backed_up().snapshot("s1").snapshot("s2");
+    let story = story.apply("2026-11-23T02:30:00Z").delete("s2");
+    let story = power.set(story.wait("2026-11-24T02:30:00Z"));
+    story.asks(format!("backup after delete, {power:?}"), Ask::Apply, 1)
+}
+
+/// s1 <- s2 <- s3, and the VM goes on from s1 with s4.
+fn branches() -> Story {
+    let line = backed_up().snapshot("s1").snapshot("s2").snapshot("s3");
+    line.revert("s1").snapshot("s4")
+}
+
+/// Where branches meet it is only marked; in one that the VM does not use, or uses, it goes.
+pub(crate) fn delete_in_branches(name: &str, power: Power) -> Scenario {
+    let ask = snapshot(Asked::Delete(name.to_owned()));
+    power
+        .set(branches())
+        .asks(format!("delete {name} in branches, {power:?}"), ask, 0)
+}
+
+/// The end of a branch that the VM does not use goes, and then the marked one where it began.
+pub(crate) fn delete_last_branch(power: Power) -> Scenario {
+    let story = branches().delete("s1").delete("s2");
+    let ask = snapshot(Asked::Delete("s3".to_owned()));
+    power
+        .set(story)
+        .asks(format!("delete the last branch, {power:?}"), ask, 0)
+}
+
+/// The note stays while snapshots do.
+pub(crate) fn leave_with_snapshots(power: Power) -> Scenario {
+    let story = backed_up().snapshot("s1").snapshot("s2").revert("s1");
+    let story = power.set(story.policy(&nobody()));
+    story.asks(format!("leave with snapshots, {power:?}"), Ask::Apply, 0)
 }
 
 /// The agent freezes the guest, at once or far too late.

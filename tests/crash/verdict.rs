@@ -16,13 +16,16 @@ use knib::model::plan::Plan;
 use knib::model::program::Program;
 use knib::model::world::Guest;
 use knib::model::world::World;
+use knib::planner::snapshots::Asked;
 
 use crate::crash::bench::Bench;
 use crate::crash::scenario::Ask;
+use crate::crash::scenario::DB;
 use crate::crash::scenario::Scenario;
 use crate::sim::PRIMARY;
 use crate::sim::STORAGE;
 use crate::sim::Site;
+use crate::sim::Vm;
 
 /// Everything that is not as it must be.
 pub(crate) fn judge(
@@ -50,6 +53,7 @@ pub(crate) fn judge(
     for guest in world.guests.values() {
         wrong.extend(backups(&site, guest));
         wrong.extend(layers(guest));
+        wrong.extend(snapshots(&site, guest));
     }
     let calm = !bench.sim.was_troubled_since(0);
     wrong.extend(leftovers(&site, world, &tolerated(scenario, calm)));
@@ -139,6 +143,13 @@ fn layers(guest: &Guest) -> Vec<String> {
     let mut wrong = Vec::new();
     let record = &guest.record;
     let note = machine.note.clone();
+    let noted = note.as_ref().map(|note| &note.snapshots);
+    if noted.is_some_and(|noted| *noted != record.snapshots) {
+        wrong.push(format!(
+            "{}: note and record have other snapshots",
+            guest.vm.name
+        ));
+    }
     if note.as_ref().map_or(0, |note| note.serial) != record.serial
         || note.and_then(|note| note.current) != record.current
     {
@@ -151,18 +162,34 @@ fn layers(guest: &Guest) -> Vec<String> {
             .map(|layer| &layer.path)
             .filter(|path| layout::delta_of(path).is_some())
             .collect();
-        let wanted: BTreeSet<_> = record
+        let wanted: BTreeSet<Utf8PathBuf> = record
             .current
             .as_ref()
             .and_then(|current| record.delta_left(current, &disk.target))
-            .map(|delta| &delta.path)
+            .map(|delta| delta.path)
             .into_iter()
             .collect();
-        if found != wanted {
+        if found.iter().copied().ne(&wanted) {
             wrong.push(format!(
                 "{} of {} has deltas {found:?} and should have {wanted:?}",
                 disk.target, guest.vm.name
             ));
+        }
+    }
+    wrong
+}
+
+/// Every snapshot shows what the guest had written at its instant, deleted ones that are still needed
+/// as well.
+fn snapshots(site: &Site, guest: &Guest) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (name, one) in &guest.record.snapshots.all {
+        for (target, file) in &one.disks {
+            let chain = site.files.chain(&file.path);
+            let shown = chain.and_then(|chain| site.files.seen(&chain)).ok();
+            if shown.as_ref() != site.kept[name].get(target) {
+                wrong.push(format!("{target} of snapshot {name} is something else"));
+            }
         }
     }
     wrong
@@ -174,11 +201,15 @@ fn leftovers(site: &Site, world: &World, tolerated: &[Utf8PathBuf]) -> Vec<Strin
     needed.extend([PRIMARY.into(), STORAGE.into(), "/".into()]);
     for guest in world.guests.values() {
         let disks = guest.machine.iter().flat_map(|machine| &machine.disks);
-        needed.extend(
-            disks
-                .flat_map(|disk| &disk.layers)
-                .map(|layer| layer.path.clone()),
-        );
+        for disk in disks {
+            let off = disk.off_chain.iter().map(|off| &off.layer);
+            needed.extend(
+                disk.layers
+                    .iter()
+                    .chain(off)
+                    .map(|layer| layer.path.clone()),
+            );
+        }
         for (id, backup) in &guest.record.backups {
             let dir = layout::backup_dir(STORAGE.into(), &guest.vm.uuid, id);
             let disks = backup.disks.values().map(|disk| disk.name.as_str());
@@ -254,6 +285,7 @@ fn asked_for(site: &Site, world: &World, scenario: &Scenario, calm: bool) -> Vec
     if backups != wanted && !taken_back && !partly {
         wrong.push(format!("there are {backups} backups, not {wanted}"));
     }
+    wrong.extend(asked_of_snapshots(site, world, scenario));
     for id in scenario.kept.site.moments.keys() {
         let mut guests = world.guests.values();
         let is_there = guests.any(|guest| guest.record.backups.contains_key(id));
@@ -289,6 +321,36 @@ fn asked_for(site: &Site, world: &World, scenario: &Scenario, calm: bool) -> Vec
         if copies.into_iter().any(|vm| vm.born != *moment) {
             wrong.push("what was restored is something else".to_owned());
         }
+    }
+    wrong
+}
+
+/// A snapshot is there unless it was asked to go, and a VM goes on from one only if that was asked.
+fn asked_of_snapshots(site: &Site, world: &World, scenario: &Scenario) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let vm = VmId::new(DB);
+    let asked = match &scenario.ask {
+        Ask::Snapshot(asked) => Some(asked),
+        _ => None,
+    };
+    let before = &scenario.kept.site.vms[&vm];
+    let noted = before.stored.note.as_ref().map(|note| &note.snapshots.all);
+    let now = &world.guests[&vm].record.snapshots.all;
+    for (name, _) in noted.into_iter().flatten().filter(|(_, one)| !one.removed) {
+        let gone = now.get(name).is_none_or(|one| one.removed);
+        let to_go = asked == Some(&Asked::Delete(name.clone()));
+        if gone && !to_go {
+            wrong.push(format!("snapshot {name} is gone"));
+        }
+    }
+    let left = |vm: &Vm| vm.left.last().map(|(_, name)| name.clone());
+    let (was, is) = (left(before), left(&site.vms[&vm]));
+    let to = match asked {
+        Some(Asked::Revert(name)) => Some(name.clone()),
+        _ => None,
+    };
+    if is != was && is != to {
+        wrong.push(format!("the VM goes on from {is:?}, not from {to:?}"));
     }
     wrong
 }

@@ -8,6 +8,7 @@ use knib::model::fault::Fault;
 use knib::model::id::VmId;
 use knib::model::machine::Format;
 use knib::model::machine::Note;
+use knib::model::snapshot::Snapshots;
 
 use crate::host::lab::*;
 
@@ -163,6 +164,7 @@ async fn a_new_vm_runs_beside_its_original() {
         Some(&Note {
             serial: 3,
             current: None,
+            snapshots: Snapshots::default(),
         }),
     )
     .await

@@ -13,6 +13,7 @@ use knib::model::machine::Device;
 use knib::model::machine::Note;
 use knib::model::machine::Power;
 use knib::model::machine::Source;
+use knib::model::snapshot::Snapshots;
 
 use crate::host::lab::*;
 
@@ -254,6 +255,7 @@ async fn a_note_is_written_and_taken_away() {
     let first = Note {
         serial: 1,
         current: None,
+        snapshots: Snapshots::default(),
     };
     host.note(&vm.id, Some(&first)).await.expect("written");
     assert_eq!(vm.machine(&host).await.note, Some(first));
@@ -261,6 +263,7 @@ async fn a_note_is_written_and_taken_away() {
     let second = Note {
         serial: 2,
         current: Some(BackupId::new("20261123-020000-3fa9c1d2")),
+        snapshots: Snapshots::default(),
     };
     host.note(&vm.id, Some(&second)).await.expect("written");
     assert_eq!(vm.machine(&host).await.note, Some(second));

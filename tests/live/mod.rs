@@ -23,4 +23,6 @@ mod refusals;
 mod restore;
 mod since;
 mod site;
+mod snapshot_edges;
+mod snapshots;
 mod storages;

@@ -40,6 +40,7 @@ use knib::model::plan::Plan;
 use knib::model::policy::Policy;
 use knib::model::reason::Block;
 use knib::model::receipt::Consistency;
+use knib::model::snapshot::Snapshots;
 use knib::model::world;
 use knib::model::world::Applied;
 use knib::model::world::AppliedStorage;
@@ -169,6 +170,8 @@ fn disk(vm: &str, target: &str) -> Disk {
         live: vec![path.clone().into()],
         job: None,
         layers: vec![layer(&path, 1 << 30)],
+        off_chain: Vec::new(),
+        unreadable: Vec::new(),
     }
 }
 
@@ -279,6 +282,7 @@ fn set_current(record: &mut Record, machine: Option<&mut Machine>, id: &BackupId
         machine.note = Some(Note {
             serial: record.serial,
             current: Some(id.clone()),
+            snapshots: Snapshots::default(),
         });
     }
 }

@@ -30,6 +30,7 @@ use knib::model::op::Op;
 use knib::model::program::Direction;
 use knib::model::program::Program;
 use knib::model::program::StepError;
+use knib::model::snapshot::Snapshots;
 use knib::model::world::Failed;
 use knib::model::world::Guest;
 use knib::model::world::Open;
@@ -357,6 +358,7 @@ impl Mischief {
                 let note = note.map(|(serial, current)| Note {
                     serial,
                     current: current.map(|n| some_id(world, n)),
+                    snapshots: Snapshots::default(),
                 });
                 machine(world, n)?.note = note;
             }

@@ -174,6 +174,10 @@ impl Host for Sim {
         self.look("is blank", |site| site.is_blank(image)).await
     }
 
+    async fn create(&self, path: &Utf8Path, on: &Image) -> Result<()> {
+        self.act("create", |site| site.create(path, on)).await
+    }
+
     async fn idle(&self, image: &Image) -> Result<()> {
         self.look("idle", |site| site.idle(image)).await
     }

@@ -53,6 +53,7 @@ impl Site {
             self.cover(id, overlay)?;
         }
         let moment = self.vm(id)?.wrote.clone();
+        self.instant.clone_from(&moment);
         if let Some(backup) = overlays
             .first()
             .and_then(|overlay| layout::delta_of(&overlay.path))
@@ -179,6 +180,11 @@ impl Site {
     }
 
     pub(crate) fn note(&mut self, id: &VmId, note: Option<&Note>) -> Result<()> {
+        let named = note.into_iter().flat_map(|note| note.snapshots.all.keys());
+        for name in named {
+            let instant = self.instant.clone();
+            self.kept.entry(name.clone()).or_insert(instant);
+        }
         let vm = self.vm_mut(id)?;
         vm.stored.note = note.cloned();
         if let Some(running) = &mut vm.running {
@@ -188,11 +194,13 @@ impl Site {
     }
 
     pub(crate) fn point(&mut self, id: &VmId, heads: &[Head]) -> Result<()> {
+        let mut shown = Moment::new();
         for Head { target, image } in heads {
             let seen = self
                 .files
                 .chain(&image.path)
                 .and_then(|chain| self.files.seen(&chain));
+            shown.insert(target.clone(), seen.unwrap_or_default());
             let vm = self.vm_mut(id)?;
             let disk = vm.stored.disk_mut(target);
             let disk = disk.ok_or_else(|| {
@@ -200,16 +208,35 @@ impl Site {
             })?;
             disk.image = Some(image.clone());
             disk.below = None;
-            // One that runs is not hurt yet. Whether it is when it stops, the watch will tell.
-            if vm.running.is_none() && seen.ok().as_ref() != vm.wrote.get(target) {
-                let name = vm.stored.name.clone();
-                self.complain(format!(
-                    "{target} of {name} was pointed at other content: {}",
-                    image.path
-                ));
-            }
+        }
+        // One that runs is not hurt yet. Whether it is when it stops, the watch will tell.
+        if self.vm(id)?.running.is_none() {
+            self.go_on_from(id, shown);
         }
         Ok(())
+    }
+
+    /// A VM that is off was pointed at files that show this: what it had, a snapshot of it whole, or
+    /// again what it had before it was pointed at one.
+    fn go_on_from(&mut self, id: &VmId, shown: Moment) {
+        let vm = self.vms.get_mut(id).expect("it is there");
+        let agrees = |with: &Moment| {
+            let mut shown = shown.iter();
+            shown.all(|(target, seen)| with.get(target) == Some(seen))
+        };
+        if agrees(&vm.wrote) {
+            return;
+        }
+        let kept = self.kept.iter().find(|(_, moment)| agrees(moment));
+        if let Some((name, _)) = kept {
+            vm.left.push((vm.wrote.clone(), name.clone()));
+            vm.wrote.extend(shown);
+        } else if let Some((before, _)) = vm.left.pop_if(|(before, _)| agrees(before)) {
+            vm.wrote = before;
+        } else {
+            let name = vm.stored.name.clone();
+            self.complain(format!("{name} was pointed at other content"));
+        }
     }
 
     pub(crate) fn commit(

@@ -61,6 +61,13 @@ impl Site {
         Ok(image.is_blank())
     }
 
+    pub(crate) fn create(&mut self, path: &Utf8Path, on: &step::Image) -> Result<()> {
+        self.readable(&on.path, "make an overlay on")?;
+        let below = self.files.image(&on.path).map(|image| image.cells.len());
+        let image = Image::over(on.path.as_str(), below.unwrap_or_default());
+        self.files.put_loosely(path, Node::Image(image.into()))
+    }
+
     pub(crate) fn idle(&self, image: &step::Image) -> Result<()> {
         self.readable(&image.path, "see that nobody writes")
     }

@@ -36,6 +36,10 @@ pub(crate) struct Site {
     pub(crate) programs: Vec<(Utf8PathBuf, bool)>,
     /// What guests had written when overlays were made, by the backup that is to show it.
     pub(crate) moments: BTreeMap<BackupId, Moment>,
+    /// What guests had written when snapshots were made, by name.
+    pub(crate) kept: BTreeMap<String, Moment>,
+    /// The latest instant that overlays of a snapshot were made at.
+    pub(crate) instant: Moment,
     /// Files of backups, as they were when they got their final name.
     pub(crate) published: BTreeMap<Utf8PathBuf, Digest>,
     /// What must never happen and did.

@@ -62,6 +62,8 @@ pub(crate) struct Vm {
     pub(crate) wrote: Moment,
     /// What they showed when it was defined.
     pub(crate) born: Moment,
+    /// What they showed each time it was pointed at a snapshot, and at which.
+    pub(crate) left: Vec<(Moment, String)>,
 }
 
 /// A QEMU process.
@@ -140,6 +142,7 @@ impl Vm {
             watched: true,
             wrote: Moment::new(),
             born: Moment::new(),
+            left: Vec::new(),
         }
     }
 
@@ -187,6 +190,8 @@ impl Vm {
             live: open.cloned().unwrap_or_default(),
             job: job.map(BlockJob::seen),
             layers: Vec::new(),
+            off_chain: Vec::new(),
+            unreadable: Vec::new(),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::program;
 use super::vm;
 
 /// Every column that holds JSON.
-const COLUMNS: [(&str, &str); 11] = [
+const COLUMNS: [(&str, &str); 12] = [
     ("backup", "spec"),
     ("failure", "slots"),
     ("failure", "error"),
@@ -29,6 +29,7 @@ const COLUMNS: [(&str, &str); 11] = [
     ("step", "spec"),
     ("step", "receipt"),
     ("meta", "value"),
+    ("vm", "snapshots"),
 ];
 
 /// A state with something in every table.

@@ -15,6 +15,7 @@ use knib::model::digest::Digest;
 use knib::model::id::BackupId;
 use knib::model::id::HostId;
 use knib::model::id::StorageId;
+use knib::model::machine::Format;
 use knib::model::policy::First;
 use knib::model::policy::MinFree;
 use knib::model::policy::Offering;
@@ -24,6 +25,8 @@ use knib::model::policy::Select;
 use knib::model::policy::Settings;
 use knib::model::policy::Storage;
 use knib::model::policy::VmPolicy;
+use knib::model::snapshot::Snapshots;
+use knib::model::step::Image;
 use knib::model::world::Applied;
 use knib::model::world::Identity;
 use knib::model::world::World;
@@ -53,7 +56,7 @@ struct Seed {
 }
 
 fn seed() -> impl Strategy<Value = Seed> {
-    (0..13_u8, 0..3_u32, 0..8_usize, "[a'\"é/]{0,2}", -5..5_i64).prop_map(
+    (0..14_u8, 0..3_u32, 0..8_usize, "[a'\"é/]{0,2}", -5..5_i64).prop_map(
         |(kind, vm, pick, text, when)| Seed {
             kind,
             vm,
@@ -77,7 +80,7 @@ fn plain(kind: u8) -> Seed {
 
 /// One change of each kind that needs nothing else.
 pub(super) fn one_of_each() -> Vec<Change> {
-    let kinds = [0, 1, 3, 5, 7, 8, 11];
+    let kinds = [0, 1, 3, 5, 7, 8, 11, 13];
     kinds
         .map(|kind| change(&plain(kind), 9, &empty_world()))
         .into()
@@ -193,6 +196,12 @@ fn change(seed: &Seed, n: u32, world: &World) -> Change {
             Change::Published(Box::new(again))
         }
         11 => Change::Published(Box::new(of_two_disks(&vm, n, None, seed))),
+        13 => {
+            let mut snapshots = Snapshots::default();
+            let file = Image::new(format!("/images/{n}"), Format::Raw);
+            snapshots.add(&name, at(seed.when), [(target("vda"), file)].into());
+            Change::Snapshots { vm, snapshots }
+        }
         _ => Change::Published(Box::new(of_two_disks(&vm, n, picked, seed))),
     }
 }

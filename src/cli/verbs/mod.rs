@@ -15,6 +15,7 @@ pub(super) mod plan;
 pub(super) mod restore;
 mod schema;
 pub(super) mod show;
+pub(super) mod snapshot;
 pub(super) mod state;
 pub(super) mod status;
 pub(super) mod storage;
@@ -42,6 +43,7 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Exit> {
         Command::Vm(args) => vm::run(session, args).await,
         Command::Backup(args) => backup::run(session, args).await,
         Command::Chain(args) => chain::run(session, args).await,
+        Command::Snapshot(args) => snapshot::run(session, args).await,
         Command::Restore(args) => restore::run(session, args).await,
         Command::Completions(args) => completions::run(session, &args),
         Command::Man => man::run(session),

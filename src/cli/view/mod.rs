@@ -7,6 +7,7 @@ pub mod backup;
 pub mod chain;
 pub mod offering;
 pub mod run;
+pub mod snapshot;
 pub mod storage;
 pub mod vm;
 

@@ -47,6 +47,8 @@ pub struct VmView {
     pub chain_size: Option<i64>,
     /// What its deltas take on primary.
     pub delta_bytes: Bytes,
+    /// How many snapshots it has.
+    pub snapshots: usize,
     /// What is going on.
     pub jobs: Vec<String>,
     /// What stands in the way of its backups.
@@ -102,6 +104,12 @@ fn view(known: Known<'_>, guest: &Guest, plan: Option<&Plan>) -> VmView {
         position: link.map(|link| link.position),
         chain_size: known.chain_size(record),
         delta_bytes: delta_bytes(guest),
+        snapshots: guest
+            .snapshots()
+            .all
+            .values()
+            .filter(|one| !one.removed)
+            .count(),
         jobs: jobs(guest),
         problems: problems(guest, plan),
     }

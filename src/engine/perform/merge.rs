@@ -11,6 +11,7 @@ use camino::Utf8Path;
 use crate::engine::Engine;
 use crate::engine::perform::Performed;
 use crate::engine::perform::Scene;
+use crate::engine::perform::branch;
 use crate::engine::perform::claimed;
 use crate::engine::perform::conflict;
 use crate::host::Head;
@@ -46,6 +47,7 @@ pub(super) struct Merge<'a> {
     pub(super) target: &'a Target,
     pub(super) top: &'a Image,
     pub(super) base: &'a Image,
+    pub(super) branches: &'a [Image],
 }
 
 impl Merge<'_> {
@@ -260,6 +262,7 @@ impl Merge<'_> {
             self.point(engine, head, done).await?;
             return Ok(Looked::Changed);
         }
+        branch::lay(engine, self.branches, self.top, self.base).await?;
         for path in [&self.top.path, &layout::merged(&self.top.path)] {
             if self.was_there(scene) || self.lies_on_base(engine, path).await? {
                 engine.host.remove(path).await?;

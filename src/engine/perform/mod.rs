@@ -3,6 +3,7 @@
 //! A step may find itself not begun, half done or done, and the VM started or stopped meanwhile. It
 //! knows nothing of the steps around it beyond their receipts.
 
+mod branch;
 mod clear;
 mod copy;
 mod freeze;
@@ -11,6 +12,7 @@ mod note;
 mod overlay;
 mod owner;
 mod place;
+mod point;
 mod remark;
 mod restore;
 mod seal;
@@ -50,6 +52,7 @@ pub(super) struct Scene {
 type Performed = Result<Receipt, StepError>;
 
 /// Makes a step true.
+#[expect(clippy::too_many_lines, reason = "one arm a step")]
 pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &Step) -> Performed {
     match step {
         Step::Mark { storage, marker } => stage::mark(engine, storage, marker).await,
@@ -101,6 +104,15 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             target,
             top,
             base,
+            branches,
+        }
+        | Step::Fold {
+            vm,
+            claim,
+            target,
+            top,
+            base,
+            branches,
         } => {
             let merge = merge::Merge {
                 vm,
@@ -108,9 +120,22 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
                 target,
                 top,
                 base,
+                branches,
             };
-            merge.perform(engine, scene).await
+            if matches!(step, Step::Fold { .. }) {
+                branch::fold(engine, scene, &merge).await
+            } else {
+                merge.perform(engine, scene).await
+            }
         }
+        Step::Create { path, on, .. } => branch::create(engine, path, on).await,
+        Step::Point { vm, claim, heads } => point::perform(engine, vm, *claim, heads).await,
+        Step::Drop {
+            vm,
+            claim,
+            target,
+            path,
+        } => branch::drop(engine, vm, *claim, target, path).await,
         Step::Remark { of, remark } => remark::remark(engine, of, remark).await,
         Step::Clear { path, kind } => clear::clear(engine, path, *kind).await,
         Step::Remove { of } => remark::remove(engine, of).await,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use camino::Utf8Path;
+
 use crate::engine::Engine;
 use crate::engine::perform::Performed;
 use crate::engine::perform::Scene;
@@ -47,7 +49,7 @@ impl Overlay<'_> {
             Seen::Under => {}
         }
         for at in self.disks.values() {
-            clear_the_way(engine, at).await?;
+            clear_the_way(engine, &at.path).await?;
             if !machine.power.is_on() {
                 in_nobodys_hands(engine, &machine, &at.base).await?;
             }
@@ -171,7 +173,7 @@ enum Seen {
 
 /// All disks in one place, live and persistent definition alike, or it is not ours to go on.
 fn seen(machine: &Machine, disks: &BTreeMap<Target, OverlayAt>) -> Result<Seen, StepError> {
-    let on = |disk: &Disk, path: &camino::Utf8Path| {
+    let on = |disk: &Disk, path: &Utf8Path| {
         let both = [&disk.source, &disk.inactive];
         both.iter()
             .all(|source| source.as_ref().and_then(Source::file) == Some(path))
@@ -212,28 +214,27 @@ fn seen(machine: &Machine, disks: &BTreeMap<Target, OverlayAt>) -> Result<Seen, 
 }
 
 /// A file where an overlay is to be: removed when nothing was ever written to it.
-async fn clear_the_way<H: Host>(engine: &Engine<H>, at: &OverlayAt) -> Result<(), StepError> {
-    let there = match engine
-        .host
-        .is_blank(&Image::new(at.path.clone(), Format::Qcow2))
-        .await
-    {
+pub(super) async fn clear_the_way<H: Host>(
+    engine: &Engine<H>,
+    path: &Utf8Path,
+) -> Result<(), StepError> {
+    let there = match engine.host.is_blank(&Image::new(path, Format::Qcow2)).await {
         Ok(true) => true,
         Err(error) if error.fault == Fault::Gone => return Ok(()),
         Ok(false) | Err(_) => false,
     };
     if there {
-        engine.host.remove(&at.path).await?;
+        engine.host.remove(path).await?;
         return Ok(());
     }
     Err(conflict(
-        format!("a file that is not empty is in the way: {}", at.path),
+        format!("a file that is not empty is in the way: {path}"),
         "no VM uses it; look at it with qemu-img info, then move it away",
     ))
 }
 
 /// A stopped VM's image must not be written by anybody, here or on another host.
-async fn in_nobodys_hands<H: Host>(
+pub(super) async fn in_nobodys_hands<H: Host>(
     engine: &Engine<H>,
     machine: &Machine,
     image: &Image,
@@ -245,7 +246,7 @@ async fn in_nobodys_hands<H: Host>(
                 "{} is off here, but something has {} open",
                 machine.name, image.path
             ),
-            "it may run on another host: back it up there",
+            "it may run on another host: do it there",
         )),
         Err(error) => Err(error.into()),
     }

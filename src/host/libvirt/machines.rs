@@ -189,6 +189,8 @@ fn bare(disk: &SeenDisk) -> Disk {
         live: Vec::new(),
         job: None,
         layers: Vec::new(),
+        off_chain: Vec::new(),
+        unreadable: Vec::new(),
     }
 }
 

@@ -73,6 +73,15 @@ impl QemuImg {
         info::is_blank(&json, &tried)
     }
 
+    /// Makes an empty overlay.
+    pub(super) async fn create(&self, path: &Utf8Path, on: &Image) -> Result<()> {
+        let tried = format!("make {path} on {}", on.path);
+        let (below, path) = (absolute(&on.path, &tried)?, absolute(path, &tried)?);
+        let flags = ["create", "-q", "-f", "qcow2", "-F", on.format.as_str()];
+        let args = [&flags[..], &["-b", below, path]].concat();
+        self.program.output(&args, &tried).await.map(drop)
+    }
+
     /// Opens it for reading and lets nobody else write meanwhile.
     pub(super) async fn idle(&self, image: &Image) -> Result<()> {
         let tried = format!("see that nobody writes {}", image.path);

@@ -3,6 +3,7 @@
 mod backups;
 mod others;
 mod runs;
+mod snapshots;
 mod vms;
 
 use jiff::Timestamp;
@@ -15,6 +16,7 @@ pub use crate::cli::render::lists::others::offerings;
 pub use crate::cli::render::lists::others::storages;
 pub use crate::cli::render::lists::runs::run;
 pub use crate::cli::render::lists::runs::runs;
+pub use crate::cli::render::lists::snapshots::snapshots;
 pub use crate::cli::render::lists::vms::status;
 pub use crate::cli::render::lists::vms::vms;
 

@@ -55,6 +55,7 @@ pub fn status(all: &[VmView], when: &When, look: Look) -> String {
         ("NEXT", Side::Left),
         ("CHAIN", Side::Right),
         ("DELTA", Side::Right),
+        ("SNAPSHOTS", Side::Right),
     ]);
     for vm in all {
         table.row(&[
@@ -69,6 +70,7 @@ pub fn status(all: &[VmView], when: &When, look: Look) -> String {
             or_dash(vm.next_due.map(|at| text::minute(at, &when.zone))),
             chain(vm),
             vm.delta_bytes.to_string(),
+            some(vm.snapshots),
         ]);
     }
     let mut drawn = table.draw(look);
@@ -93,6 +95,14 @@ fn last_good(vm: &VmView, when: &When) -> String {
         let at = text::minute(good.created, &when.zone);
         format!("{at} ({})", text::relative(good.created, when.now))
     }))
+}
+
+/// Nothing for none.
+fn some(number: usize) -> String {
+    match number {
+        0 => String::new(),
+        number => number.to_string(),
+    }
 }
 
 fn chain(vm: &VmView) -> String {

@@ -122,6 +122,7 @@ fn section(action: &Action) -> &'static str {
         Verb::MarkUnusable => "Damaged",
         Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin => "Backups",
         Verb::RestoreNew => "New VMs",
+        Verb::SnapshotCreate | Verb::SnapshotRevert | Verb::SnapshotDelete => "Snapshots",
     }
 }
 
@@ -173,13 +174,15 @@ fn sign(action: &Action) -> Sign {
         | Verb::Tag
         | Verb::Pin
         | Verb::Unpin
-        | Verb::MarkUnusable => Sign::Change,
+        | Verb::MarkUnusable
+        | Verb::SnapshotRevert => Sign::Change,
         Verb::OfferingDelete
         | Verb::PolicyDelete
         | Verb::Unassign
         | Verb::Expire
         | Verb::Delete
-        | Verb::Clear => Sign::Remove,
+        | Verb::Clear
+        | Verb::SnapshotDelete => Sign::Remove,
         Verb::Assign if !action.change.before.is_null() => Sign::Change,
         Verb::StorageCreate if matches!(action.reason, Reason::Changed { .. }) => Sign::Change,
         Verb::StorageCreate
@@ -188,7 +191,8 @@ fn sign(action: &Action) -> Sign {
         | Verb::Assign
         | Verb::Adopt
         | Verb::Backup
-        | Verb::RestoreNew => Sign::Add,
+        | Verb::RestoreNew
+        | Verb::SnapshotCreate => Sign::Add,
     }
 }
 
@@ -243,6 +247,9 @@ fn described(action: &Action) -> (String, String) {
         Op::Pin(of) => (vm(), format!("{}: pin", of.backup)),
         Op::Unpin(of) => (vm(), format!("{}: unpin", of.backup)),
         Op::RestoreNew(op) => (vm(), format!("from {} of {}", op.backup, op.from.name)),
+        Op::SnapshotCreate(op) => (vm(), format!("snapshot {}", op.name)),
+        Op::SnapshotRevert(op) => (vm(), format!("back to snapshot {}", op.name)),
+        Op::SnapshotDelete(op) => (vm(), format!("snapshot {}", op.name)),
     }
 }
 

@@ -42,6 +42,9 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::MarkUnusable => "mark unusable",
         Verb::Clear => "remove what is left over of",
         Verb::RestoreNew => "restore",
+        Verb::SnapshotCreate => "snapshot",
+        Verb::SnapshotRevert => "revert",
+        Verb::SnapshotDelete => "delete a snapshot of",
     }
 }
 

@@ -6,11 +6,17 @@ use roxmltree::Node;
 
 use crate::host::libvirt::xml::Result;
 use crate::host::libvirt::xml::child;
+use crate::host::libvirt::xml::children;
 use crate::host::libvirt::xml::edit::Edits;
 use crate::host::libvirt::xml::escaped;
 use crate::host::libvirt::xml::parse;
 use crate::model::id::BackupId;
+use crate::model::id::Target;
+use crate::model::machine::Format;
 use crate::model::machine::Note;
+use crate::model::snapshot::Snapshot;
+use crate::model::snapshot::Snapshots;
+use crate::model::step::Image;
 
 /// The name space of the note.
 pub(in crate::host::libvirt) const NOTE: &str = "urn:knib:vm:1";
@@ -19,11 +25,46 @@ pub(in crate::host::libvirt) const TAGS: &str = "urn:knib:tags:1";
 
 /// The note as an element without a name space; libvirt adds that.
 pub(in crate::host::libvirt) fn note_element(note: &Note) -> String {
-    let current = note.current.as_ref().map(|id| escaped(id.as_str()));
-    let current = current
-        .map(|id| format!(" current='{id}'"))
-        .unwrap_or_default();
-    format!("<vm serial='{}'{current}/>", note.serial)
+    let current = attribute("current", note.current.as_ref().map(BackupId::as_str));
+    let snapshots = snapshots_element(&note.snapshots);
+    format!("<vm serial='{}'{current}>{snapshots}</vm>", note.serial)
+}
+
+fn snapshots_element(snapshots: &Snapshots) -> String {
+    if snapshots.is_empty() {
+        return String::new();
+    }
+    let at = attribute("at", snapshots.at.as_deref());
+    let mut text = format!("<snapshots{at}>");
+    for (name, one) in &snapshots.all {
+        let name = attribute("name", Some(name));
+        let parent = attribute("parent", one.parent.as_deref());
+        let removed = attribute("removed", one.removed.then_some("yes"));
+        text += &format!(
+            "<snapshot{name}{parent}{removed} created='{}'>",
+            one.created
+        );
+        for (target, Image { path, format }) in &one.disks {
+            let target = attribute("target", Some(target.as_str()));
+            let format = attribute("format", Some(format.as_str()));
+            let file = attribute("file", Some(path.as_str()));
+            text += &format!("<disk{target}{format}{file}/>");
+        }
+        text += "</snapshot>";
+    }
+    for (target, path) in &snapshots.bases {
+        let target = attribute("target", Some(target.as_str()));
+        let file = attribute("file", Some(path.as_str()));
+        text += &format!("<base{target}{file}/>");
+    }
+    text + "</snapshots>"
+}
+
+/// Nothing for what is not there.
+fn attribute(name: &str, value: Option<&str>) -> String {
+    value
+        .map(|value| format!(" {name}='{}'", escaped(value)))
+        .unwrap_or_default()
 }
 
 /// The tags as an element without a name space; none without tags.
@@ -38,9 +79,42 @@ pub(in crate::host::libvirt) fn tags_element(tags: &BTreeMap<String, String>) ->
 /// The note of a domain. One that makes no sense is none: whoever relies on it finds the claim gone.
 pub(super) fn note(domain: Node<'_, '_>) -> Option<Note> {
     let element = element(domain, NOTE)?;
-    let serial = element.attribute("serial")?.parse().ok()?;
-    let current = element.attribute("current").map(BackupId::new);
-    Some(Note { serial, current })
+    Some(Note {
+        serial: element.attribute("serial")?.parse().ok()?,
+        current: element.attribute("current").map(BackupId::new),
+        snapshots: match child(element, "snapshots") {
+            Some(snapshots) => read_snapshots(snapshots)?,
+            None => Snapshots::default(),
+        },
+    })
+}
+
+fn read_snapshots(element: Node<'_, '_>) -> Option<Snapshots> {
+    let mut read = Snapshots {
+        at: element.attribute("at").map(str::to_owned),
+        ..Snapshots::default()
+    };
+    for one in children(element, "snapshot") {
+        let mut disks = BTreeMap::new();
+        for disk in children(one, "disk") {
+            let format = Format::named(disk.attribute("format")?);
+            let image = Image::new(disk.attribute("file")?, format);
+            disks.insert(Target::new(disk.attribute("target")?), image);
+        }
+        let snapshot = Snapshot {
+            created: one.attribute("created")?.parse().ok()?,
+            parent: one.attribute("parent").map(str::to_owned),
+            removed: one.attribute("removed").is_some(),
+            disks,
+        };
+        let name = one.attribute("name")?.to_owned();
+        read.all.insert(name, snapshot);
+    }
+    for base in children(element, "base") {
+        let target = Target::new(base.attribute("target")?);
+        read.bases.insert(target, base.attribute("file")?.into());
+    }
+    Some(read)
 }
 
 /// The element of the note.

@@ -16,6 +16,7 @@ use crate::model::machine::Device;
 use crate::model::machine::Format;
 use crate::model::machine::Note;
 use crate::model::machine::Source;
+use crate::model::snapshot::Snapshots;
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -70,6 +71,7 @@ fn a_vm_that_is_off_and_the_same_running() {
     let note = Note {
         serial: 7,
         current: Some(BackupId::new("20261123-020000-3fa9c1d2")),
+        snapshots: Snapshots::default(),
     };
     assert_eq!(on.note, Some(note));
     assert_eq!(on.tags["owner"], "R&D");
@@ -418,12 +420,23 @@ fn an_order_for_a_snapshot_names_every_disk() {
 
 #[test]
 fn a_note_is_read_as_it_was_written() {
+    let mut snapshots = Snapshots::default();
+    let created = "2026-11-23T02:00:00.000000001Z".parse().expect("a time");
+    for (name, file) in [("a < b & 'c'", "/images/db \"1\".raw"), ("next", "/x")] {
+        let image = Image::new(file, Format::Raw);
+        snapshots.add(name, created, [(Target::new("vda"), image)].into());
+    }
+    let first = snapshots.all.values_mut().next().expect("two");
+    first.removed = true;
+    snapshots.bases = [(Target::new("vdb"), "/images/base".into())].into();
     let note = Note {
         serial: 8,
         current: None,
+        snapshots,
     };
     let element = note_element(&note);
     let inside = element.replace("<vm", "<knib:vm xmlns:knib='urn:knib:vm:1'");
+    let inside = inside.replace("</vm>", "</knib:vm>");
     let xml = OFF.replace("<metadata>", "<metadata><!-- by hand -->");
     let old = xml
         .lines()
