@@ -96,6 +96,8 @@ pub const DOMAIN_INACTIVE: &str = "domain.inactive.xml";
 pub const NVRAM: &str = "nvram.fd";
 /// Kernel of a direct boot.
 pub const KERNEL: &str = "kernel";
+/// What an emulated TPM keeps, its directory as an archive.
+pub const TPM: &str = "tpm.tar";
 /// Its initial ramdisk.
 pub const INITRD: &str = "initrd";
 

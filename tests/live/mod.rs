@@ -26,3 +26,4 @@ mod site;
 mod snapshot_edges;
 mod snapshots;
 mod storages;
+mod walk;

@@ -91,7 +91,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             to,
             limit,
         } => copy::perform(engine, scene, target, layers, parent.as_deref(), to, *limit).await,
-        Step::Capture { vm, dir } => seal::capture(engine, vm, dir).await,
+        Step::Capture { vm, dir } => seal::capture(engine, scene, vm, dir).await,
         Step::Thaw { vm } => freeze::thaw(engine, scene, vm).await,
         Step::Seal { dir } => seal::seal(engine, scene, dir).await,
         Step::Publish { from, to } | Step::Rename { from, to } => {
