@@ -14,6 +14,7 @@ mod judge;
 mod killed;
 mod layers;
 mod leaving;
+mod orphans;
 mod owners;
 mod portable;
 mod races;

@@ -4,6 +4,7 @@
 //! knows nothing of the steps around it beyond their receipts.
 
 mod branch;
+mod clear;
 mod copy;
 mod freeze;
 mod merge;
@@ -136,6 +137,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             path,
         } => branch::drop(engine, vm, *claim, target, path).await,
         Step::Remark { of, remark } => remark::remark(engine, of, remark).await,
+        Step::Clear { path, kind } => clear::clear(engine, path, *kind).await,
         Step::Remove { of } => remark::remove(engine, of).await,
         Step::Own {
             storage,
