@@ -60,6 +60,7 @@
 //! | `delete` | exclusive | exclusive | - |
 //! | `pin` | - | shared | - |
 //! | `unpin` | - | shared | - |
+//! | `clear` | exclusive | - | - |
 //! | `mark_unusable` | - | shared | - |
 //! | `restore_new` | exclusive | shared | shared |
 //! | `snapshot_create` | exclusive | - | - |

@@ -10,12 +10,14 @@ use knib::model::lease::Lease;
 use knib::model::lease::Mode;
 use knib::model::lease::Subject;
 use knib::model::op::Adopt;
+use knib::model::op::Clear;
 use knib::model::op::MarkUnusable;
 use knib::model::op::Named;
 use knib::model::op::OneBackup;
 use knib::model::op::Op;
 use knib::model::op::Tag;
 use knib::model::op::Verb;
+use knib::model::orphan::OrphanKind;
 use knib::model::world::Record;
 use knib::planner::request;
 use knib::planner::request::NewVm;
@@ -101,6 +103,12 @@ fn actions() -> Vec<(Op, Record)> {
         of: of.clone(),
         why,
     };
+    let over = Clear {
+        path: "/nas/x".into(),
+        kind: OrphanKind::Stage,
+        vm: Some(guest.vm.clone()),
+    };
+    all.push((Op::Clear(over), record.clone()));
     all.push((Op::MarkUnusable(damaged), record.clone()));
     for op in [Op::Expire, Op::Delete, Op::Pin, Op::Unpin] {
         all.push((op(of.clone()), record.clone()));

@@ -67,6 +67,7 @@ install_packages() {
   add_packages $(missing <<'END'
 command -v libvirtd && command -v virtlogd | libvirt-daemon-system libvirt-daemon-driver-qemu | libvirt-daemon libvirt-daemon-log libvirt-daemon-driver-qemu
 has_driver network                         | libvirt-daemon-driver-network                    | libvirt-daemon-driver-network
+command -v swtpm && command -v swtpm_setup | swtpm swtpm-tools                               | swtpm swtpm-tools
 has_driver storage                         | libvirt-daemon-driver-storage                    | libvirt-daemon-driver-storage-core
 command -v virsh                           | libvirt-clients                                  | libvirt-client
 command -v qemu-system-x86_64              | qemu-system-x86                                  | qemu-system-x86-core

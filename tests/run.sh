@@ -37,7 +37,9 @@ qemu_starts() { grep -c "^event 'lifecycle' for domain 'knib-.*: Started" "$scra
 
 suite() {
   # No snapshot is accepted by the way, and nothing goes on after a failure unseen.
-  INSTA_UPDATE=no cargo test --no-fail-fast --features test-hooks 2>&1 | tee "$scratch/suite"
+  # Most tests wait for libvirt, for QEMU and for the disk: twice as many as there are processors fill them.
+  INSTA_UPDATE=no cargo test --no-fail-fast --features test-hooks -- --test-threads=$((2 * $(nproc))) 2>&1 |
+    tee "$scratch/suite"
 }
 
 # count KIND: the sum of the numbers before that word in the suite's result lines.

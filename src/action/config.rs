@@ -67,6 +67,7 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
         | Op::Pin(_)
         | Op::Unpin(_)
         | Op::MarkUnusable(_)
+        | Op::Clear(_)
         | Op::RestoreNew(_)
         | Op::SnapshotCreate(_)
         | Op::SnapshotRevert(_)

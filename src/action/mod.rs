@@ -6,6 +6,7 @@
 mod adopt;
 mod backup;
 mod branches;
+mod clear;
 mod config;
 mod delete;
 mod merge;
@@ -52,6 +53,7 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::Unpin(of)
         | Op::MarkUnusable(MarkUnusable { of, .. }) => remark::leases(of),
         Op::Delete(of) => delete::leases(of, record),
+        Op::Clear(op) => clear::leases(op),
         Op::RestoreNew(op) => restore::leases(op),
         Op::Adopt(op) => adopt::leases(op),
         Op::Tag(op) => tag::leases(op),
@@ -85,6 +87,7 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
             remark::program(op, vm::known(guest, &of.vm)?)
         }
         Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
+        Op::Clear(op) => Ok(clear::program(op)),
         Op::RestoreNew(op) => restore::program(op, vm::known(guest, &op.from)?),
         Op::SnapshotCreate(op) => snapshot_create::program(op, vm::known(guest, &op.vm)?),
         Op::SnapshotRevert(op) => snapshot_revert::program(op, vm::known(guest, &op.vm)?),

@@ -45,6 +45,13 @@ pub fn readme(backup: &Backup) -> String {
             );
         }
     }
+    if backup.files.iter().any(|file| file == layout::TPM) {
+        let _ = write!(
+            text,
+            "   Unpack {} into /var/lib/libvirt/swtpm/UUID, the UUID being that of the definition.\n\n",
+            layout::TPM
+        );
+    }
     for (prefix, command) in [("network-", "net-define"), ("pool-", "pool-define")] {
         for file in backup.files.iter().filter(|file| file.starts_with(prefix)) {
             let _ = write!(text, "   Where that is missing: virsh {command} {file}\n\n");

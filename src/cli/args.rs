@@ -23,6 +23,7 @@ use crate::cli::verbs::plan::Plan;
 use crate::cli::verbs::restore::Restore;
 use crate::cli::verbs::show::Show;
 use crate::cli::verbs::snapshot::Snapshot;
+use crate::cli::verbs::state::State;
 use crate::cli::verbs::status::Status;
 use crate::cli::verbs::storage::Storage;
 use crate::cli::verbs::vm::Vm;
@@ -152,6 +153,8 @@ pub(super) enum Command {
     Snapshot(Snapshot),
     #[command(subcommand)]
     Restore(Restore),
+    #[command(subcommand)]
+    State(State),
     Completions(Completions),
     /// Print the manual page
     Man,

@@ -36,7 +36,10 @@ pub(super) async fn carry_out(
     patience: Patience,
     draw_up: impl Fn(&mut World, &Options) -> Plan,
 ) -> Result<Finished> {
-    let deadline = Instant::now() + patience.lock_timeout.duration();
+    // Counted from when something was first in the way: to look takes time as well.
+    let mut deadline = None;
+    let mut until =
+        || *deadline.get_or_insert_with(|| Instant::now() + patience.lock_timeout.duration());
     loop {
         let mut seen = session.see(basis).await?;
         let plan = draw_up(&mut seen.world, &basis.options()?);
@@ -60,7 +63,7 @@ pub(super) async fn carry_out(
         };
         if let Some(open) = opens.find(clashes) {
             let of_it = |other: &Open| other.action == open.action;
-            if let Some(holder) = work::wait(session, basis, deadline, of_it).await? {
+            if let Some(holder) = work::wait(session, basis, until(), of_it).await? {
                 return Err(Failure::held(what, &holder));
             }
             // Whoever let go changed what was seen.
@@ -70,7 +73,7 @@ pub(super) async fn carry_out(
             .carry_out(session, basis, &seen, plan)
             .await?;
         // Another run may have come in between the look and the beginning.
-        if finished.exit() != Exit::Busy || Instant::now() >= deadline {
+        if finished.exit() != Exit::Busy || Instant::now() >= until() {
             return Ok(finished);
         }
     }

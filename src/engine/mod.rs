@@ -7,6 +7,7 @@ mod apply;
 mod damage;
 mod error;
 mod observe;
+mod orphans;
 mod perform;
 mod run;
 
@@ -20,6 +21,7 @@ pub use crate::engine::apply::stand;
 pub use crate::engine::error::EngineError;
 pub use crate::engine::observe::guest;
 pub use crate::engine::observe::observe;
+pub use crate::engine::orphans::orphans;
 pub use crate::engine::run::Ended;
 use crate::host::Host;
 use crate::host::Stop;

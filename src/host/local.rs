@@ -185,6 +185,10 @@ impl Host for Local {
         files::copy(from, to).await
     }
 
+    async fn archive(&self, dir: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        files::archive(dir, to).await
+    }
+
     async fn sync(&self, path: &Utf8Path) -> Result<()> {
         files::sync(path).await
     }

@@ -210,6 +210,8 @@ pub trait Host: 'static {
     /// A file beside the disks, copied as `write` writes it, and as it was at one instant. `Busy`
     /// where it never holds still.
     async fn copy(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()>;
+    /// A directory beside the disks as an archive (tar), written as `copy` does.
+    async fn archive(&self, dir: &Utf8Path, to: &Utf8Path) -> Result<()>;
     /// Waits until a file, or a directory's entries, are on stable storage.
     async fn sync(&self, path: &Utf8Path) -> Result<()>;
     /// Makes a directory that may be there already; its parent is there.

@@ -104,6 +104,7 @@ impl Step {
             | Self::Discard { .. }
             | Self::Remark { .. }
             | Self::Remove { .. }
+            | Self::Clear { .. }
             | Self::Fetch { .. }
             | Self::Place { .. }
             | Self::Rename { .. }

@@ -62,6 +62,13 @@ pub fn going_dir(storage: &Utf8Path, vm: &VmId, backup: &BackupId) -> Utf8PathBu
     vm_dir(storage, vm).join(format!(".{backup}.deleted"))
 }
 
+/// The id of a backup that is going, from the name of its directory.
+#[must_use]
+pub fn going(name: &str) -> Option<BackupId> {
+    let id = name.strip_prefix('.')?.strip_suffix(".deleted")?;
+    BackupId::is_one(id).then(|| BackupId::new(id))
+}
+
 /// A VM that was quick-restored from a backup, or reads it from another host, leaves a file in here.
 pub const READERS: &str = "leases";
 
@@ -89,6 +96,8 @@ pub const DOMAIN_INACTIVE: &str = "domain.inactive.xml";
 pub const NVRAM: &str = "nvram.fd";
 /// Kernel of a direct boot.
 pub const KERNEL: &str = "kernel";
+/// What an emulated TPM keeps, its directory as an archive.
+pub const TPM: &str = "tpm.tar";
 /// Its initial ramdisk.
 pub const INITRD: &str = "initrd";
 
@@ -135,6 +144,12 @@ pub fn merged(delta: &Utf8Path) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{delta}{MERGED}"))
 }
 
+/// The name that a merged delta had before.
+#[must_use]
+pub fn unmerged(path: &Utf8Path) -> Option<Utf8PathBuf> {
+    path.as_str().strip_suffix(MERGED).map(Utf8PathBuf::from)
+}
+
 /// The name a small file has while it is written.
 #[must_use]
 pub fn unwritten(path: &Utf8Path) -> Utf8PathBuf {
@@ -165,6 +180,14 @@ pub fn restored_nvram(dir: &Utf8Path, vm: &str) -> Utf8PathBuf {
 #[must_use]
 pub fn unfinished(path: &Utf8Path) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{path}{UNFINISHED}"))
+}
+
+/// The name that an unfinished file is to have.
+#[must_use]
+pub fn finished(path: &Utf8Path) -> Option<Utf8PathBuf> {
+    path.as_str()
+        .strip_suffix(UNFINISHED)
+        .map(Utf8PathBuf::from)
 }
 
 #[cfg(test)]

@@ -102,6 +102,9 @@ pub struct Firmware {
     pub kernel: Option<Utf8PathBuf>,
     /// Its initial ramdisk.
     pub initrd: Option<Utf8PathBuf>,
+    /// The directory in which an emulated TPM keeps its state.
+    #[serde(default)]
+    pub tpm: Option<Utf8PathBuf>,
 }
 
 /// One disk of a VM.

@@ -21,6 +21,7 @@ pub mod lineage;
 pub mod machine;
 pub mod misread;
 pub mod op;
+pub mod orphan;
 pub mod plan;
 pub mod policy;
 pub mod program;

@@ -25,6 +25,7 @@ use crate::model::id::BackupId;
 use crate::model::id::Target;
 use crate::model::machine::Format;
 use crate::model::machine::Note;
+use crate::model::orphan::OrphanKind;
 use crate::model::policy::Offering;
 use crate::model::policy::Quiesce;
 use crate::model::policy::VmPolicy;
@@ -71,6 +72,8 @@ pub enum Op {
     Pin(OneBackup),
     /// Keep it no longer.
     Unpin(OneBackup),
+    /// Remove what nothing refers to.
+    Clear(Clear),
     /// Count on a backup no longer whose files are damaged.
     MarkUnusable(MarkUnusable),
     /// A new, stopped VM from a backup.
@@ -109,6 +112,7 @@ pub enum Verb {
     Pin,
     Unpin,
     MarkUnusable,
+    Clear,
     RestoreNew,
     SnapshotCreate,
     SnapshotRevert,
@@ -139,6 +143,7 @@ impl Verb {
             Self::Pin => "pin",
             Self::Unpin => "unpin",
             Self::MarkUnusable => "mark_unusable",
+            Self::Clear => "clear",
             Self::RestoreNew => "restore_new",
             Self::SnapshotCreate => "snapshot_create",
             Self::SnapshotRevert => "snapshot_revert",
@@ -169,6 +174,7 @@ impl Verb {
             | Self::Pin
             | Self::Unpin
             | Self::MarkUnusable
+            | Self::Clear
             | Self::RestoreNew
             | Self::SnapshotCreate
             | Self::SnapshotRevert
@@ -385,6 +391,17 @@ pub struct OneBackup {
     pub at: Timestamp,
 }
 
+/// Remove what nothing refers to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clear {
+    /// Where.
+    pub path: Utf8PathBuf,
+    /// What it is.
+    pub kind: OrphanKind,
+    /// Of which VM, as far as is known.
+    pub vm: Option<VmRef>,
+}
+
 /// Count on a backup no longer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarkUnusable {
@@ -479,6 +496,7 @@ impl Op {
             Self::Pin(_) => Verb::Pin,
             Self::Unpin(_) => Verb::Unpin,
             Self::MarkUnusable(_) => Verb::MarkUnusable,
+            Self::Clear(_) => Verb::Clear,
             Self::RestoreNew(_) => Verb::RestoreNew,
             Self::SnapshotCreate(_) => Verb::SnapshotCreate,
             Self::SnapshotRevert(_) => Verb::SnapshotRevert,
@@ -499,6 +517,7 @@ impl Op {
             Self::Merge(op) => Some(&op.vm),
             Self::Expire(op) | Self::Delete(op) | Self::Pin(op) | Self::Unpin(op) => Some(&op.vm),
             Self::MarkUnusable(op) => Some(&op.of.vm),
+            Self::Clear(op) => op.vm.as_ref(),
             Self::RestoreNew(op) => Some(&op.vm),
             Self::SnapshotCreate(op) => Some(&op.vm),
             Self::SnapshotRevert(op) | Self::SnapshotDelete(op) => Some(&op.vm),

@@ -23,6 +23,7 @@ use crate::model::id::VmId;
 use crate::model::layout;
 use crate::model::machine::Format;
 use crate::model::machine::Note;
+use crate::model::orphan::OrphanKind;
 use crate::model::policy::Quiesce;
 use crate::model::seconds::Seconds;
 
@@ -266,6 +267,13 @@ pub enum Step {
         /// Which backup.
         of: BackupAt,
     },
+    /// What nothing refers to is not there.
+    Clear {
+        /// Where.
+        path: Utf8PathBuf,
+        /// What it is.
+        kind: OrphanKind,
+    },
     /// The content of a backup's disk is in a file, every byte of the chain having been checked.
     Fetch {
         /// Which disk.
@@ -373,6 +381,7 @@ impl Step {
             | Self::Discard { .. }
             | Self::Remark { .. }
             | Self::Remove { .. }
+            | Self::Clear { .. }
             | Self::Fetch { .. }
             | Self::Place { .. }
             | Self::Rename { .. }
@@ -447,7 +456,7 @@ impl Step {
                 let tags: Vec<_> = tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
                 format!("set the tags: {}", tags.join(" "))
             }
-            Self::Discard { path } => format!("remove {path}"),
+            Self::Discard { path } | Self::Clear { path, .. } => format!("remove {path}"),
             Self::Remark { of, remark } => {
                 let what = match remark {
                     Remark::Pinned { pinned: true } => "pinned",
@@ -556,6 +565,7 @@ impl Step {
             | Self::Drop { .. }
             | Self::Discard { .. }
             | Self::Remove { .. }
+            | Self::Clear { .. }
             | Self::Unname { .. }
             | Self::Undefine { .. } => Vec::new(),
         }

@@ -12,10 +12,12 @@ use crate::model::id::BackupId;
 use crate::model::id::VmId;
 use crate::model::layout;
 use crate::model::machine::Format;
+use crate::model::op::Clear;
 use crate::model::op::Merge;
 use crate::model::op::Op;
 use crate::model::op::RestoreNew;
 use crate::model::op::Tag;
+use crate::model::orphan::Orphan;
 use crate::model::plan::Class;
 use crate::model::plan::Estimate;
 use crate::model::plan::Plan;
@@ -164,6 +166,24 @@ pub fn tag(vm: &VmId, tags: BTreeMap<String, String>, world: &World, options: &O
         let op = Op::Tag(Tag { vm, tags });
         let mut wish = Wish::new(address, op, Class::Config, Reason::Asked);
         wish.change = change;
+        draft.add(wish);
+    }
+    draft.finish(None, Vec::new(), Vec::new())
+}
+
+/// Removes what nothing refers to, where nothing can be lost with it.
+#[must_use]
+pub fn clear(found: &[Orphan], world: &World, options: &Options) -> Plan {
+    let mut draft = Draft::new(world, options, "UTC");
+    for orphan in found.iter().filter(|orphan| orphan.removable) {
+        let op = Clear {
+            path: orphan.path.clone(),
+            kind: orphan.kind,
+            vm: orphan.vm.clone(),
+        };
+        let address = format!("clear.{}", orphan.path);
+        let mut wish = Wish::new(address, Op::Clear(op), Class::Routine, Reason::Asked);
+        wish.estimate.frees = orphan.size;
         draft.add(wish);
     }
     draft.finish(None, Vec::new(), Vec::new())

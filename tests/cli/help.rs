@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 28] = [
+const COMMANDS: [&[&str]; 29] = [
     &[],
     &["init"],
     &["lint"],
@@ -32,6 +32,7 @@ const COMMANDS: [&[&str]; 28] = [
     &["snapshot", "revert"],
     &["snapshot", "delete"],
     &["restore", "new"],
+    &["state", "check"],
     &["completions"],
 ];
 

@@ -11,4 +11,4 @@ pub(crate) mod plans;
 mod reading;
 mod removals;
 mod reports;
-mod schemas;
+pub(crate) mod schemas;

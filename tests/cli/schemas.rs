@@ -11,12 +11,13 @@ use knib::cli::view::snapshot::SnapshotView;
 use knib::cli::view::storage::StorageView;
 use knib::cli::view::vm::VmView;
 use knib::model::finding::Finding;
+use knib::model::orphan::Orphan;
 use knib::model::plan::Plan;
 use schemars::Schema;
 use schemars::schema_for;
 use serde_json::Value;
 
-fn schemas() -> [(&'static str, Schema); 9] {
+fn schemas() -> [(&'static str, Schema); 10] {
     [
         ("plan", schema_for!(Plan)),
         ("backup", schema_for!(BackupView)),
@@ -27,6 +28,7 @@ fn schemas() -> [(&'static str, Schema); 9] {
         ("run", schema_for!(RunView)),
         ("snapshot", schema_for!(SnapshotView)),
         ("finding", schema_for!(Finding)),
+        ("orphan", schema_for!(Orphan)),
     ]
 }
 
@@ -54,7 +56,7 @@ fn the_published_schemas_are_the_generated_ones() {
 
 /// Fails unless the value is what the published schema of that name says.
 #[track_caller]
-pub(super) fn assert_valid(name: &str, value: &Value) {
+pub(crate) fn assert_valid(name: &str, value: &Value) {
     let schema = fs::read_to_string(published(name)).expect("a published schema");
     let schema: Value = serde_json::from_str(&schema).expect("JSON");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
@@ -67,7 +69,7 @@ pub(super) fn assert_valid(name: &str, value: &Value) {
 
 /// The same for each of a list.
 #[track_caller]
-pub(super) fn assert_all_valid(name: &str, list: &Value) {
+pub(crate) fn assert_all_valid(name: &str, list: &Value) {
     let list = list
         .as_array()
         .unwrap_or_else(|| panic!("{name}: no array: {list:#}"));

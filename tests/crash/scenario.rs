@@ -7,6 +7,7 @@ use knib::model::id::BackupId;
 use knib::model::id::Target;
 use knib::model::id::VmId;
 use knib::model::machine::Format;
+use knib::model::orphan::Orphan;
 use knib::model::plan::Plan;
 use knib::model::policy::Policy;
 use knib::model::world::World;
@@ -62,6 +63,8 @@ pub(crate) enum Ask {
     Finish,
     /// `knib backup delete`.
     Delete(Removal),
+    /// `knib state check --fix`.
+    Clear(Vec<Orphan>),
     /// `knib backup pin`, or `unpin`.
     Pin(BackupId, bool),
     /// `knib restore new`.
@@ -80,6 +83,7 @@ impl Ask {
                 planner::snapshots::plan(asked, &VmId::new(DB), Some(policy), world, options)
             }
             Self::Delete(asked) => planner::removal::delete(asked, world, options),
+            Self::Clear(found) => planner::request::clear(found, world, options),
             Self::Pin(backup, pinned) => {
                 planner::request::pin((&VmId::new(DB), backup), *pinned, world, options)
             }

@@ -63,6 +63,7 @@ singles! {
     delete_last_needing: stories::delete_last_needing();
     delete_chain: stories::delete_chain();
     pin: stories::pin();
+    clear: stories::clear();
     damaged_on: stories::damaged(Power::On);
     damaged_off: stories::damaged(Power::Off);
     restore_qcow2: stories::restore(&Format::Qcow2);

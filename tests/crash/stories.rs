@@ -3,6 +3,8 @@
 use knib::model::id::VmId;
 use knib::model::machine::Agent;
 use knib::model::machine::Format;
+use knib::model::orphan::Orphan;
+use knib::model::orphan::OrphanKind;
 use knib::planner::request::BackupRun;
 use knib::planner::request::NewVm;
 use knib::planner::snapshots::Asked;
@@ -382,4 +384,24 @@ pub(crate) fn damaged(power: Power) -> Scenario {
     });
     let story = power.set(story.wait("2026-11-24T02:30:00Z"));
     story.asks(format!("damaged, {power:?}"), Ask::Apply, 1)
+}
+
+/// A stage that nobody remembers.
+pub(crate) fn clear() -> Scenario {
+    let vm = VmId::new(DB);
+    let id = knib::model::id::BackupId::new("20260101-010101-0a0a0a0a");
+    let dir = knib::model::layout::stage_dir(STORAGE.into(), &vm, &id);
+    let story = backed_up().site(|site| {
+        site.files.make_dir(&dir).expect("its VM has backups");
+        let written = site.files.write(&dir.join("vda.qcow2"), b"half");
+        written.expect("the directory is there");
+    });
+    let orphan = Orphan {
+        path: dir,
+        kind: OrphanKind::Stage,
+        size: knib::model::bytes::Bytes(4),
+        vm: None,
+        removable: true,
+    };
+    story.asks("clear", Ask::Clear(vec![orphan]), 0)
 }

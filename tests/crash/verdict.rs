@@ -55,9 +55,9 @@ pub(crate) fn judge(
         wrong.extend(layers(guest));
         wrong.extend(snapshots(&site, guest));
     }
-    wrong.extend(leftovers(&site, world));
-    wrong.extend(nothing_held(bench, world));
     let calm = !bench.sim.was_troubled_since(0);
+    wrong.extend(leftovers(&site, world, &tolerated(scenario, calm)));
+    wrong.extend(nothing_held(bench, world));
     wrong.extend(asked_for(&site, world, scenario, calm));
     wrong
 }
@@ -196,7 +196,7 @@ fn snapshots(site: &Site, guest: &Guest) -> Vec<String> {
 }
 
 /// No file that nobody needs.
-fn leftovers(site: &Site, world: &World) -> Vec<String> {
+fn leftovers(site: &Site, world: &World, tolerated: &[Utf8PathBuf]) -> Vec<String> {
     let mut needed: BTreeSet<Utf8PathBuf> = BTreeSet::new();
     needed.extend([PRIMARY.into(), STORAGE.into(), "/".into()]);
     for guest in world.guests.values() {
@@ -225,8 +225,18 @@ fn leftovers(site: &Site, world: &World) -> Vec<String> {
         needed.insert(layout::owner(STORAGE.into(), vm));
     }
     let there = site.files.below("/".into()).into_iter();
-    let over = there.filter(|path| !needed.contains(path));
+    let over = there.filter(|path| {
+        !needed.contains(path) && !tolerated.iter().any(|dir| path.starts_with(dir))
+    });
     over.map(|path| format!("left over: {path}")).collect()
+}
+
+/// What was to be cleared away, and perhaps never was begun.
+fn tolerated(scenario: &Scenario, calm: bool) -> Vec<Utf8PathBuf> {
+    match &scenario.ask {
+        Ask::Clear(found) if !calm => found.iter().map(|one| one.path.clone()).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// No open action and no lease: whoever comes next can have it all.

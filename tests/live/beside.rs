@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::path::PathBuf;
 
 use crate::support::Disk;
 use crate::support::MIB;
+use crate::support::Vm;
 use crate::support::oracle;
 use crate::support::tool::run;
 use crate::support::tool::virsh;
@@ -31,6 +33,33 @@ impl Defined {
             name: site.fill_in(&format!("$RUN-{kind}")),
             undefine,
         }
+    }
+}
+
+/// What an emulated TPM has left of its runs.
+struct Tpm {
+    state: PathBuf,
+    /// What the test made for it: it goes.
+    made: PathBuf,
+}
+
+impl Tpm {
+    #[track_caller]
+    fn new(vm: &Vm) -> Self {
+        let all = Path::new("/var/lib/libvirt/swtpm");
+        let state = all.join(vm.uuid());
+        let made = if all.exists() { &state } else { all };
+        let made = made.to_owned();
+        fs::create_dir_all(state.join("tpm2")).expect("only root runs the tests");
+        let file = state.join("tpm2/tpm2-00.permall");
+        fs::write(file, "what it keeps").expect("only root runs the tests");
+        Self { state, made }
+    }
+}
+
+impl Drop for Tpm {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.made);
     }
 }
 
@@ -65,11 +94,13 @@ fn firmware_boot_files_networks_and_pools_are_in_the_backup() {
         .os("<kernel>$DIR/kernel</kernel><initrd>$DIR/initrd</initrd>")
         .device("<interface type='network'><source network='$RUN-net'/></interface>")
         .device("<interface type='network'><source network='$RUN-gone'/></interface>")
+        .device("<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>")
         .device(
             "<disk type='volume' device='cdrom'><source pool='$RUN-pool' volume='cd.iso'/>\
              <target dev='sda' bus='sata'/></disk>",
         )
         .define();
+    let tpm = Tpm::new(&vm);
     let backup = site.first(&vm);
 
     for (original, copy) in [
@@ -89,6 +120,12 @@ fn firmware_boot_files_networks_and_pools_are_in_the_backup() {
         let kept = fs::read_to_string(backup.dir().join(file)).expect("it is in the backup");
         assert_eq!(kept.trim(), said.trim());
     }
+    let unpacked = site.make_dir("tpm");
+    let archive = backup.dir().join("tpm.tar").display().to_string();
+    let into = unpacked.display().to_string();
+    run("tar", ["-xf", &archive, "-C", &into]).must();
+    run("diff", ["-r", &into, &tpm.state.display().to_string()]).must();
+
     let gone = site.fill_in("network-$RUN-gone.xml");
     assert!(!backup.dir().join(gone).exists());
 }

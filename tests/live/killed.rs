@@ -30,8 +30,8 @@ const KILLS: u64 = 20;
 const SIZE: u64 = 40 * MIB;
 
 /// What the copy has written so far of a disk that is being staged, in bytes.
-fn copied(site: &Site, vm: &Vm, target: &str) -> Option<u64> {
-    let of_vm = fs::read_dir(site.storage().join(vm.uuid())).ok()?;
+fn copied(backups: &Path, target: &str) -> Option<u64> {
+    let of_vm = fs::read_dir(backups).ok()?;
     let stage = of_vm
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.to_string_lossy().ends_with(".partial"))?;
@@ -41,9 +41,10 @@ fn copied(site: &Site, vm: &Vm, target: &str) -> Option<u64> {
 
 /// Starts a backup and kills knib once its copy has come so far. Whether the copy was really under way then.
 fn killed_at(site: &Site, vm: &Vm, flag: &str, bytes: u64) -> bool {
+    let backups = site.storage().join(vm.uuid());
     let mut running = site.knib_with(["backup", "run", &vm.name, flag]).start();
     let end = Instant::now() + Duration::from_secs(60);
-    while copied(site, vm, "vda").is_none_or(|copied| copied < bytes) {
+    while copied(&backups, "vda").is_none_or(|copied| copied < bytes) {
         assert!(Instant::now() < end, "the copy never came so far");
         thread::sleep(Duration::from_micros(200));
     }
@@ -165,7 +166,6 @@ fn killed_twenty_times_in_a_copy_every_backup_is_good_and_nothing_is_left() {
         // What the guest writes after the backup's instant is not in it, and not lost.
         vm.write("vda", SIZE - MIB, pattern, 4096);
         site.apply().exits(0);
-        assert_eq!(interrupted(&site, &vm), None);
 
         assert_holds(&site.newest(&vm).file("vda"), &truth);
         fs::remove_file(&truth).expect("the directory is the test's own");
@@ -179,6 +179,7 @@ fn killed_twenty_times_in_a_copy_every_backup_is_good_and_nothing_is_left() {
             assert!(late < KILLS, "the copy is over before it can be killed");
         }
     }
+    assert_eq!(interrupted(&site, &vm), None);
     let jobs = virsh(["blockjob", &vm.name, "vda", "--info"]);
     assert!(!jobs.stdout.contains("Commit"), "{}", jobs.stdout);
     wait_until("the end of knib's children", 60, || {

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Asks again and again until `look` finds something.
 ///

@@ -88,7 +88,8 @@ impl Vm {
         oracle::copy(truth, &self.truth_file(target));
     }
 
-    fn truth_file(&self, target: &str) -> PathBuf {
+    /// The file that has what the disk must hold now.
+    pub(crate) fn truth_file(&self, target: &str) -> PathBuf {
         self.truths.join(format!("{}-{target}.raw", self.name))
     }
 

@@ -16,6 +16,7 @@ pub(super) mod restore;
 mod schema;
 pub(super) mod show;
 pub(super) mod snapshot;
+pub(super) mod state;
 pub(super) mod status;
 pub(super) mod storage;
 pub(super) mod vm;
@@ -34,6 +35,7 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Exit> {
         Command::Plan(args) => plan::run(session, args).await,
         Command::Apply(args) => apply::run(session, args).await,
         Command::Show(args) => show::run(session, &args),
+        Command::State(args) => state::run(session, args).await,
         Command::Status(args) => status::run(session, &args).await,
         Command::Log(args) => log::run(session, &args),
         Command::Offering(args) => offering::run(session, &args),

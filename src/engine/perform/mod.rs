@@ -4,6 +4,7 @@
 //! knows nothing of the steps around it beyond their receipts.
 
 mod branch;
+mod clear;
 mod copy;
 mod freeze;
 mod merge;
@@ -90,7 +91,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             to,
             limit,
         } => copy::perform(engine, scene, target, layers, parent.as_deref(), to, *limit).await,
-        Step::Capture { vm, dir } => seal::capture(engine, vm, dir).await,
+        Step::Capture { vm, dir } => seal::capture(engine, scene, vm, dir).await,
         Step::Thaw { vm } => freeze::thaw(engine, scene, vm).await,
         Step::Seal { dir } => seal::seal(engine, scene, dir).await,
         Step::Publish { from, to } | Step::Rename { from, to } => {
@@ -151,6 +152,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             layer.drop(engine, scene).await
         }
         Step::Remark { of, remark } => remark::remark(engine, of, remark).await,
+        Step::Clear { path, kind } => clear::clear(engine, path, *kind).await,
         Step::Remove { of } => remark::remove(engine, of).await,
         Step::Own {
             storage,

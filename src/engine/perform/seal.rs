@@ -13,10 +13,16 @@ use crate::host::Host;
 use crate::model::fault::Fault;
 use crate::model::id::VmId;
 use crate::model::layout;
+use crate::model::machine::Machine;
 use crate::model::receipt::Receipt;
 
 /// The definitions as they are just after the snapshot, so that they name every captured disk.
-pub(super) async fn capture<H: Host>(engine: &Engine<H>, vm: &VmId, dir: &Utf8Path) -> Performed {
+pub(super) async fn capture<H: Host>(
+    engine: &Engine<H>,
+    scene: &Scene,
+    vm: &VmId,
+    dir: &Utf8Path,
+) -> Performed {
     let mut files = Vec::new();
     let definitions = [
         (layout::DOMAIN, Definition::Live),
@@ -33,7 +39,10 @@ pub(super) async fn capture<H: Host>(engine: &Engine<H>, vm: &VmId, dir: &Utf8Pa
         engine.host.write(&dir.join(&name), text.as_bytes()).await?;
         files.push(name);
     }
-    let firmware = engine.host.machine(vm).await?.firmware;
+    let Machine {
+        firmware, power, ..
+    } = engine.host.machine(vm).await?;
+    let is_on = power.is_on();
     let beside = [
         (layout::NVRAM, firmware.nvram),
         (layout::KERNEL, firmware.kernel),
@@ -45,6 +54,18 @@ pub(super) async fn capture<H: Host>(engine: &Engine<H>, vm: &VmId, dir: &Utf8Pa
             Ok(()) => files.push(name.to_owned()),
             // UEFI variables appear at a VM's first start; without its kernel it would not start here either.
             Err(error) if error.fault == Fault::Gone => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if let Some(tpm) = firmware.tpm {
+        match engine.host.archive(&tpm, &dir.join(layout::TPM)).await {
+            Ok(()) => files.push(layout::TPM.to_owned()),
+            // It appears at a VM's first start as well.
+            Err(error) if error.fault == Fault::Gone && !is_on => {}
+            Err(error) if error.fault == Fault::Gone => {
+                let text = format!("the state of its TPM is not at {tpm}, and not in the backup");
+                engine.tell(scene, text);
+            }
             Err(error) => return Err(error.into()),
         }
     }

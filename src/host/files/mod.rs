@@ -28,6 +28,7 @@ use crate::host::Entry;
 use crate::host::HostError;
 use crate::host::Result;
 use crate::host::faults;
+pub(super) use crate::host::files::copy::archive;
 pub(super) use crate::host::files::copy::copy;
 pub(super) use crate::host::files::digest::digest;
 pub(super) use crate::host::files::rename::rename;

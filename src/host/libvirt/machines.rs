@@ -210,6 +210,7 @@ fn firmware(firmware: &Firmware) -> Firmware {
         nvram: real(&firmware.nvram),
         kernel: real(&firmware.kernel),
         initrd: real(&firmware.initrd),
+        tpm: real(&firmware.tpm),
     }
 }
 

@@ -118,7 +118,7 @@ fn section(action: &Action) -> &'static str {
         | Verb::PolicyUpdate
         | Verb::PolicyDelete => "Offerings and policies",
         Verb::Assign | Verb::Unassign | Verb::Adopt | Verb::Tag => "VMs",
-        Verb::Expire | Verb::Delete => "Removals",
+        Verb::Expire | Verb::Delete | Verb::Clear => "Removals",
         Verb::MarkUnusable => "Damaged",
         Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin => "Backups",
         Verb::RestoreNew => "New VMs",
@@ -181,6 +181,7 @@ fn sign(action: &Action) -> Sign {
         | Verb::Unassign
         | Verb::Expire
         | Verb::Delete
+        | Verb::Clear
         | Verb::SnapshotDelete => Sign::Remove,
         Verb::Assign if !action.change.before.is_null() => Sign::Change,
         Verb::StorageCreate if matches!(action.reason, Reason::Changed { .. }) => Sign::Change,
@@ -235,6 +236,10 @@ fn described(action: &Action) -> (String, String) {
         Op::Merge(_) => (vm(), "merge its deltas".to_owned()),
         Op::Expire(of) => (vm(), format!("{}{}: let go", of.backup, place(action))),
         Op::Delete(of) => (vm(), format!("{}{}: delete", of.backup, place(action))),
+        Op::Clear(op) => {
+            let vm = op.vm.as_ref().map_or("-", |vm| &vm.name);
+            (vm.to_owned(), format!("remove {}", op.path))
+        }
         Op::MarkUnusable(op) => (
             vm(),
             format!("{}{}: mark unusable", op.of.backup, place(action)),

@@ -13,7 +13,7 @@ use crate::model::plan::Plan;
 use crate::model::reason::Reason;
 
 /// Verbs in the order they are summed up, with their object and what happens to it.
-const VERBS: [(&str, &str, &str); 18] = [
+const VERBS: [(&str, &str, &str); 19] = [
     ("recover", "action", "to recover"),
     ("backup", "", "to back up"),
     ("merge", "", "to merge"),
@@ -21,6 +21,7 @@ const VERBS: [(&str, &str, &str); 18] = [
     ("delete", "", "to delete"),
     ("pin", "", "to pin"),
     ("unpin", "", "to unpin"),
+    ("clear", "leftover", "to remove"),
     ("mark_unusable", "", "to mark unusable"),
     ("restore_new", "VM", "to restore"),
     ("storage_create", "storage", "to add"),

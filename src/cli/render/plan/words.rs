@@ -40,6 +40,7 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Pin => "pin",
         Verb::Unpin => "unpin",
         Verb::MarkUnusable => "mark unusable",
+        Verb::Clear => "remove what is left over of",
         Verb::RestoreNew => "restore",
         Verb::SnapshotCreate => "snapshot",
         Verb::SnapshotRevert => "revert",

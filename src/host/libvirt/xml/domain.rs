@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use roxmltree::Node;
 
@@ -20,6 +21,9 @@ use crate::model::machine::Note;
 
 /// The channel's name that guest agents listen on.
 const AGENT: &str = "org.qemu.guest_agent.0";
+
+/// The directory of libvirt's that holds one for each TPM.
+const SWTPM: &str = "/var/lib/libvirt/swtpm";
 
 /// What one XML of a domain says, paths as they stand there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,5 +82,19 @@ fn firmware(domain: Node<'_, '_>) -> Firmware {
         nvram: source.map(Utf8PathBuf::from).or_else(|| path("nvram")),
         kernel: path("kernel"),
         initrd: path("initrd"),
+        tpm: tpm(domain),
     }
+}
+
+/// Where swtpm keeps the state of an emulated TPM, which libvirt only tells when it is not the usual
+/// place of the system's daemon.
+fn tpm(domain: Node<'_, '_>) -> Option<Utf8PathBuf> {
+    let devices = child(domain, "devices").into_iter();
+    let backends = devices
+        .flat_map(|devices| children(devices, "tpm"))
+        .filter_map(|tpm| child(tpm, "backend"));
+    let mut emulated = backends.filter(|backend| backend.attribute("type") == Some("emulator"));
+    let source = child(emulated.next()?, "source").and_then(|source| source.attribute("path"));
+    let usual = || Some(Utf8Path::new(SWTPM).join(text(domain, "uuid")?));
+    source.map(Utf8PathBuf::from).or_else(usual)
 }

@@ -1,0 +1,209 @@
+//! Looks for what carries knib's mark and nothing refers to. Decides what may go, and removes nothing.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+
+use crate::host::Entry;
+use crate::host::Host;
+use crate::host::HostError;
+use crate::model::backup::VmRef;
+use crate::model::bytes::Bytes;
+use crate::model::fault::Fault;
+use crate::model::id::BackupId;
+use crate::model::layout;
+use crate::model::machine::Disk;
+use crate::model::machine::Format;
+use crate::model::orphan::Orphan;
+use crate::model::orphan::OrphanKind;
+use crate::model::step::Image;
+use crate::model::world::World;
+
+/// Everything on storages that are there, where they are this state's, and beside the disks of VMs.
+///
+/// # Errors
+/// A directory cannot be read.
+pub async fn orphans<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>, HostError> {
+    let mut found = on_storages(host, world).await?;
+    found.extend(on_primary(host, world).await?);
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(found)
+}
+
+async fn on_storages<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>, HostError> {
+    let mut found = Vec::new();
+    for seen in world
+        .storages
+        .values()
+        .filter(|seen| seen.usable().is_some())
+    {
+        for (vm, of_vm) in &seen.vms {
+            let owner = of_vm.owner.as_ref().map(|owner| &owner.state_id);
+            if owner.is_none() || owner != world.state.as_ref() {
+                continue;
+            }
+            let guest = world.guests.get(vm);
+            let dir = layout::vm_dir(&seen.path, vm);
+            for entry in host.list(&dir).await?.iter().filter(|entry| entry.is_dir) {
+                let on_record = |id: &BackupId| {
+                    guest.is_some_and(|guest| guest.record.backups.contains_key(id))
+                };
+                let name = entry.name.as_str();
+                let kind = if layout::staged(name).is_some() {
+                    OrphanKind::Stage
+                } else if layout::going(name).is_some() {
+                    OrphanKind::Deleted
+                } else if BackupId::is_one(name) && !on_record(&BackupId::new(name)) {
+                    OrphanKind::Backup
+                } else {
+                    continue;
+                };
+                let path = dir.join(name);
+                if is_worked_on(world, &path) {
+                    continue;
+                }
+                found.push(Orphan {
+                    size: held(&host.list(&path).await?),
+                    path,
+                    kind,
+                    vm: guest.map(|guest| guest.vm.clone()),
+                    // A whole backup may be all that is left of a disk.
+                    removable: kind != OrphanKind::Backup,
+                });
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn on_primary<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>, HostError> {
+    let known = left_by(world);
+    let mut dirs: BTreeSet<Utf8PathBuf> = disks(world)
+        .filter_map(|disk| disk.head()?.parent().map(Utf8Path::to_owned))
+        .collect();
+    let records = world
+        .guests
+        .values()
+        .flat_map(|guest| guest.record.backups.values());
+    let deltas =
+        records.flat_map(|backup| backup.disks.values().filter_map(|disk| disk.delta.as_ref()));
+    dirs.extend(deltas.filter_map(|delta| delta.path.parent().map(Utf8Path::to_owned)));
+    let mut found = Vec::new();
+    for dir in dirs {
+        let entries = match host.list(&dir).await {
+            Err(error) if error.fault == Fault::Gone => continue,
+            entries => entries?,
+        };
+        for entry in entries.iter().filter(|entry| !entry.is_dir) {
+            let path = dir.join(&entry.name);
+            let Some((kind, layer)) = layer(&path) else {
+                continue;
+            };
+            let used = disks(world).any(|disk| disk.uses(&path) || disk.uses(&layer));
+            if used || is_worked_on(world, &layer) {
+                continue;
+            }
+            let vm = layout::delta_of(&layer).and_then(|id| known.get(&id).cloned());
+            if vm.as_ref().is_some_and(|vm| has_snapshots(world, vm)) {
+                continue;
+            }
+            let removable = match kind {
+                // Nothing in it tells whose restore it is of.
+                OrphanKind::Unfinished => false,
+                // One whose backup is unknown may be of another state; a chain that could not be read
+                // may hold it.
+                _ if vm.is_none() || !all_read(world) || is_current(world, &layer) => false,
+                OrphanKind::Merged => is_idle(host, &path).await,
+                _ => {
+                    let image = Image::new(path.clone(), Format::Qcow2);
+                    is_idle(host, &path).await && host.is_blank(&image).await.unwrap_or(false)
+                }
+            };
+            found.push(Orphan {
+                path,
+                kind,
+                size: entry.size,
+                vm,
+                removable,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// What a file on primary is by its name, and the name that a chain would have it under.
+fn layer(path: &Utf8Path) -> Option<(OrphanKind, Utf8PathBuf)> {
+    if let Some(finished) = layout::finished(path) {
+        return Some((OrphanKind::Unfinished, finished));
+    }
+    if layout::delta_of(path).is_some() {
+        return Some((OrphanKind::Delta, path.to_owned()));
+    }
+    let unmerged = layout::unmerged(path)?;
+    layout::delta_of(&unmerged)?;
+    Some((OrphanKind::Merged, unmerged))
+}
+
+fn disks(world: &World) -> impl Iterator<Item = &Disk> {
+    let machines = world
+        .guests
+        .values()
+        .filter_map(|guest| guest.machine.as_ref());
+    machines.flat_map(|machine| &machine.disks)
+}
+
+/// Whether a VM has branches that it does not go on from now: a layer of one is in no chain of its disks.
+fn has_snapshots(world: &World, vm: &VmRef) -> bool {
+    world.guests.get(&vm.uuid).is_some_and(|guest| {
+        let foreign = guest.machine.iter().flat_map(|machine| &machine.snapshots);
+        !guest.snapshots().is_empty() || !guest.record.snapshots.is_empty() || foreign.count() > 0
+    })
+}
+
+/// Whether a VM is to write to it: one that was undefined may be defined again.
+fn is_current(world: &World, layer: &Utf8Path) -> bool {
+    let id = layout::delta_of(layer);
+    let mut records = world.guests.values().map(|guest| &guest.record);
+    id.is_some() && records.any(|record| record.current == id)
+}
+
+/// Whether it is known of every disk what lies below it.
+fn all_read(world: &World) -> bool {
+    disks(world)
+        .filter(|disk| disk.holds_data() && disk.head().is_some())
+        .all(|disk| !disk.layers.is_empty())
+}
+
+/// The VM whose backup, made or failed, left deltas by this id.
+fn left_by(world: &World) -> BTreeMap<BackupId, VmRef> {
+    let mut known = BTreeMap::new();
+    for guest in world.guests.values() {
+        let made = guest.record.backups.keys();
+        let failed = guest.record.failures.iter().map(|failed| &failed.backup);
+        known.extend(made.chain(failed).map(|id| (id.clone(), guest.vm.clone())));
+    }
+    known
+}
+
+/// Whether an open action is about it, or about something in it.
+fn is_worked_on(world: &World, path: &Utf8Path) -> bool {
+    let of_guests = world.guests.values().flat_map(|guest| &guest.open);
+    let quoted = serde_json::to_string(path).unwrap_or_default();
+    let inside = quoted.trim_matches('"');
+    of_guests.chain(&world.open).any(|open| {
+        let program = serde_json::to_string(&open.program).unwrap_or_default();
+        program.contains(inside)
+    })
+}
+
+async fn is_idle<H: Host>(host: &Rc<H>, layer: &Utf8Path) -> bool {
+    let image = Image::new(layer, Format::Qcow2);
+    host.idle(&image).await.is_ok()
+}
+
+fn held(entries: &[Entry]) -> Bytes {
+    entries.iter().map(|entry| entry.size).sum()
+}

@@ -1,0 +1,54 @@
+//! The end of an orphan. Nothing in use goes, and no layer that something was written to.
+
+use camino::Utf8Path;
+
+use crate::engine::Engine;
+use crate::engine::perform::Performed;
+use crate::engine::perform::conflict;
+use crate::host::Host;
+use crate::model::fault::Fault;
+use crate::model::layout;
+use crate::model::machine::Disk;
+use crate::model::machine::Format;
+use crate::model::orphan::OrphanKind;
+use crate::model::receipt::Receipt;
+use crate::model::step::Image;
+
+pub(super) async fn clear<H: Host>(
+    engine: &Engine<H>,
+    path: &Utf8Path,
+    kind: OrphanKind,
+) -> Performed {
+    // A merged layer is put back under the name it had while a definition has that.
+    let names = [Some(path.to_owned()), layout::unmerged(path)];
+    for machine in engine.host.machines().await? {
+        let uses = |disk: &Disk| {
+            let mut named = names.iter().flatten();
+            named.any(|name| disk.uses(name)) || disk.live.iter().any(|live| live.starts_with(path))
+        };
+        if machine.disks.iter().any(uses) {
+            return Err(conflict(
+                format!("{path} is in use by {}", machine.name),
+                "knib state check, once more",
+            ));
+        }
+    }
+    if kind == OrphanKind::Delta {
+        match engine.host.is_blank(&Image::new(path, Format::Qcow2)).await {
+            Ok(true) => {}
+            Err(error) if error.fault == Fault::Gone => return Ok(Receipt::Done),
+            Err(error) => return Err(error.into()),
+            Ok(false) => {
+                return Err(conflict(
+                    format!("{path} has been written to, and is kept"),
+                    "look at it with qemu-img info",
+                ));
+            }
+        }
+    }
+    engine.host.remove(path).await?;
+    if let Some(dir) = path.parent() {
+        engine.host.sync(dir).await?;
+    }
+    Ok(Receipt::Done)
+}
