@@ -337,7 +337,8 @@ pub(super) fn image(layer: &Layer) -> Image {
     Image::new(layer.path.clone(), layer.format.clone())
 }
 
-/// The path of a new layer beside the disk. `named` makes it of the nearest file that knib did not lay.
+/// The path of a new layer beside the disk. `named` makes it of the nearest file that knib did not lay, or of
+/// the lowest where it laid all that can be seen.
 pub(super) fn overlay_path(
     machine: &Machine,
     disk: &Disk,
@@ -347,6 +348,7 @@ pub(super) fn overlay_path(
         .layers
         .iter()
         .find(|layer| !layout::is_ours(&layer.path))
+        .or(disk.layers.last())
         .and_then(|layer| layer.path.file_name())
         .unwrap_or_default();
     let beside = disk.layers.first().map(|layer| layer.path.as_path());

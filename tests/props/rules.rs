@@ -44,7 +44,7 @@ pub(super) fn broken(plan: &Plan, world: &World) -> Vec<String> {
             say(&text);
         }
         if let (Op::Backup(_), Some(program)) = (&action.op, &action.program) {
-            for text in backup(action, program, &mut made) {
+            for text in backup(action, program, world, &mut made) {
                 say(&text);
             }
         }
@@ -82,10 +82,16 @@ fn astray(step: &Step, action: &Action) -> Option<String> {
 }
 
 /// The order and the places of a backup's steps.
-fn backup(action: &Action, program: &Program, made: &mut BTreeSet<Utf8PathBuf>) -> Vec<String> {
+fn backup(
+    action: &Action,
+    program: &Program,
+    world: &World,
+    made: &mut BTreeSet<Utf8PathBuf>,
+) -> Vec<String> {
     let Op::Backup(op) = &action.op else {
         return Vec::new();
     };
+    let guest = world.guests.get(&op.vm.uuid);
     let mut wrong = Vec::new();
     let mut last: BTreeMap<&str, usize> = BTreeMap::new();
     let mut first: BTreeMap<&str, usize> = BTreeMap::new();
@@ -98,6 +104,13 @@ fn backup(action: &Action, program: &Program, made: &mut BTreeSet<Utf8PathBuf>) 
                     covered.insert(target, &at.path);
                     if layout::delta_of(&at.path).as_ref() != Some(&op.id) {
                         wrong.push(format!("an overlay is not its own: {}", at.path));
+                    }
+                    let machine = guest.and_then(|guest| guest.machine.as_ref());
+                    let disk = machine.and_then(|machine| machine.disk(target));
+                    let layers = disk.into_iter().flat_map(|disk| &disk.layers);
+                    let mut dirs = layers.map(|layer| layer.path.parent());
+                    if dirs.all(|dir| dir != at.path.parent()) {
+                        wrong.push(format!("an overlay is not beside its disk: {}", at.path));
                     }
                     if !made.insert(at.path.clone()) {
                         wrong.push(format!("a file is made twice: {}", at.path));
