@@ -149,6 +149,7 @@ impl Ahead<'_> {
                 claim: self.claim,
                 target: disk.target.clone(),
                 path: layer.path.clone(),
+                blank: false,
             });
             above = Some(path);
         }

@@ -44,6 +44,7 @@ pub(super) fn program(op: &SnapshotNamed, guest: &Guest) -> Result<Program, Refu
     let heads = turns(op, machine, wanted, claim)?;
     let creates = heads.iter().map(|(target, turn)| Step::Create {
         vm: machine.id.clone(),
+        claim,
         target: target.clone(),
         path: turn.to.path.clone(),
         on: wanted.disks[target].clone(),
@@ -62,6 +63,7 @@ pub(super) fn program(op: &SnapshotNamed, guest: &Guest) -> Result<Program, Refu
             vm: machine.id.clone(),
             claim,
             heads,
+            back: false,
         }],
     ];
 

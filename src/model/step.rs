@@ -185,6 +185,8 @@ pub enum Step {
     Create {
         /// Which VM.
         vm: VmId,
+        /// The serial that this program claims.
+        claim: u64,
         /// Which disk.
         target: Target,
         /// The new layer.
@@ -200,8 +202,11 @@ pub enum Step {
         claim: u64,
         /// Each disk.
         heads: BTreeMap<Target, Turn>,
+        /// It takes back what was done. What a guest wrote to meanwhile stays in use.
+        back: bool,
     },
-    /// A layer that neither the VM nor a snapshot needs is not there, with what guests wrote to it.
+    /// A layer that neither the VM nor a snapshot needs is not there, with what guests wrote to it. One
+    /// that the VM uses all the same stays.
     Drop {
         /// Which VM.
         vm: VmId,
@@ -211,6 +216,8 @@ pub enum Step {
         target: Target,
         /// The layer.
         path: Utf8PathBuf,
+        /// Only if nothing was ever written to it.
+        blank: bool,
     },
     /// This state owns a VM's directory on a storage.
     Own {
@@ -498,8 +505,22 @@ impl Step {
             Self::Fetch { to, .. } => vec![Self::Discard {
                 path: to.path.clone(),
             }],
-            Self::Create { path, .. } => vec![Self::Discard { path: path.clone() }],
-            Self::Point { vm, claim, heads } => {
+            Self::Create {
+                vm,
+                claim,
+                target,
+                path,
+                ..
+            } => vec![Self::Drop {
+                vm: vm.clone(),
+                claim: *claim,
+                target: target.clone(),
+                path: path.clone(),
+                blank: true,
+            }],
+            Self::Point {
+                vm, claim, heads, ..
+            } => {
                 let back = heads
                     .iter()
                     .map(|(target, turn)| (target.clone(), turn.back()));
@@ -507,6 +528,7 @@ impl Step {
                     vm: vm.clone(),
                     claim: *claim,
                     heads: back.collect(),
+                    back: true,
                 }]
             }
             Self::Rename { from, to } => vec![Self::Unname {

@@ -269,6 +269,12 @@ fn six_is_held_by_another_run() {
         output.stderr.contains(&pid) && output.stderr.contains(&vm.name),
         "{output}"
     );
+    let snapshot = ["snapshot", "create", &vm.name, "--lock-timeout", "1s"];
+    let output = live.knib(snapshot).exits(6);
+    assert!(
+        output.stderr.contains(&pid) && output.stderr.contains(&vm.name),
+        "{output}"
+    );
     // What comes after others passes it over and says so.
     let output = live
         .knib_with(["plan", "--at", "2026-12-24"])

@@ -108,6 +108,14 @@ pub(super) async fn copies_of_a_stopped_vm<G: Ground>(trace: &mut Trace<G>) {
         "a-newest.qcow2",
     )
     .await;
+    // Branches, and one on nothing.
+    for on in ["a.1.qcow2", "b.raw", "nothing.qcow2"] {
+        let (on, path) = (trace.image(on), trace.image("branch.qcow2").path);
+        let made = trace.host().create(&path, &on).await;
+        trace.did("create", made).await;
+        let removed = trace.host().remove(&path).await;
+        trace.did("remove", removed).await;
+    }
     let base = trace.image("a.qcow2").path;
     trace.ground.lose(&base);
     copy(trace, &["a.3.qcow2"], None, "wrong.qcow2").await;

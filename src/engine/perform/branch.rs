@@ -16,6 +16,7 @@ use crate::host::Task;
 use crate::model::fault::Fault;
 use crate::model::id::Target;
 use crate::model::id::VmId;
+use crate::model::machine::Format;
 use crate::model::machine::Machine;
 use crate::model::machine::Source;
 use crate::model::program::StepError;
@@ -35,7 +36,15 @@ pub(super) async fn fold<H: Host>(engine: &Engine<H>, scene: &Scene, of: &Merge<
     let machine = engine.host.machine(of.vm).await?;
     claimed(&machine, of.claim)?;
     for file in [of.top, of.base] {
-        unused(engine, &machine, of.target, &file.path).await?;
+        if is_used(engine, &machine, of.target, &file.path).await? {
+            return Err(conflict(
+                format!(
+                    "{} uses {} again, which was not planned",
+                    machine.name, file.path
+                ),
+                "look at virsh domblklist; nothing was touched",
+            ));
+        }
     }
     let layers = match engine.host.layers(of.top).await {
         // It goes last.
@@ -84,29 +93,48 @@ pub(super) async fn lay<H: Host>(
 }
 
 /// A layer that nothing needs.
-pub(super) async fn drop<H: Host>(
-    engine: &Engine<H>,
-    vm: &VmId,
-    claim: u64,
-    target: &Target,
-    path: &Utf8Path,
-) -> Performed {
-    let machine = engine.host.machine(vm).await?;
-    claimed(&machine, claim)?;
-    unused(engine, &machine, target, path).await?;
-    engine.host.remove(path).await?;
-    Ok(Receipt::Done)
+pub(super) struct Unneeded<'a> {
+    pub(super) vm: &'a VmId,
+    pub(super) claim: u64,
+    pub(super) target: &'a Target,
+    pub(super) path: &'a Utf8Path,
+    pub(super) blank: bool,
 }
 
-/// Whether a VM has nothing to do with a file of one of its disks.
-async fn unused<H: Host>(
+impl Unneeded<'_> {
+    pub(super) async fn drop<H: Host>(&self, engine: &Engine<H>, scene: &Scene) -> Performed {
+        let machine = engine.host.machine(self.vm).await?;
+        claimed(&machine, self.claim)?;
+        let path = self.path;
+        if is_used(engine, &machine, self.target, path).await? {
+            engine.tell(scene, format!("{path} stays: {} uses it", machine.name));
+        } else if self.blank && !self.is_blank(engine).await? {
+            engine.tell(scene, format!("{path} stays, for it is not empty"));
+        } else {
+            engine.host.remove(path).await?;
+        }
+        Ok(Receipt::Done)
+    }
+
+    /// What is not there is as good as blank.
+    async fn is_blank<H: Host>(&self, engine: &Engine<H>) -> Result<bool, StepError> {
+        let image = Image::new(self.path, Format::Qcow2);
+        match engine.host.is_blank(&image).await {
+            Err(error) if error.fault == Fault::Gone => Ok(true),
+            blank => Ok(blank?),
+        }
+    }
+}
+
+/// Whether a file is in a chain of a disk, live or persistent.
+async fn is_used<H: Host>(
     engine: &Engine<H>,
     machine: &Machine,
     target: &Target,
     path: &Utf8Path,
-) -> Result<(), StepError> {
+) -> Result<bool, StepError> {
     let Some(disk) = machine.disk(target) else {
-        return Ok(());
+        return Ok(false);
     };
     let mut files = disk.live.clone();
     for source in [&disk.source, &disk.inactive].into_iter().flatten() {
@@ -119,13 +147,7 @@ async fn unused<H: Host>(
             files.push(path.clone());
         }
     }
-    if files.iter().any(|used| used == path) {
-        return Err(conflict(
-            format!("{} uses {path} again, which was not planned", machine.name),
-            "look at virsh domblklist; nothing was touched",
-        ));
-    }
-    Ok(())
+    Ok(files.iter().any(|used| used == path))
 }
 
 fn apart(top: &Image, base: &Image) -> StepError {

@@ -129,13 +129,28 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             }
         }
         Step::Create { path, on, .. } => branch::create(engine, path, on).await,
-        Step::Point { vm, claim, heads } => point::perform(engine, vm, *claim, heads).await,
+        Step::Point {
+            vm,
+            claim,
+            heads,
+            back,
+        } => point::perform(engine, scene, vm, *claim, heads, *back).await,
         Step::Drop {
             vm,
             claim,
             target,
             path,
-        } => branch::drop(engine, vm, *claim, target, path).await,
+            blank,
+        } => {
+            let layer = branch::Unneeded {
+                vm,
+                claim: *claim,
+                target,
+                path,
+                blank: *blank,
+            };
+            layer.drop(engine, scene).await
+        }
         Step::Remark { of, remark } => remark::remark(engine, of, remark).await,
         Step::Clear { path, kind } => clear::clear(engine, path, *kind).await,
         Step::Remove { of } => remark::remove(engine, of).await,

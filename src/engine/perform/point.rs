@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::engine::Engine;
 use crate::engine::perform::Performed;
+use crate::engine::perform::Scene;
 use crate::engine::perform::claimed;
 use crate::engine::perform::conflict;
 use crate::engine::perform::overlay;
@@ -23,13 +24,21 @@ use crate::model::step::Turn;
 
 pub(super) async fn perform<H: Host>(
     engine: &Engine<H>,
+    scene: &Scene,
     vm: &VmId,
     claim: u64,
     heads: &BTreeMap<Target, Turn>,
+    back: bool,
 ) -> Performed {
     let machine = engine.host.machine(vm).await?;
     claimed(&machine, claim)?;
     if all(&machine, heads, |turn| &turn.to) {
+        return Ok(Receipt::Done);
+    }
+    if back && all(&machine, heads, |turn| &turn.from) && is_used(engine, &machine, heads).await? {
+        let name = &machine.name;
+        let text = format!("{name} stays on its new layers, for it was started on them");
+        engine.tell(scene, text);
         return Ok(Receipt::Done);
     }
     if machine.power.is_on() {
@@ -65,6 +74,23 @@ pub(super) async fn perform<H: Host>(
         format!("{} was defined again meanwhile", after.name),
         "look at virsh domblklist",
     ))
+}
+
+/// Whether a guest may have written to what it was pointed at.
+async fn is_used<H: Host>(
+    engine: &Engine<H>,
+    machine: &Machine,
+    heads: &BTreeMap<Target, Turn>,
+) -> Result<bool, StepError> {
+    if machine.power.is_on() {
+        return Ok(true);
+    }
+    for turn in heads.values() {
+        if !engine.host.is_blank(&turn.from).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether every disk is on a file, live and persistent definition alike.
