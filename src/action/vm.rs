@@ -213,7 +213,8 @@ pub(super) fn merges(
     // The file that takes the next delta, as large as it will be by then.
     let mut below: Option<(&Layer, Bytes)> = None;
     for layer in disk.layers.iter().rev() {
-        let ours = layout::delta_of(&layer.path).is_some_and(|id| left(record, machine, &id));
+        let ours = layout::delta_of(&layer.path)
+            .is_some_and(|id| left(record, machine, &id) || is_where_laid(disk, layer, &id));
         let base = below.filter(|(base, _)| ours && is_own(snapshots, disk, &base.path));
         if let Some((base, size)) = base {
             not_shrunk(machine, disk, layer, size)?;
@@ -398,6 +399,19 @@ pub(super) fn side_by_side(disks: Vec<Vec<Step>>) -> Vec<Vec<Step>> {
 pub(super) fn claim(machine: &Machine, record: &Record) -> u64 {
     let noted = machine.note.as_ref().map_or(0, |note| note.serial);
     record.serial.max(noted).saturating_add(1)
+}
+
+/// Whether a layer is the very file that the delta of a backup is on this disk. It may have been away
+/// while its backup was deleted.
+fn is_where_laid(disk: &Disk, layer: &Layer, id: &BackupId) -> bool {
+    let layers = disk
+        .layers
+        .iter()
+        .skip_while(|above| above.path != layer.path);
+    let mut below = layers.skip(1).filter(|below| !layout::is_ours(&below.path));
+    below
+        .next()
+        .is_some_and(|below| layout::delta(&below.path, id) == layer.path)
 }
 
 /// Whether a backup of this VM left a delta that bears its id.

@@ -127,6 +127,28 @@ fn a_disk_that_was_detached_is_left_alone_and_comes_back_whole() {
 }
 
 #[test]
+fn a_disk_that_was_away_while_its_backup_was_deleted_is_merged_when_it_is_back() {
+    let (site, vm) = two_disks(false);
+    let first = site.newest(&vm);
+    let left = delta(&vm, "vdb").display().to_string();
+    virsh(["detach-disk", &vm.name, "vdb", "--config"]).must();
+    site.knib(["backup", "delete", first.id(), "--force"])
+        .exits(0);
+    let attach = [
+        "attach-disk",
+        &vm.name,
+        &left,
+        "vdb",
+        "--subdriver",
+        "qcow2",
+    ];
+    virsh(attach.iter().chain(&["--config"])).must();
+    site.knib(["chain", "finish", &vm.name]).exits(0);
+    site.assert_no_delta(&vm);
+    oracle::assert_same(&vm.source("vdb"), &vm.truth("vdb"));
+}
+
+#[test]
 fn a_disk_that_was_flattened_under_its_path_is_copied_whole() {
     let (site, vm) = two_disks(false);
     let file = delta(&vm, "vda").display().to_string();
