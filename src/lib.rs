@@ -23,7 +23,7 @@
 //! out the [steps](model::step::Step) that `action` drew up for each, `state` remembers every one.
 //! `knib backup run` is the same with a plan of one action.
 //!
-//! To read on: `model/step.rs`, `action/backup.rs`, `planner/draft.rs`, `engine/run.rs`,
+//! To read on: `model/step/mod.rs`, `action/backup.rs`, `planner/draft.rs`, `engine/run.rs`,
 //! `engine/perform/merge.rs`.
 //!
 //! # What there is not

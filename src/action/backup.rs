@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 
+use crate::action::deltas;
 use crate::action::receipted;
 use crate::action::vm;
 use crate::model::change::Change;
@@ -64,10 +65,13 @@ pub(super) fn program(op: &BackupOp, guest: &Guest) -> Result<Program, Refusal> 
     for (target, plan) in &op.disks {
         let disk = machine.disk(target).ok_or_else(|| disks_changed(op))?;
         let base = vm::steady(machine, disk)?;
-        let path = vm::overlay_path(machine, disk, |file| layout::delta(file, &op.id))?;
+        let path = deltas::overlay_path(machine, disk, |file| layout::delta(file, &op.id))?;
         overlays.insert(target.clone(), OverlayAt { base, path });
         let (layers, parent) = match plan {
-            DiskPlan::Full { .. } => (disk.layers.iter().take(1).map(vm::image).collect(), None),
+            DiskPlan::Full { .. } => (
+                disk.layers.iter().take(1).map(deltas::image).collect(),
+                None,
+            ),
             DiskPlan::Incremental => since_parent(op, record, disk)?,
         };
         copies.push(Step::Copy {
@@ -157,9 +161,9 @@ fn deltas_of_the_chain(
         .iter()
         .filter(|disk| op.disks.contains_key(&disk.target));
     let merges: Result<Vec<_>, _> = disks
-        .map(|disk| vm::merges(machine, &guest.record, guest.snapshots(), disk, claim))
+        .map(|disk| deltas::merges(machine, &guest.record, guest.snapshots(), disk, claim))
         .collect();
-    Ok(vm::side_by_side(merges?))
+    Ok(deltas::side_by_side(merges?))
 }
 
 /// The merges of the overlays that this backup itself made.
@@ -174,8 +178,8 @@ fn new_overlays(op: &BackupOp, ahead: &Machine, claim: u64) -> Vec<Step> {
             vm: ahead.id.clone(),
             claim,
             target: disk.target.clone(),
-            top: vm::image(top),
-            base: vm::image(base),
+            top: deltas::image(top),
+            base: deltas::image(base),
             branches: Vec::new(),
         }),
         _ => None,
@@ -204,7 +208,7 @@ fn since_parent(
     let delta = record.delta_left(parent, target).ok_or_else(lost)?;
     let at = delta.depth_in(disk).ok_or_else(lost)?;
     Ok((
-        disk.layers[..=at].iter().map(vm::image).collect(),
+        disk.layers[..=at].iter().map(deltas::image).collect(),
         Some(layout::backing(parent, target)),
     ))
 }

@@ -5,6 +5,7 @@
 
 use camino::Utf8Path;
 
+use crate::action::deltas;
 use crate::action::vm;
 use crate::model::layout;
 use crate::model::machine::Disk;
@@ -32,7 +33,7 @@ impl Ahead<'_> {
             step.foresee(&mut self.machine);
             self.snapshots.follow(step);
         }
-        vm::side_by_side(disks)
+        deltas::side_by_side(disks)
     }
 
     /// The delta of the current backup lies on another file when the one it was laid on goes.
@@ -93,7 +94,7 @@ impl Ahead<'_> {
     /// The steps of one disk, after a snapshot that kept `file` was forgotten.
     fn let_go(&self, disk: &Disk, file: &Image) -> Result<Vec<Step>, Refusal> {
         let machine = &self.machine;
-        vm::all_branches_known(machine, disk)?;
+        deltas::all_branches_known(machine, disk)?;
         let [top] = disk.on(&file.path)[..] else {
             return Ok(self.drops(disk, &file.path));
         };
@@ -104,9 +105,9 @@ impl Ahead<'_> {
         let branches = disk
             .branches(&top.path)
             .into_iter()
-            .map(vm::image)
+            .map(deltas::image)
             .collect();
-        let (top_image, base_image) = (vm::image(top), vm::image(base));
+        let (top_image, base_image) = (deltas::image(top), deltas::image(base));
         if !disk.is_in_chain(&top.path) {
             return Ok(vec![Step::Fold {
                 vm,
@@ -118,7 +119,7 @@ impl Ahead<'_> {
             }]);
         }
         vm::steady(machine, disk)?;
-        vm::not_shrunk(machine, disk, top, base.virtual_size)?;
+        deltas::not_shrunk(machine, disk, top, base.virtual_size)?;
         Ok(vec![Step::Merge {
             vm,
             claim,

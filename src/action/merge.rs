@@ -1,5 +1,6 @@
 //! Merge the deltas of a VM and end its chain: the next backup is full.
 
+use crate::action::deltas;
 use crate::action::vm;
 use crate::model::op::Merge;
 use crate::model::program::Program;
@@ -15,7 +16,7 @@ pub(super) fn program(op: &Merge, guest: &Guest) -> Result<Program, Refusal> {
     let mut stages = vec![vec![vm::note(machine, claim, true, current, &snapshots)]];
     let mut disks = Vec::new();
     for disk in machine.disks.iter().filter(|disk| disk.holds_data()) {
-        let steps = vm::merges(machine, &guest.record, &snapshots, disk, claim)?;
+        let steps = deltas::merges(machine, &guest.record, &snapshots, disk, claim)?;
         if !steps.is_empty() {
             vm::steady(machine, disk)?;
         }
@@ -25,7 +26,7 @@ pub(super) fn program(op: &Merge, guest: &Guest) -> Result<Program, Refusal> {
     for step in disks.iter().flatten() {
         snapshots.follow(step);
     }
-    stages.extend(vm::side_by_side(disks));
+    stages.extend(deltas::side_by_side(disks));
     stages.push(vec![if op.leave && snapshots.is_empty() {
         vm::no_note(machine, claim)
     } else {

@@ -9,6 +9,7 @@ mod branches;
 mod clear;
 mod config;
 mod delete;
+mod deltas;
 mod merge;
 mod readme;
 mod remark;

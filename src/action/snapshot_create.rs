@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::action::branches;
+use crate::action::deltas;
 use crate::action::vm;
 use crate::model::layout;
 use crate::model::op::SnapshotCreate;
@@ -47,12 +48,12 @@ pub(super) fn program(op: &SnapshotCreate, guest: &Guest) -> Result<Program, Ref
     for target in &op.disks {
         let disk = machine.disk(target).ok_or_else(|| changed(op))?;
         let base = vm::steady(machine, disk)?;
-        let path = vm::overlay_path(machine, disk, |file| layout::snapshot_layer(file, claim))?;
+        let path = deltas::overlay_path(machine, disk, |file| layout::snapshot_layer(file, claim))?;
         overlays.insert(target.clone(), OverlayAt { base, path });
         kept.extend(
             disk.layers
                 .first()
-                .map(|layer| (target.clone(), vm::image(layer))),
+                .map(|layer| (target.clone(), deltas::image(layer))),
         );
     }
     let named = |target| op.disks.contains(target) || op.others.contains(target);

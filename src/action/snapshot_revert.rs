@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::action::branches;
 use crate::action::branches::Ahead;
+use crate::action::deltas;
 use crate::action::vm;
 use crate::model::id::Target;
 use crate::model::layout;
@@ -124,7 +125,7 @@ fn turns(
                 format!("attach it again; its file is {}", file.path),
             )
         })?;
-        vm::all_branches_known(machine, disk)?;
+        deltas::all_branches_known(machine, disk)?;
         if disk.layer(&file.path).is_none() {
             return Err(Refusal::new(
                 "disk_replaced",
@@ -136,7 +137,7 @@ fn turns(
             ));
         }
         let from = vm::steady(machine, disk)?;
-        let path = vm::overlay_path(machine, disk, |file| layout::snapshot_layer(file, claim))?;
+        let path = deltas::overlay_path(machine, disk, |file| layout::snapshot_layer(file, claim))?;
         let to = Image::new(path, Format::Qcow2);
         turns.insert(target.clone(), Turn { from, to });
     }

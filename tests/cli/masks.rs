@@ -2,11 +2,14 @@
 
 use insta::internals::SettingsBindDropGuard;
 
-const MASKS: [(&str, &str); 11] = [
+const MASKS: [(&str, &str); 13] = [
     (r"\b\d{8}-\d{6}-[0-9a-f]{8}\b", "[id]"),
     (r"\bpid \d+", "pid [pid]"),
     (r"knib \d+\.\d+\.\d+, \S+ \(", "knib [version], [host] ("),
-    (r", \w+ on device \d+:\d+, [\d.]+ [KMGT]iB free", ", [room]"),
+    (
+        r",\s+\w+\s+on\s+device\s+\d+:\d+,\s+[\d.]+\s+[KMGT]iB\s+free",
+        ", [room]",
+    ),
     (
         r"it was made by knib \d+\.\d+\.\d+",
         "it was made by knib [version]",
@@ -24,6 +27,12 @@ const MASKS: [(&str, &str); 11] = [
         r"(?m)^(\S+\s+\$DIR/\S+)\s+\w+ +[\d.]+ [KMGT]iB +[\d.]+ [KMGT]iB",
         "$1  [room]",
     ),
+    // As wide as the room is written.
+    (
+        r"(?m)^STORAGE +PATH +TYPE +FREE +TOTAL +BACKUPS +USED$",
+        "STORAGE  PATH  TYPE  FREE  TOTAL  BACKUPS  USED",
+    ),
+    (r"(?m)^(  \$RUN-\S+) +(\d+)  ([\d.]+ \wiB)$", "$1  $2  $3"),
 ];
 
 /// As long as the value lives.

@@ -1,0 +1,99 @@
+//! Steps in words, for people.
+
+use camino::Utf8Path;
+
+use crate::model::backup::Remark;
+use crate::model::id::Target;
+use crate::model::layout;
+use crate::model::step::Step;
+
+impl Step {
+    /// In words, for a plan with details, a log and an error: `merge vda: a into b`.
+    #[must_use]
+    pub fn synopsis(&self) -> String {
+        let file = |path: &Utf8Path| path.file_name().unwrap_or(path.as_str()).to_owned();
+        match self {
+            Self::Mark { storage, .. } => format!("mark {storage} as a storage"),
+            Self::Note {
+                note: Some(note), ..
+            } => match &note.current {
+                Some(current) => format!(
+                    "note in the domain: change {}, current {current}",
+                    note.serial
+                ),
+                None => format!("note in the domain: change {}", note.serial),
+            },
+            Self::Note { note: None, .. } => "take the note out of the domain".to_owned(),
+            Self::Stage { dir, .. } => format!("make {dir}"),
+            Self::Overlay { disks, .. } => {
+                let names: Vec<_> = disks.keys().map(Target::as_str).collect();
+                format!("freeze {} under new overlays", names.join(" and "))
+            }
+            Self::Copy {
+                target, layers, to, ..
+            } => {
+                let from: Vec<_> = layers.iter().map(|layer| file(&layer.path)).collect();
+                format!("copy {target}: {} to {to}", from.join(", "))
+            }
+            Self::Capture { dir, .. } => format!("write the definitions to {dir}"),
+            Self::Thaw { .. } => "see the guest thawed".to_owned(),
+            Self::Seal { dir } => format!("complete and sync {dir}"),
+            Self::Publish { to, .. } => format!("publish {to}"),
+            Self::Merge {
+                target, top, base, ..
+            }
+            | Self::Fold {
+                target, top, base, ..
+            } => {
+                format!(
+                    "merge {target}: {} into {}",
+                    file(&top.path),
+                    file(&base.path)
+                )
+            }
+            Self::Create {
+                target, path, on, ..
+            } => format!("lay {} on {target}'s {}", file(path), file(&on.path)),
+            Self::Point { heads, .. } => {
+                let names = heads
+                    .iter()
+                    .map(|(target, turn)| format!("{target} to {}", file(&turn.to.path)));
+                format!("point {}", names.collect::<Vec<_>>().join(" and "))
+            }
+            Self::Drop { target, path, .. } => format!("drop {target}'s {}", file(path)),
+            Self::Own { storage, vm, .. } => format!("take over {}", layout::vm_dir(storage, vm)),
+            Self::Disown {
+                storage, vm, to, ..
+            } => {
+                format!(
+                    "give {} back to {}",
+                    layout::vm_dir(storage, vm),
+                    to.hostname
+                )
+            }
+            Self::Tag { tags, .. } => {
+                let tags: Vec<_> = tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                format!("set the tags: {}", tags.join(" "))
+            }
+            Self::Discard { path } | Self::Clear { path, .. } => format!("remove {path}"),
+            Self::Remark { of, remark } => {
+                let what = match remark {
+                    Remark::Pinned { pinned: true } => "pinned",
+                    Remark::Pinned { pinned: false } => "not pinned",
+                    Remark::Removed { at: Some(_) } => "removed",
+                    Remark::Removed { at: None } => "not removed",
+                    Remark::Unusable { why: Some(_) } => "unusable",
+                    Remark::Unusable { why: None } => "usable",
+                };
+                format!("note in {}: {what}", of.dir())
+            }
+            Self::Remove { of } => format!("remove {}", of.dir()),
+            Self::Fetch { target, to, .. } => format!("write {target} to {}", to.path),
+            Self::Place { from, to } => format!("copy {from} to {to}"),
+            Self::Rename { from, to } => format!("rename {} to {to}", file(from)),
+            Self::Unname { from, to } => format!("rename {} back to {from}", file(to)),
+            Self::Define { name, .. } => format!("define {name}"),
+            Self::Undefine { vm } => format!("undefine {vm}"),
+        }
+    }
+}
