@@ -36,12 +36,28 @@ pub(crate) struct Tally {
     pub(crate) lost: Vec<String>,
 }
 
-/// Carries out every schedule with at most `faults` troubles; of the ways to go on from each, a
-/// sample of `keep`, which is the same every time.
-pub(crate) fn explore(scenario: &Scenario, faults: usize, keep: usize) -> Tally {
+/// How many of the ways to go on from a schedule are tried.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keep {
+    All,
+    Half,
+    Few(usize),
+}
+
+impl Keep {
+    fn of(self, all: usize) -> usize {
+        match self {
+            Self::All => all,
+            Self::Half => all.div_ceil(2),
+            Self::Few(few) => few,
+        }
+    }
+}
+
+/// Carries out every schedule with at most `faults` troubles, or as many as are kept; `dice` say which.
+pub(crate) fn explore(scenario: &Scenario, faults: usize, keep: Keep, mut dice: Dice) -> Tally {
     let mut tally = Tally::default();
     let desk = Desk::new();
-    let mut dice = Dice::new(scenario.name.len() as u64);
     let mut queue: Vec<Script> = vec![Vec::new()];
     while let Some(script) = queue.pop() {
         let told = play(scenario, &desk, script.clone());
@@ -54,6 +70,7 @@ pub(crate) fn explore(scenario: &Scenario, faults: usize, keep: usize) -> Tally 
             tally.lost.push(lost);
         } else if script.len() < faults {
             let mut on = next(scenario, &script, &told.ticks);
+            let keep = keep.of(on.len());
             while on.len() > keep {
                 on.swap_remove(dice.below(on.len()));
             }

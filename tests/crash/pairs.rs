@@ -5,8 +5,10 @@
 
 use std::env;
 
+use crate::crash::explore::Keep;
 use crate::crash::explore::explore;
 use crate::crash::singles::every;
+use crate::sim::Dice;
 
 /// So many ways to go on are tried from each schedule.
 const SAMPLE: usize = 4;
@@ -15,9 +17,9 @@ const SAMPLE: usize = 4;
 #[expect(clippy::print_stdout, reason = "a test says how much it tried")]
 fn sample() {
     let keep = match env::var("KNIB_CRASH_PAIRS").ok().as_deref() {
-        None => SAMPLE,
-        Some("all") => usize::MAX,
-        Some(number) => number.parse().expect("a number"),
+        None => Keep::Few(SAMPLE),
+        Some("all") => Keep::All,
+        Some(number) => Keep::Few(number.parse().expect("a number")),
     };
     let only = env::var("KNIB_CRASH_SCENARIO").unwrap_or_default();
     let mut lost = Vec::new();
@@ -26,7 +28,8 @@ fn sample() {
         if !scenario.name.contains(&only) {
             continue;
         }
-        let tally = explore(&scenario, 2, keep);
+        let dice = Dice::new(scenario.name.len() as u64);
+        let tally = explore(&scenario, 2, keep, dice);
         println!(
             "{}: {} schedules, {} lost",
             scenario.name,

@@ -1,16 +1,32 @@
-//! Every trouble at every tick, once.
+//! Every trouble at every tick, once: half of them, other ones each time. What is lost is told with its
+//! trouble and its tick.
+//!
+//! All of them: `KNIB_CRASH_SINGLES=all cargo test --features test-hooks --test main crash::singles`
+
+use std::env;
+use std::time::Instant;
+use std::time::SystemTime;
 
 use knib::model::machine::Format;
 
+use crate::crash::explore::Keep;
 use crate::crash::explore::explore;
 use crate::crash::scenario::Scenario;
 use crate::crash::stories;
 use crate::crash::stories::Power;
+use crate::sim::Dice;
 
 #[expect(clippy::print_stdout, reason = "a test says how much it tried")]
 fn singles(scenario: &Scenario) {
-    let began = std::time::Instant::now();
-    let tally = explore(scenario, 1, usize::MAX);
+    let began = Instant::now();
+    let keep = match env::var("KNIB_CRASH_SINGLES").ok().as_deref() {
+        None => Keep::Half,
+        Some("all") => Keep::All,
+        Some(number) => Keep::Few(number.parse().expect("a number")),
+    };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let seed = now.expect("it is after 1970").as_secs();
+    let tally = explore(scenario, 1, keep, Dice::new(seed));
     let lost = tally.lost.len();
     println!(
         "{}: {} points, {} schedules, {lost} lost, {:.1?}",
