@@ -18,7 +18,7 @@ use knib::model::op::Op;
 use knib::model::op::Tag;
 use knib::model::op::Verb;
 use knib::model::orphan::OrphanKind;
-use knib::model::world::Record;
+use knib::model::record::Record;
 use knib::planner::request;
 use knib::planner::request::NewVm;
 use knib::planner::snapshots;

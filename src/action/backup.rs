@@ -27,11 +27,11 @@ use crate::model::program::Direction;
 use crate::model::program::Program;
 use crate::model::program::Refusal;
 use crate::model::receipt::Receipt;
+use crate::model::record::Record;
 use crate::model::step::Image;
 use crate::model::step::OverlayAt;
 use crate::model::step::Step;
 use crate::model::world::Guest;
-use crate::model::world::Record;
 
 /// The VM alone; everything that the new files continue, with other readers.
 pub(super) fn leases(op: &BackupOp, record: &Record) -> Vec<Lease> {

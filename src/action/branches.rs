@@ -11,11 +11,11 @@ use crate::model::layout;
 use crate::model::machine::Disk;
 use crate::model::machine::Machine;
 use crate::model::program::Refusal;
+use crate::model::record::Record;
 use crate::model::snapshot::Snapshot;
 use crate::model::snapshot::Snapshots;
 use crate::model::step::Image;
 use crate::model::step::Step;
-use crate::model::world::Record;
 
 /// A VM's files and snapshots as the steps so far will leave them.
 pub(super) struct Ahead<'a> {

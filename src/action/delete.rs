@@ -14,9 +14,9 @@ use crate::model::op::OneBackup;
 use crate::model::program::Direction;
 use crate::model::program::Program;
 use crate::model::program::Refusal;
+use crate::model::record::Record;
 use crate::model::step::Step;
 use crate::model::world::Guest;
-use crate::model::world::Record;
 
 /// The backup alone; the VM alone as well while it writes to the delta that the backup left.
 pub(super) fn leases(of: &OneBackup, record: &Record) -> Vec<Lease> {

@@ -11,10 +11,10 @@ use crate::model::machine::Disk;
 use crate::model::machine::Layer;
 use crate::model::machine::Machine;
 use crate::model::program::Refusal;
+use crate::model::record::Record;
 use crate::model::snapshot::Snapshots;
 use crate::model::step::Image;
 use crate::model::step::Step;
-use crate::model::world::Record;
 
 /// The longest file name that Linux file systems take, in bytes.
 const LONGEST_NAME: usize = 255;

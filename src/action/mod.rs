@@ -32,9 +32,9 @@ use crate::model::program::Direction;
 use crate::model::program::Program;
 use crate::model::program::Refusal;
 use crate::model::receipt::Receipt;
+use crate::model::record::Record;
 use crate::model::step::Step;
 use crate::model::world::Guest;
-use crate::model::world::Record;
 
 /// Whether a VM was defined from an XML that is older than the record and points below a delta: nothing
 /// of it is touched until a person decides.

@@ -10,10 +10,10 @@ use crate::model::lease::Subject;
 use crate::model::op::RestoreNew;
 use crate::model::program::Program;
 use crate::model::program::Refusal;
+use crate::model::record::Record;
 use crate::model::step::Image;
 use crate::model::step::Step;
 use crate::model::world::Guest;
-use crate::model::world::Record;
 
 /// The new VM alone; the backup and all it continues, with other readers.
 pub(super) fn leases(op: &RestoreNew) -> Vec<Lease> {

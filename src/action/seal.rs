@@ -20,8 +20,8 @@ use crate::model::op::BackupOp;
 use crate::model::program::Program;
 use crate::model::program::Refusal;
 use crate::model::receipt::Receipt;
+use crate::model::record::Record;
 use crate::model::step::Step;
-use crate::model::world::Record;
 
 /// What `backup.json` says.
 pub(super) fn sealed(

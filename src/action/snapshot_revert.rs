@@ -17,12 +17,12 @@ use crate::model::machine::Machine;
 use crate::model::op::SnapshotNamed;
 use crate::model::program::Program;
 use crate::model::program::Refusal;
+use crate::model::record::Record;
 use crate::model::snapshot::Snapshot;
 use crate::model::step::Image;
 use crate::model::step::Step;
 use crate::model::step::Turn;
 use crate::model::world::Guest;
-use crate::model::world::Record;
 
 /// Claim, lay new layers, point, say so, and drop what was left.
 pub(super) fn program(op: &SnapshotNamed, guest: &Guest) -> Result<Program, Refusal> {

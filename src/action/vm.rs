@@ -16,11 +16,11 @@ use crate::model::machine::Source;
 use crate::model::program::Direction;
 use crate::model::program::Program;
 use crate::model::program::Refusal;
+use crate::model::record::Record;
 use crate::model::snapshot::Snapshots;
 use crate::model::step::Image;
 use crate::model::step::Step;
 use crate::model::world::Guest;
-use crate::model::world::Record;
 
 /// The guest, if anything is known of it.
 pub(super) fn known<'a>(guest: Option<&'a Guest>, vm: &VmRef) -> Result<&'a Guest, Refusal> {

@@ -9,7 +9,7 @@ use crate::model::id::BackupId;
 use crate::model::id::Target;
 use crate::model::machine::Disk;
 use crate::model::machine::Format;
-use crate::model::world::Record;
+use crate::model::record::Record;
 
 impl Backup {
     /// The backups that its files continue.

@@ -27,6 +27,7 @@ pub mod policy;
 pub mod program;
 pub mod reason;
 pub mod receipt;
+pub mod record;
 pub mod seconds;
 pub mod snapshot;
 pub mod step;

@@ -14,7 +14,7 @@ use crate::model::machine::Disk;
 use crate::model::machine::Machine;
 use crate::model::op::DiskPlan;
 use crate::model::op::WhyFull;
-use crate::model::world::Record;
+use crate::model::record::Record;
 
 /// What is asked of a backup.
 pub(super) struct Wanted<'a> {

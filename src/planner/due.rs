@@ -11,9 +11,9 @@ use jiff::tz::TimeZone;
 use crate::model::calendar::Calendar;
 use crate::model::id::VmId;
 use crate::model::policy::Schedule;
+use crate::model::record::Failed;
 use crate::model::seconds::Seconds;
 use crate::model::seconds::later;
-use crate::model::world::Failed;
 
 /// More superseded slots than this are not counted one by one.
 const COUNTED: u64 = 10_000;

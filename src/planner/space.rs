@@ -12,7 +12,7 @@ use crate::model::op::DiskPlan;
 use crate::model::plan::Estimate;
 use crate::model::policy::Policy;
 use crate::model::reason::Block;
-use crate::model::world::Record;
+use crate::model::record::Record;
 use crate::model::world::World;
 use crate::planner::chain::Shape;
 use crate::planner::draft::Draft;

@@ -17,7 +17,7 @@ use knib::model::backup::Unusable;
 use knib::model::fault::Fault;
 use knib::model::id::BackupId;
 use knib::model::program::StepError;
-use knib::model::world::Failed;
+use knib::model::record::Failed;
 use knib::model::world::World;
 
 use crate::planner::make;

@@ -23,7 +23,7 @@ use crate::model::op::BackupOp;
 use crate::model::op::Op;
 use crate::model::receipt::Consistency;
 use crate::model::receipt::Receipt;
-use crate::model::world::Failed;
+use crate::model::record::Failed;
 use crate::model::world::Guest;
 use crate::model::world::Open;
 

@@ -17,10 +17,10 @@ use crate::model::backup::Backup;
 use crate::model::backup::StorageRef;
 use crate::model::id::StorageId;
 use crate::model::id::VmId;
+use crate::model::record::Record;
 use crate::model::world::Applied;
 use crate::model::world::AppliedStorage;
 use crate::model::world::Guest;
-use crate::model::world::Record;
 
 /// All that is on record, and what is going on.
 #[derive(Clone, Copy, Debug)]

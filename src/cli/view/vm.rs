@@ -14,8 +14,8 @@ use crate::model::layout;
 use crate::model::machine::Power;
 use crate::model::plan::Plan;
 use crate::model::reason::Block;
+use crate::model::record::Record;
 use crate::model::world::Guest;
-use crate::model::world::Record;
 use crate::model::world::World;
 
 /// A VM.

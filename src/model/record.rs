@@ -1,0 +1,117 @@
+//! What is on record about a VM, and how it learns. What follows from it is in `lineage`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::model::backup::Backup;
+use crate::model::backup::Slot;
+use crate::model::change::Change;
+use crate::model::id::BackupId;
+use crate::model::program::StepError;
+use crate::model::snapshot::Snapshots;
+
+/// What is on record about a VM.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The policy it has.
+    pub assigned: Option<Assigned>,
+    /// The backup whose delta it writes to.
+    pub current: Option<BackupId>,
+    /// The serial of knib's last change to it.
+    pub serial: u64,
+    /// Its snapshots.
+    #[serde(default, skip_serializing_if = "Snapshots::is_empty")]
+    pub snapshots: Snapshots,
+    /// Every backup with files, by id; shared, for a world is copied to see ahead.
+    pub backups: BTreeMap<BackupId, Arc<Backup>>,
+    /// The latest slot served, by schedule.
+    pub served: BTreeMap<String, Timestamp>,
+    /// Backups that did not come about, oldest first.
+    pub failures: Vec<Failed>,
+}
+
+/// The policy that a VM has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assigned {
+    /// Its name.
+    pub policy: String,
+    /// Since when slots count.
+    pub since: Timestamp,
+}
+
+/// A backup that did not come about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failed {
+    /// The id it would have had.
+    pub backup: BackupId,
+    /// When it ended.
+    pub at: Timestamp,
+    /// The slots it would have served.
+    pub slots: Vec<Slot>,
+    /// Why.
+    pub error: StepError,
+}
+
+impl Record {
+    /// Learns what concerns this VM; anything else is passed over.
+    pub fn learn(&mut self, change: &Change) {
+        match change {
+            Change::Assigned { policy, since, .. } => {
+                self.assigned = Some(Assigned {
+                    policy: policy.clone(),
+                    since: *since,
+                });
+            }
+            Change::Unassigned { .. } => self.assigned = None,
+            Change::Published(backup) => {
+                self.backups
+                    .insert(backup.id.clone(), Arc::new(backup.as_ref().clone()));
+            }
+            Change::Remarked { backup, remark, .. } => {
+                if let Some(backup) = self.backups.get_mut(backup) {
+                    Arc::make_mut(backup).marks.learn(remark);
+                }
+            }
+            Change::Deleted { backup, .. } => {
+                self.backups.remove(backup);
+                self.failures.retain(|failed| failed.backup != *backup);
+                self.current.take_if(|current| current == backup);
+            }
+            Change::Touched {
+                serial, current, ..
+            } => {
+                self.serial = *serial;
+                self.current.clone_from(current);
+            }
+            Change::Snapshots { snapshots, .. } => self.snapshots.clone_from(snapshots),
+            Change::Served { slots, .. } => {
+                for slot in slots {
+                    let latest = self.served.entry(slot.schedule.clone()).or_insert(slot.at);
+                    *latest = slot.at.max(*latest);
+                }
+            }
+            Change::Storage { .. }
+            | Change::Offering { .. }
+            | Change::OfferingRemoved { .. }
+            | Change::Policy { .. }
+            | Change::PolicyRemoved { .. } => {}
+        }
+    }
+
+    /// The newest good backup by its instant, that needs no damaged one.
+    #[must_use]
+    pub fn last_good(&self) -> Option<&Backup> {
+        let mut good: Vec<&Backup> = self
+            .backups
+            .values()
+            .map(Arc::as_ref)
+            .filter(|backup| backup.is_good())
+            .collect();
+        good.sort_by_key(|backup| std::cmp::Reverse(backup.created));
+        good.into_iter().find(|backup| self.is_usable(&backup.id))
+    }
+}
