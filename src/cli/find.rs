@@ -11,6 +11,7 @@ use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 use crate::cli::times;
 use crate::model::backup::Backup;
+use crate::model::backup::VmRef;
 use crate::model::id::BackupId;
 use crate::model::id::VmId;
 use crate::model::world::Guest;
@@ -48,6 +49,17 @@ pub(super) fn vm<'a>(guests: &'a Guests, given: &str) -> Result<&'a Guest> {
             Err(Failure::new("ambiguous", text).hint(format!("say which: {}", list(uuids))))
         }
     }
+}
+
+/// A VM by name or uuid, that is defined here.
+pub(super) fn defined<'a>(guests: &'a Guests, given: &str) -> Result<&'a Guest> {
+    let guest = vm(guests, given)?;
+    if guest.machine.is_none() {
+        let VmRef { name, uuid } = &guest.vm;
+        let text = format!("{name} ({uuid}) is not defined here any more");
+        return Err(Failure::new("gone", text).hint("its backups stay: knib backup list"));
+    }
+    Ok(guest)
 }
 
 /// A backup by id, by a unique beginning of it, as `VM@latest` or as `VM@TIME`.

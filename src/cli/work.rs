@@ -160,6 +160,25 @@ impl Finished {
         report::human(&self.plan, &self.hints, self.stopped, session.look())
     }
 
+    /// Prints the plan as JSON; for people what `done` says of one all of which went well, else the
+    /// report. Returns what to exit with.
+    pub(super) fn conclude(
+        &self,
+        session: &Session,
+        json: bool,
+        done: impl FnOnce() -> String,
+    ) -> Result<Exit> {
+        let exit = self.exit();
+        print(session, json, &self.plan, || {
+            if exit == Exit::Done {
+                done()
+            } else {
+                self.report(session)
+            }
+        })?;
+        Ok(exit)
+    }
+
     /// What to exit with.
     pub(super) fn exit(&self) -> Exit {
         let signal = self.signal.filter(|_| self.stopped);

@@ -147,12 +147,8 @@ async fn make(session: &Session, args: Run) -> Result<Exit> {
     let json = session.global.format.is_json()?;
     let basis = session.basis_anyhow()?;
     let seen = session.see(&basis).await?;
-    let guest = find::vm(&seen.world.guests, &args.vm)?;
+    let guest = find::defined(&seen.world.guests, &args.vm)?;
     let (name, uuid) = (guest.vm.name.clone(), guest.vm.uuid.clone());
-    if guest.machine.is_none() {
-        let text = format!("{name} ({uuid}) is not defined here any more");
-        return Err(Failure::new("gone", text).hint("its backups stay: knib backup list"));
-    }
     let policy = guest.record.assigned.as_ref();
     if policy.is_none() && args.storage.is_none() {
         return Err(

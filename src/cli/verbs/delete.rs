@@ -9,7 +9,6 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Result;
 use crate::cli::find;
 use crate::cli::session::Session;
-use crate::cli::work;
 use crate::model::op::OneBackup;
 use crate::model::op::Op;
 use crate::model::plan::Action;
@@ -70,15 +69,7 @@ pub(super) async fn run(session: &Session, args: Delete) -> Result<Exit> {
     };
     let told = ("backup delete", what.as_str());
     let finished = at_once::carry_out(session, &basis, told, args.patience, draw_up).await?;
-    let exit = finished.exit();
-    work::print(session, json, &finished.plan, || {
-        if exit == Exit::Done {
-            gone(&finished.plan)
-        } else {
-            finished.report(session)
-        }
-    })?;
-    Ok(exit)
+    finished.conclude(session, json, || gone(&finished.plan))
 }
 
 /// What became of each.

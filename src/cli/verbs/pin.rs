@@ -5,7 +5,6 @@ use crate::cli::at_once::Patience;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Result;
 use crate::cli::session::Session;
-use crate::cli::work;
 use crate::model::world::World;
 use crate::planner::Options;
 use crate::planner::request;
@@ -40,13 +39,5 @@ pub(super) async fn run(session: &Session, args: Pin, pinned: bool) -> Result<Ex
     };
     let told = (command, id.as_str());
     let finished = at_once::carry_out(session, &basis, told, args.patience, draw_up).await?;
-    let exit = finished.exit();
-    work::print(session, json, &finished.plan, || {
-        if exit == Exit::Done {
-            format!("{id} of {} is {word}\n", vm.name)
-        } else {
-            finished.report(session)
-        }
-    })?;
-    Ok(exit)
+    finished.conclude(session, json, || format!("{id} of {} is {word}\n", vm.name))
 }

@@ -4,7 +4,6 @@ use crate::cli::at_once;
 use crate::cli::at_once::Patience;
 use crate::cli::basis::Recalled;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 use crate::cli::find;
 use crate::cli::render::lists;
@@ -121,12 +120,8 @@ async fn work(
     let json = session.global.format.is_json()?;
     let basis = session.basis_anyhow()?;
     let seen = session.see(&basis).await?;
-    let guest = find::vm(&seen.world.guests, vm)?;
+    let guest = find::defined(&seen.world.guests, vm)?;
     let (vm, known) = (guest.vm.clone(), guest.snapshots());
-    if guest.machine.is_none() {
-        let text = format!("{} ({}) is not defined here any more", vm.name, vm.uuid);
-        return Err(Failure::new("gone", text).hint("its backups stay: knib backup list"));
-    }
     // One that an interrupted run was about to make or to take away is known once that is carried on.
     if let Asked::Revert(name) | Asked::Delete(name) = asked
         && guest.open.is_empty()

@@ -4,15 +4,12 @@ use crate::cli::at_once;
 use crate::cli::at_once::Patience;
 use crate::cli::basis::Basis;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 use crate::cli::find;
 use crate::cli::render::lists;
 use crate::cli::session::Session;
 use crate::cli::view::vm;
 use crate::cli::view::vm::VmView;
-use crate::cli::work;
-use crate::model::backup::VmRef;
 use crate::model::world::World;
 use crate::planner;
 use crate::planner::Options;
@@ -75,7 +72,8 @@ pub(super) async fn run(session: &Session, args: Vm) -> Result<Exit> {
 async fn tag(session: &Session, args: Tag) -> Result<Exit> {
     let json = session.global.format.is_json()?;
     let basis = session.basis_anyhow()?;
-    let vm = defined(session, &basis, &args.vm).await?;
+    let seen = session.see(&basis).await?;
+    let vm = find::defined(&seen.world.guests, &args.vm)?.vm.clone();
     let draw_up = |world: &mut World, options: &Options| {
         let guest = world.guests.get(&vm.uuid);
         let before = guest.and_then(|guest| guest.machine.as_ref());
@@ -97,51 +95,26 @@ async fn tag(session: &Session, args: Tag) -> Result<Exit> {
     };
     let told = ("vm tag", vm.name.as_str());
     let finished = at_once::carry_out(session, &basis, told, args.patience, draw_up).await?;
-    let exit = finished.exit();
-    work::print(session, json, &finished.plan, || {
-        if exit == Exit::Done {
-            format!("{} is tagged\n", vm.name)
-        } else {
-            finished.report(session)
-        }
-    })?;
-    Ok(exit)
+    finished.conclude(session, json, || format!("{} is tagged\n", vm.name))
 }
 
 async fn adopt(session: &Session, args: Adopt) -> Result<Exit> {
     let json = session.global.format.is_json()?;
     let basis = session.basis_anyhow()?;
-    let vm = defined(session, &basis, &args.vm).await?;
+    let seen = session.see(&basis).await?;
+    let vm = find::defined(&seen.world.guests, &args.vm)?.vm.clone();
     let draw_up =
         |world: &mut World, options: &Options| planner::adopt::adopt(&vm.uuid, world, options);
     let told = ("vm adopt", vm.name.as_str());
     let finished = at_once::carry_out(session, &basis, told, args.patience, draw_up).await?;
-    let exit = finished.exit();
-    work::print(session, json, &finished.plan, || {
-        if finished.plan.actions.is_empty() {
-            format!(
-                "the backups of {} are this state's already, or there are none\n",
-                vm.name
-            )
-        } else if exit == Exit::Done {
-            format!("the backups of {} belong to this state now\n", vm.name)
+    finished.conclude(session, json, || {
+        let said = if finished.plan.actions.is_empty() {
+            "are this state's already, or there are none"
         } else {
-            finished.report(session)
-        }
-    })?;
-    Ok(exit)
-}
-
-/// The VM that is meant, if it is defined here.
-async fn defined(session: &Session, basis: &Basis, name: &str) -> Result<VmRef> {
-    let seen = session.see(basis).await?;
-    let guest = find::vm(&seen.world.guests, name)?;
-    if guest.machine.is_none() {
-        let VmRef { name, uuid } = &guest.vm;
-        let text = format!("{name} ({uuid}) is not defined here any more");
-        return Err(Failure::new("gone", text).hint("its backups stay: knib backup list"));
-    }
-    Ok(guest.vm.clone())
+            "belong to this state now"
+        };
+        format!("the backups of {} {said}\n", vm.name)
+    })
 }
 
 async fn list(session: &Session, args: &List) -> Result<Exit> {
