@@ -38,13 +38,7 @@ impl Ahead<'_> {
 
     /// The delta of the current backup lies on another file when the one it was laid on goes.
     fn move_delta(&mut self, step: &Step) {
-        let (Step::Merge {
-            target, top, base, ..
-        }
-        | Step::Fold {
-            target, top, base, ..
-        }) = step
-        else {
+        let Some((target, top, base)) = step.merged() else {
             return;
         };
         let left = self.record.current.as_ref().and_then(|current| {

@@ -51,13 +51,8 @@ impl Step {
                 base,
                 branches,
                 ..
-            } => {
-                if let Some(disk) = machine.disk_mut(target) {
-                    merge(disk, top, base);
-                    lay(disk, branches, base);
-                }
             }
-            Self::Fold {
+            | Self::Fold {
                 target,
                 top,
                 base,
@@ -65,7 +60,11 @@ impl Step {
                 ..
             } => {
                 if let Some(disk) = machine.disk_mut(target) {
-                    fold(disk, top, base);
+                    if matches!(self, Self::Merge { .. }) {
+                        merge(disk, top, base);
+                    } else {
+                        fold(disk, top, base);
+                    }
                     lay(disk, branches, base);
                 }
             }

@@ -14,6 +14,7 @@ use crate::model::id::BackupId;
 use crate::model::id::Target;
 use crate::model::id::VmId;
 use crate::model::snapshot::Snapshots;
+use crate::model::step::Image;
 
 /// One VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,6 +181,15 @@ impl Source {
     pub fn file(&self) -> Option<&Utf8Path> {
         match self {
             Self::File { path, .. } => Some(path),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// The path with its format, of a file.
+    #[must_use]
+    pub fn image(&self) -> Option<Image> {
+        match self {
+            Self::File { path, format } => Some(Image::new(path.clone(), format.clone())),
             Self::Other(_) => None,
         }
     }

@@ -84,13 +84,7 @@ impl Snapshots {
 
     /// What a layer held is in the file below it, for whoever named the layer.
     pub fn follow(&mut self, step: &Step) {
-        let (Step::Merge {
-            target, top, base, ..
-        }
-        | Step::Fold {
-            target, top, base, ..
-        }) = step
-        else {
+        let Some((target, top, base)) = step.merged() else {
             return;
         };
         let files = self

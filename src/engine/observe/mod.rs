@@ -275,12 +275,10 @@ async fn with_hands<H: Host>(host: &Rc<H>, mut machine: Machine) -> Result<Machi
 }
 
 fn readable(disk: &Disk) -> Option<Image> {
-    match &disk.source {
-        Some(Source::File { path, format }) if disk.holds_data() => {
-            Some(Image::new(path.clone(), format.clone()))
-        }
-        _ => None,
-    }
+    disk.source
+        .as_ref()
+        .filter(|_| disk.holds_data())
+        .and_then(Source::image)
 }
 
 fn unread(machine: &Machine, disk: &Disk, error: &HostError) -> Finding {

@@ -9,10 +9,10 @@ use crate::engine::perform::Scene;
 use crate::engine::perform::claimed;
 use crate::engine::perform::conflict;
 use crate::engine::perform::merge::Merge;
+use crate::engine::perform::merge::apart;
 use crate::engine::perform::overlay;
 use crate::engine::perform::settled;
 use crate::host::Host;
-use crate::host::Task;
 use crate::model::fault::Fault;
 use crate::model::id::Target;
 use crate::model::id::VmId;
@@ -51,22 +51,7 @@ pub(super) async fn fold<H: Host>(engine: &Engine<H>, scene: &Scene, of: &Merge<
         Err(error) if error.fault == Fault::Gone => return Ok(Receipt::Done),
         layers => layers?,
     };
-    let below = layers
-        .get(1)
-        .filter(|below| below.path == of.base.path)
-        .ok_or_else(|| apart(of.top, of.base))?;
-    let report = engine.reporter(scene, "merge", of.target);
-    let task = Task {
-        report: &report,
-        stop: &engine.stop,
-        limit: None,
-    };
-    engine.host.commit_offline(of.top, of.base, &task).await?;
-    let size = layers[0].virtual_size;
-    if size < below.virtual_size {
-        // A commit never shrinks: without this old bytes would come back.
-        engine.host.shrink(of.base, size).await?;
-    }
+    of.commit_offline(engine, scene, &layers).await?;
     lay(engine, of.branches, of.top, of.base).await?;
     engine.host.remove(&of.top.path).await?;
     Ok(Receipt::Done)
@@ -137,22 +122,11 @@ async fn is_used<H: Host>(
         return Ok(false);
     };
     let mut files = disk.live.clone();
-    for source in [&disk.source, &disk.inactive].into_iter().flatten() {
-        if let Source::File { path, format } = source {
-            let layers = engine
-                .host
-                .layers(&Image::new(path.clone(), format.clone()))
-                .await?;
-            files.extend(layers.into_iter().map(|layer| layer.path));
-            files.push(path.clone());
-        }
+    let sources = [&disk.source, &disk.inactive].into_iter().flatten();
+    for image in sources.filter_map(Source::image) {
+        let layers = engine.host.layers(&image).await?;
+        files.extend(layers.into_iter().map(|layer| layer.path));
+        files.push(image.path);
     }
     Ok(files.iter().any(|used| used == path))
-}
-
-fn apart(top: &Image, base: &Image) -> StepError {
-    conflict(
-        format!("{} no longer lies directly on {}", top.path, base.path),
-        "plan again",
-    )
 }

@@ -26,6 +26,7 @@ use crate::model::id::VmId;
 use crate::model::layout;
 use crate::model::machine::Disk;
 use crate::model::machine::JobKind;
+use crate::model::machine::Layer;
 use crate::model::machine::Machine;
 use crate::model::machine::Source;
 use crate::model::program::StepError;
@@ -162,13 +163,12 @@ impl Merge<'_> {
 
     /// The file that the VM writes to, or will at its next start.
     fn head(&self, disk: &Disk) -> Result<Image, StepError> {
-        match &disk.source {
-            Some(Source::File { path, format }) => Ok(Image::new(path.clone(), format.clone())),
-            _ => Err(conflict(
+        disk.source.as_ref().and_then(Source::image).ok_or_else(|| {
+            conflict(
                 format!("{} has no file any more", self.target),
                 "plan again",
-            )),
-        }
+            )
+        })
     }
 
     async fn look_at_stopped<H: Host>(
@@ -191,35 +191,7 @@ impl Merge<'_> {
         let Some(at) = layers.iter().position(|layer| layer.path == self.top.path) else {
             return self.absent(engine, scene, disk, done).await;
         };
-        let below = layers
-            .get(at + 1)
-            .filter(|below| below.path == self.base.path);
-        let Some(below) = below else {
-            return Err(conflict(
-                format!(
-                    "{} no longer lies directly on {}",
-                    self.top.path, self.base.path
-                ),
-                "plan again",
-            ));
-        };
-        let report = engine.reporter(scene, "merge", self.target);
-        let task = Task {
-            report: &report,
-            stop: &engine.stop,
-            limit: None,
-        };
-        engine
-            .host
-            .commit_offline(self.top, self.base, &task)
-            .await?;
-        if layers[at].virtual_size < below.virtual_size {
-            // A commit never shrinks: without this the guest would get old bytes back.
-            engine
-                .host
-                .shrink(self.base, layers[at].virtual_size)
-                .await?;
-        }
+        self.commit_offline(engine, scene, &layers[at..]).await?;
         if at == 0 && !self.put_away(engine).await? {
             return Ok(Looked::Changed);
         }
@@ -231,6 +203,35 @@ impl Merge<'_> {
             engine.host.rebase(&above, self.base).await?;
         }
         Ok(Looked::Changed)
+    }
+
+    /// The layer's content into the file below it, and no more of that file than the layer shows. `layers`
+    /// begin with the layer.
+    pub(super) async fn commit_offline<H: Host>(
+        &self,
+        engine: &Engine<H>,
+        scene: &Scene,
+        layers: &[Layer],
+    ) -> Result<(), StepError> {
+        let (top, below) = match layers {
+            [top, below, ..] if below.path == self.base.path => (top, below),
+            _ => return Err(apart(self.top, self.base)),
+        };
+        let report = engine.reporter(scene, "merge", self.target);
+        let task = Task {
+            report: &report,
+            stop: &engine.stop,
+            limit: None,
+        };
+        engine
+            .host
+            .commit_offline(self.top, self.base, &task)
+            .await?;
+        if top.virtual_size < below.virtual_size {
+            // A commit never shrinks: without this old bytes would come back.
+            engine.host.shrink(self.base, top.virtual_size).await?;
+        }
+        Ok(())
     }
 
     /// No start finds the layer from now on until the definition names the base: what a guest wrote
@@ -339,6 +340,13 @@ impl Merge<'_> {
             "attach it again with the delta as its source, then apply",
         )
     }
+}
+
+pub(super) fn apart(top: &Image, base: &Image) -> StepError {
+    conflict(
+        format!("{} no longer lies directly on {}", top.path, base.path),
+        "plan again",
+    )
 }
 
 /// What this run did for a merge.

@@ -357,6 +357,20 @@ impl Turn {
 }
 
 impl Step {
+    /// The disk, the layer that goes and the file that takes its content, of one that merges.
+    #[must_use]
+    pub fn merged(&self) -> Option<(&Target, &Image, &Image)> {
+        match self {
+            Self::Merge {
+                target, top, base, ..
+            }
+            | Self::Fold {
+                target, top, base, ..
+            } => Some((target, top, base)),
+            _ => None,
+        }
+    }
+
     /// The VM whose definition or disks it changes.
     #[must_use]
     pub fn vm(&self) -> Option<&VmId> {
