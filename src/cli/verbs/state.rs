@@ -88,7 +88,7 @@ fn kind(kind: OrphanKind) -> &'static str {
         OrphanKind::Backup => "a backup that is not on record",
         OrphanKind::Delta => "a delta",
         OrphanKind::Merged => "a delta that was merged",
-        OrphanKind::Replaced => "what a restore replaced",
+        OrphanKind::Replaced => "what a restore replaced, or what somebody went back from",
         OrphanKind::Unfinished => "a disk that a restore did not complete",
     }
 }
