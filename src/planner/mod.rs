@@ -13,6 +13,7 @@ mod damage;
 mod draft;
 pub mod due;
 mod fields;
+pub mod rebuild;
 mod recover;
 pub mod removal;
 pub mod request;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 30] = [
+const COMMANDS: [&[&str]; 31] = [
     &[],
     &["init"],
     &["lint"],
@@ -34,6 +34,7 @@ const COMMANDS: [&[&str]; 30] = [
     &["restore", "vm"],
     &["restore", "new"],
     &["state", "check"],
+    &["state", "rebuild"],
     &["completions"],
 ];
 

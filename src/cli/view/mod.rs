@@ -6,6 +6,7 @@
 pub mod backup;
 pub mod chain;
 pub mod offering;
+pub mod rebuilt;
 pub mod run;
 pub mod snapshot;
 pub mod storage;
