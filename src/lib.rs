@@ -63,6 +63,7 @@
 //! | `clear` | exclusive | - | - |
 //! | `mark_unusable` | - | shared, sole writer | - |
 //! | `restore_vm` | exclusive | shared | shared |
+//! | `restore_disk` | exclusive | shared | shared |
 //! | `restore_new` | exclusive | shared | shared |
 //! | `discard` | exclusive | - | - |
 //! | `snapshot_create` | exclusive | - | - |

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use knib::action;
 use knib::model::backup::Unusable;
 use knib::model::backup::VmRef;
+use knib::model::ground::Ground;
 use knib::model::id::BackupId;
 use knib::model::lease::Lease;
 use knib::model::lease::Mode;
@@ -90,6 +91,10 @@ fn actions() -> Vec<(Op, Record)> {
         name: "copy".to_owned(),
         dir: None,
         format: knib::model::machine::Format::Qcow2,
+        keep_mac: false,
+        network: None,
+        start: false,
+        verify: false,
     };
     let record = guest.record.clone();
     let current = record.current.clone().expect("the third");
@@ -164,8 +169,8 @@ fn restores(vm: VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(Op
     };
     all.push((Op::Discard(discard), record.clone()));
     let restores = [
-        restore::new_vm(asked, world, &make::options()),
-        restore::vms(&in_place, world, &make::options()),
+        restore::new_vm(asked, &Ground::default(), world, &make::options()),
+        restore::vms(&in_place, &Ground::default(), world, &make::options()),
     ];
     all.extend(
         restores

@@ -69,6 +69,7 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
         | Op::MarkUnusable(_)
         | Op::Clear(_)
         | Op::RestoreVm(_)
+        | Op::RestoreDisk(_)
         | Op::RestoreNew(_)
         | Op::Discard(_)
         | Op::SnapshotCreate(_)

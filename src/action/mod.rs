@@ -15,6 +15,7 @@ mod merge;
 mod readme;
 mod remark;
 mod restore;
+mod restore_disk;
 mod restore_new;
 mod restore_vm;
 mod seal;
@@ -59,6 +60,7 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         Op::Delete(of) => delete::leases(of, record),
         Op::Clear(op) => clear::leases(op),
         Op::RestoreVm(op) => restore::leases(&op.origin, &op.vm),
+        Op::RestoreDisk(op) => restore::leases(&op.origin, &op.vm),
         Op::RestoreNew(op) => restore::leases(&op.origin, &op.vm),
         Op::Discard(op) => vm::lease(&op.vm),
         Op::Adopt(op) => adopt::leases(op),
@@ -94,7 +96,8 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         }
         Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
         Op::Clear(op) => Ok(clear::program(op)),
-        Op::RestoreVm(op) => restore_vm::program(op, vm::known(guest, &op.vm)?),
+        Op::RestoreVm(op) => restore_vm::program(op, guest),
+        Op::RestoreDisk(op) => restore_disk::program(op, vm::known(guest, &op.vm)?),
         Op::RestoreNew(op) => restore_new::program(op, guest),
         Op::Discard(op) => discard::program(op, vm::known(guest, &op.vm)?),
         Op::SnapshotCreate(op) => snapshot_create::program(op, vm::known(guest, &op.vm)?),
@@ -132,6 +135,7 @@ pub fn changes(
             remark::changes(op)
         }
         (Op::RestoreVm(op), _) => vm::touched(&op.vm, program, went),
+        (Op::RestoreDisk(op), _) => vm::touched(&op.vm, program, went),
         (Op::Discard(op), _) => vm::touched(&op.vm, program, went),
         (Op::Adopt(op), Direction::Forward) => adopt::changes(op),
         (Op::SnapshotCreate(op), _) => vm::touched(&op.vm, program, went),

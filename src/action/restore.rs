@@ -1,10 +1,15 @@
 //! What all restores share: what they hold, what they read, and that it is still what was planned.
 
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+
 use crate::model::backup::VmRef;
 use crate::model::id::Target;
 use crate::model::layout;
 use crate::model::lease::Lease;
 use crate::model::lease::Subject;
+use crate::model::op::Beside;
 use crate::model::op::Origin;
 use crate::model::program::Refusal;
 use crate::model::step::Image;
@@ -51,6 +56,51 @@ pub(super) fn checks(origin: &Origin) -> Option<Vec<Step>> {
     };
     let checks = origin.disks.iter().map(check).collect();
     origin.verify.then_some(checks)
+}
+
+/// The definition that a backup holds.
+pub(super) fn definition(origin: &Origin) -> Utf8PathBuf {
+    dir(origin).join(layout::DOMAIN_INACTIVE)
+}
+
+fn dir(origin: &Origin) -> Utf8PathBuf {
+    layout::backup_dir(&origin.storage.path, &origin.from.uuid, &origin.backup)
+}
+
+/// Disks, firmware variables and a TPM's state under unfinished names, then under their own.
+pub(super) fn files(
+    origin: &Origin,
+    disks: &BTreeMap<Target, Image>,
+    beside: &Beside,
+) -> [Vec<Step>; 2] {
+    let mut writes = Vec::new();
+    let mut renames = Vec::new();
+    for (target, image) in disks {
+        let [write, rename] = fetch(origin, target, image);
+        writes.push(write);
+        renames.push(rename);
+    }
+    let mut rename = |to: &Utf8PathBuf| {
+        let from = layout::unfinished(to);
+        renames.push(Step::Rename {
+            from: from.clone(),
+            to: to.clone(),
+        });
+        from
+    };
+    if let Some(path) = &beside.nvram {
+        writes.push(Step::Place {
+            from: dir(origin).join(layout::NVRAM),
+            to: rename(path),
+        });
+    }
+    if let Some(path) = &beside.tpm {
+        writes.push(Step::Unpack {
+            from: dir(origin).join(layout::TPM),
+            to: rename(path),
+        });
+    }
+    [writes, renames]
 }
 
 /// A disk is written under an unfinished name, and gets its own when it is whole.

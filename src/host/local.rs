@@ -108,6 +108,18 @@ impl Host for Local {
         self.libvirt.described(vm, heads).await
     }
 
+    async fn stored(&self, definition: &str) -> Result<Machine> {
+        self.libvirt.stored(definition)
+    }
+
+    async fn missing(&self, definition: &str) -> Result<Vec<String>> {
+        self.libvirt.missing(definition).await
+    }
+
+    async fn attach(&self, vm: &VmId, definition: &str, from: &Target, head: &Head) -> Result<()> {
+        self.libvirt.attach(vm, definition, from, head).await
+    }
+
     async fn swap(&self, vm: &VmId, exchange: &Exchange) -> Result<()> {
         self.libvirt.swap(vm, exchange).await
     }
@@ -208,6 +220,10 @@ impl Host for Local {
 
     async fn archive(&self, dir: &Utf8Path, to: &Utf8Path) -> Result<()> {
         files::archive(dir, to).await
+    }
+
+    async fn unpack(&self, archive: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        files::unpack(archive, to).await
     }
 
     async fn sync(&self, path: &Utf8Path) -> Result<()> {

@@ -96,6 +96,15 @@ impl Step {
                 }
                 machine.disks.iter_mut().for_each(|disk| disk.live.clear());
             }
+            Self::Attach { target, image, .. } => {
+                let on = machine.power.is_on();
+                if machine.disk(target).is_none() {
+                    let mut disk = Disk::new(target.clone(), image);
+                    disk.live.extend(on.then(|| image.path.clone()));
+                    machine.disks.push(disk);
+                }
+            }
+            Self::Start { .. } => machine.power = Power::Running,
             Self::Swap { turns, added, .. } => {
                 for (target, Turn { to, .. }) in turns {
                     if let Some(disk) = machine.disk_mut(target) {
@@ -131,6 +140,7 @@ impl Step {
             | Self::Check { .. }
             | Self::Fetch { .. }
             | Self::Place { .. }
+            | Self::Unpack { .. }
             | Self::Rename { .. }
             | Self::Unname { .. }
             | Self::Define { .. }

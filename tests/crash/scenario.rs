@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use knib::model::ground::Ground;
 use knib::model::id::BackupId;
 use knib::model::id::Target;
 use knib::model::id::VmId;
@@ -84,8 +85,8 @@ impl Ask {
         match self {
             Self::Apply => planner::reconcile(policy, world, options),
             Self::Backup(asked) => planner::request::backup(asked, Some(policy), world, options),
-            Self::Restore(asked) => restore::new_vm(asked, world, options),
-            Self::InPlace(asked) => restore::vms(asked, world, options),
+            Self::Restore(asked) => restore::new_vm(asked, &Ground::default(), world, options),
+            Self::InPlace(asked) => restore::vms(asked, &Ground::default(), world, options),
             Self::Snapshot(asked) => {
                 planner::snapshots::plan(asked, &VmId::new(DB), Some(policy), world, options)
             }

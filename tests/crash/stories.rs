@@ -155,6 +155,10 @@ pub(crate) fn restore(format: &Format) -> Scenario {
         name: "copy".to_owned(),
         dir: None,
         format: format.clone(),
+        keep_mac: false,
+        network: None,
+        start: false,
+        verify: false,
     });
     story.asks(format!("restore, {format}"), ask, 0)
 }

@@ -1,5 +1,6 @@
 //! Worlds that nobody would make.
 
+use knib::model::ground::Ground;
 use knib::model::machine::Format;
 use knib::model::plan::Plan;
 use knib::model::policy::Policy;
@@ -75,8 +76,17 @@ fn plans(policy: &Policy, world: &World) -> Vec<Plan> {
                 name: "copy".to_owned(),
                 dir: None,
                 format: Format::Raw,
+                keep_mac: false,
+                network: None,
+                start: false,
+                verify: false,
             };
-            plans.push(restore::new_vm(&asked, world, &make::options()));
+            plans.push(restore::new_vm(
+                &asked,
+                &Ground::default(),
+                world,
+                &make::options(),
+            ));
             let asked = InPlace {
                 backups: vec![(id.clone(), backup.clone())],
                 stop: None,
@@ -84,7 +94,12 @@ fn plans(policy: &Policy, world: &World) -> Vec<Plan> {
                 dir: None,
                 verify: true,
             };
-            plans.push(restore::vms(&asked, world, &make::options()));
+            plans.push(restore::vms(
+                &asked,
+                &Ground::default(),
+                world,
+                &make::options(),
+            ));
         }
     }
     plans

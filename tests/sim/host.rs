@@ -138,6 +138,19 @@ impl Host for Sim {
             .await
     }
 
+    async fn stored(&self, definition: &str) -> Result<Machine> {
+        Site::stored(definition)
+    }
+
+    async fn missing(&self, _definition: &str) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn attach(&self, vm: &VmId, definition: &str, from: &Target, head: &Head) -> Result<()> {
+        self.act("attach", |site| site.attach(vm, definition, from, head))
+            .await
+    }
+
     async fn swap(&self, vm: &VmId, exchange: &Exchange) -> Result<()> {
         self.act("swap", |site| site.swap(vm, exchange)).await
     }
@@ -290,6 +303,10 @@ impl Host for Sim {
 
     async fn archive(&self, _dir: &Utf8Path, to: &Utf8Path) -> Result<()> {
         self.act("archive", |site| site.files.write(to, b"")).await
+    }
+
+    async fn unpack(&self, _archive: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        self.act("unpack", |site| site.files.make_dir(to)).await
     }
 
     async fn sync(&self, path: &Utf8Path) -> Result<()> {

@@ -28,6 +28,7 @@ use jiff::Timestamp;
 use crate::engine::Engine;
 use crate::engine::perform::owner::Place;
 use crate::host::Host;
+use crate::host::Renewal;
 use crate::model::event::Event;
 use crate::model::fault::Fault;
 use crate::model::id::ActionId;
@@ -216,7 +217,37 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             name,
             disks,
             nvram,
-        } => restore::define(engine, definition, vm, name, disks, nvram.as_ref()).await,
+            manner,
+        } => {
+            let renewal = Renewal {
+                id: vm.clone(),
+                name: name.clone(),
+                heads: swap::heads(disks),
+                nvram: nvram.clone(),
+                manner: manner.clone(),
+            };
+            restore::define(engine, definition, &renewal).await
+        }
+        Step::Start { vm } => stop::start(engine, vm).await,
+        Step::Attach {
+            vm,
+            claim,
+            definition,
+            disk,
+            target,
+            image,
+        } => {
+            let attach = swap::Attach {
+                vm,
+                claim: *claim,
+                definition,
+                disk,
+                target,
+                image,
+            };
+            attach.perform(engine).await
+        }
+        Step::Unpack { from, to } => place::unpack(engine, from, to).await,
         Step::Undefine { vm } => restore::undefine(engine, vm).await,
     }
 }
@@ -280,5 +311,13 @@ fn conflict(text: impl Into<String>, hint: impl Into<String>) -> StepError {
         fault: Fault::Conflict,
         text: text.into(),
         hint: Some(hint.into()),
+    }
+}
+
+/// The call that cannot be taken back did not take effect.
+fn untouched(error: StepError) -> StepError {
+    StepError {
+        fault: Fault::Untouched,
+        ..error
     }
 }

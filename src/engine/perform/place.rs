@@ -7,6 +7,7 @@ use crate::engine::perform::Performed;
 use crate::engine::perform::conflict;
 use crate::host::Host;
 use crate::model::fault::Fault;
+use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
 
 /// One atomic call. Where it was done before, the old name is gone and the new one is there.
@@ -58,10 +59,37 @@ pub(super) async fn place<H: Host>(
     Ok(Receipt::Done)
 }
 
-async fn is_there<H: Host>(
+/// What an archive holds, as a directory of its own.
+pub(super) async fn unpack<H: Host>(
     engine: &Engine<H>,
-    path: &Utf8Path,
-) -> Result<bool, crate::model::program::StepError> {
+    from: &Utf8Path,
+    to: &Utf8Path,
+) -> Performed {
+    engine.host.remove(to).await?;
+    engine.host.unpack(from, to).await?;
+    Ok(Receipt::Done)
+}
+
+/// A directory and all above it, where they are not there.
+pub(super) async fn make_dirs<H: Host>(
+    engine: &Engine<H>,
+    dir: &Utf8Path,
+) -> Result<(), StepError> {
+    let mut missing = Vec::new();
+    for dir in dir.ancestors() {
+        match engine.host.list(dir).await {
+            Err(error) if error.fault == Fault::Gone => missing.push(dir),
+            Err(error) => return Err(error.into()),
+            Ok(_) => break,
+        }
+    }
+    for dir in missing.into_iter().rev() {
+        engine.host.make_dir(dir).await?;
+    }
+    Ok(())
+}
+
+async fn is_there<H: Host>(engine: &Engine<H>, path: &Utf8Path) -> Result<bool, StepError> {
     let Some(dir) = path.parent() else {
         return Ok(false);
     };

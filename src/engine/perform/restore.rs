@@ -1,17 +1,14 @@
 //! Disks written out of backups, and the VM that is defined over them.
 
-use std::collections::BTreeMap;
-
 use camino::Utf8Path;
-use camino::Utf8PathBuf;
 
 use crate::engine::Engine;
 use crate::engine::perform::Performed;
 use crate::engine::perform::Scene;
 use crate::engine::perform::conflict;
+use crate::engine::perform::place;
 use crate::engine::perform::settled;
 use crate::host::Convert;
-use crate::host::Head;
 use crate::host::Host;
 use crate::host::Renewal;
 use crate::host::Task;
@@ -52,6 +49,9 @@ pub(super) async fn fetch<H: Host>(
         limit: None,
     };
     let quiet = |_: Bytes, _: Bytes| {};
+    if let Some(dir) = to.path.parent() {
+        place::make_dirs(engine, dir).await?;
+    }
     engine.host.remove(&to.path).await?;
     let (converted, checked) = tokio::join!(
         engine.host.convert(&convert, &task),
@@ -103,11 +103,9 @@ async fn compare<H: Host>(
 pub(super) async fn define<H: Host>(
     engine: &Engine<H>,
     definition: &Utf8Path,
-    vm: &VmId,
-    name: &str,
-    disks: &BTreeMap<Target, Image>,
-    nvram: Option<&Utf8PathBuf>,
+    renewal: &Renewal,
 ) -> Performed {
+    let vm = &renewal.id;
     if is_defined(engine, vm).await? {
         return Ok(Receipt::Done);
     }
@@ -118,20 +116,7 @@ pub(super) async fn define<H: Host>(
             "restore another backup",
         )
     })?;
-    let heads = disks
-        .iter()
-        .map(|(target, image)| Head {
-            target: target.clone(),
-            image: image.clone(),
-        })
-        .collect();
-    let renewal = Renewal {
-        id: vm.clone(),
-        name: name.to_owned(),
-        heads,
-        nvram: nvram.cloned(),
-    };
-    match engine.host.define(&text, &renewal).await {
+    match engine.host.define(&text, renewal).await {
         Ok(()) => Ok(Receipt::Done),
         Err(_) if is_defined(engine, vm).await? => Ok(Receipt::Done),
         Err(error) => Err(error.into()),

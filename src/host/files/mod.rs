@@ -30,6 +30,7 @@ use crate::host::Result;
 use crate::host::faults;
 pub(super) use crate::host::files::copy::archive;
 pub(super) use crate::host::files::copy::copy;
+pub(super) use crate::host::files::copy::unpack;
 pub(super) use crate::host::files::digest::digest;
 pub(super) use crate::host::files::rename::rename;
 pub(super) use crate::host::files::space::space;

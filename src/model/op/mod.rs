@@ -33,9 +33,12 @@ pub use crate::model::op::config::Unassign;
 pub use crate::model::op::removal::Clear;
 pub use crate::model::op::removal::MarkUnusable;
 pub use crate::model::op::removal::OneBackup;
+pub use crate::model::op::restore::Beside;
 pub use crate::model::op::restore::Discard;
+pub use crate::model::op::restore::Manner;
 pub use crate::model::op::restore::Origin;
 pub use crate::model::op::restore::OriginFile;
+pub use crate::model::op::restore::RestoreDisk;
 pub use crate::model::op::restore::RestoreNew;
 pub use crate::model::op::restore::RestoreVm;
 pub use crate::model::op::restore::Stopping;
@@ -90,6 +93,8 @@ pub enum Op {
     MarkUnusable(MarkUnusable),
     /// A VM gets the disks of a backup.
     RestoreVm(Box<RestoreVm>),
+    /// A disk of a backup comes to a VM.
+    RestoreDisk(Box<RestoreDisk>),
     /// A new VM from a backup.
     RestoreNew(Box<RestoreNew>),
     /// Remove what a restore replaced.
@@ -146,6 +151,7 @@ impl Op {
             Self::MarkUnusable(_) => Verb::MarkUnusable,
             Self::Clear(_) => Verb::Clear,
             Self::RestoreVm(_) => Verb::RestoreVm,
+            Self::RestoreDisk(_) => Verb::RestoreDisk,
             Self::RestoreNew(_) => Verb::RestoreNew,
             Self::Discard(_) => Verb::Discard,
             Self::SnapshotCreate(_) => Verb::SnapshotCreate,
@@ -169,6 +175,7 @@ impl Op {
             Self::MarkUnusable(op) => Some(&op.of.vm),
             Self::Clear(op) => op.vm.as_ref(),
             Self::RestoreVm(op) => Some(&op.vm),
+            Self::RestoreDisk(op) => Some(&op.vm),
             Self::RestoreNew(op) => Some(&op.vm),
             Self::Discard(op) => Some(&op.vm),
             Self::SnapshotCreate(op) => Some(&op.vm),

@@ -32,6 +32,7 @@ pub enum Verb {
     MarkUnusable,
     Clear,
     RestoreVm,
+    RestoreDisk,
     RestoreNew,
     Discard,
     SnapshotCreate,
@@ -65,6 +66,7 @@ impl Verb {
             Self::MarkUnusable => "mark_unusable",
             Self::Clear => "clear",
             Self::RestoreVm => "restore_vm",
+            Self::RestoreDisk => "restore_disk",
             Self::RestoreNew => "restore_new",
             Self::Discard => "discard",
             Self::SnapshotCreate => "snapshot_create",
@@ -98,6 +100,7 @@ impl Verb {
             | Self::MarkUnusable
             | Self::Clear
             | Self::RestoreVm
+            | Self::RestoreDisk
             | Self::RestoreNew
             | Self::Discard
             | Self::SnapshotCreate

@@ -26,7 +26,7 @@ impl Step {
                     branches: Vec::new(),
                 })
                 .collect(),
-            Self::Copy { to, .. } | Self::Place { to, .. } => {
+            Self::Copy { to, .. } | Self::Place { to, .. } | Self::Unpack { to, .. } => {
                 vec![Self::Discard { path: to.clone() }]
             }
             Self::Describe { to, .. } => vec![Self::Discard { path: to.clone() }],
@@ -92,6 +92,8 @@ impl Step {
             | Self::Fold { .. }
             | Self::Stop { .. }
             | Self::Swap { .. }
+            | Self::Attach { .. }
+            | Self::Start { .. }
             | Self::Keep { .. }
             | Self::Check { .. }
             | Self::Drop { .. }

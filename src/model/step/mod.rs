@@ -24,6 +24,7 @@ use crate::model::id::VmId;
 use crate::model::layout;
 use crate::model::machine::Format;
 use crate::model::machine::Note;
+use crate::model::op::Manner;
 use crate::model::op::OriginFile;
 use crate::model::orphan::OrphanKind;
 use crate::model::policy::Quiesce;
@@ -375,6 +376,35 @@ pub enum Step {
         disks: BTreeMap<Target, Image>,
         /// Its UEFI variables.
         nvram: Option<Utf8PathBuf>,
+        /// What else is kept and changed.
+        manner: Manner,
+    },
+    /// A VM runs. Never taken back: where it was not started, it is off.
+    Start {
+        /// Which VM.
+        vm: VmId,
+    },
+    /// A VM, on or off, has one disk more. Never taken back: where it did not get it, nothing was done.
+    Attach {
+        /// Which VM.
+        vm: VmId,
+        /// The serial that this program claims.
+        claim: u64,
+        /// The definition that describes the disk.
+        definition: Utf8PathBuf,
+        /// What it is called there.
+        disk: Target,
+        /// What it is called here.
+        target: Target,
+        /// Its file.
+        image: Image,
+    },
+    /// A directory holds what is in an archive.
+    Unpack {
+        /// The archive.
+        from: Utf8PathBuf,
+        /// The directory.
+        to: Utf8PathBuf,
     },
     /// A VM that was newly defined is not defined.
     Undefine {
@@ -443,6 +473,8 @@ impl Step {
             | Self::Keep { vm, .. }
             | Self::Drop { vm, .. }
             | Self::Tag { vm, .. }
+            | Self::Attach { vm, .. }
+            | Self::Start { vm }
             | Self::Define { vm, .. }
             | Self::Undefine { vm } => Some(vm),
             Self::Mark { .. }
@@ -459,6 +491,7 @@ impl Step {
             | Self::Check { .. }
             | Self::Fetch { .. }
             | Self::Place { .. }
+            | Self::Unpack { .. }
             | Self::Rename { .. }
             | Self::Unname { .. } => None,
         }

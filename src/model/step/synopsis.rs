@@ -126,6 +126,9 @@ impl Step {
             Self::Rename { from, to } => format!("rename {} to {to}", file(from)),
             Self::Unname { from, to } => format!("rename {} back to {from}", file(to)),
             Self::Define { name, .. } => format!("define {name}"),
+            Self::Start { .. } => "start it".to_owned(),
+            Self::Attach { target, image, .. } => format!("attach {} as {target}", image.path),
+            Self::Unpack { from, to } => format!("unpack {from} to {to}"),
             Self::Undefine { vm } => format!("undefine {vm}"),
         }
     }

@@ -13,7 +13,7 @@ use crate::model::plan::Plan;
 use crate::model::reason::Reason;
 
 /// Verbs in the order they are summed up, with their object and what happens to it.
-const VERBS: [(&str, &str, &str); 21] = [
+const VERBS: [(&str, &str, &str); 22] = [
     ("recover", "action", "to recover"),
     ("backup", "", "to back up"),
     ("merge", "", "to merge"),
@@ -25,6 +25,7 @@ const VERBS: [(&str, &str, &str); 21] = [
     ("clear", "leftover", "to remove"),
     ("mark_unusable", "", "to mark unusable"),
     ("restore_vm", "VM", "to restore"),
+    ("restore_disk", "disk", "to restore"),
     ("restore_new", "VM", "to make"),
     ("storage_create", "storage", "to add"),
     ("offering_create", "offering", "to add"),

@@ -41,7 +41,7 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Unpin => "unpin",
         Verb::MarkUnusable => "mark unusable",
         Verb::Clear => "remove what is left over of",
-        Verb::RestoreVm | Verb::RestoreNew => "restore",
+        Verb::RestoreVm | Verb::RestoreDisk | Verb::RestoreNew => "restore",
         Verb::Discard => "delete what a restore replaced of",
         Verb::SnapshotCreate => "snapshot",
         Verb::SnapshotRevert => "revert",

@@ -1,22 +1,18 @@
 //! `knib restore new`: a VM of its own from a backup.
 
-use camino::Utf8PathBuf;
-
 use crate::cli::exit::Exit;
 use crate::cli::failure::Result;
 use crate::cli::session::Session;
 use crate::cli::verbs::restore;
 use crate::cli::verbs::restore::DiskFormat;
-use crate::cli::work;
-use crate::cli::work::Work;
+use crate::cli::verbs::restore::common::Common;
 use crate::model::op::Op;
 use crate::model::op::RestoreNew;
-use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::planner;
 use crate::planner::restore::NewVm;
 
-/// Define a new, stopped VM with its own copies of a backup's disks
+/// Define a new VM with its own copies of a backup's disks
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct New {
     /// Id, a unique beginning of it, VM@latest or VM@TIME
@@ -25,55 +21,53 @@ pub(in crate::cli) struct New {
     /// The name of the new VM
     #[arg(long, value_name = "NAME")]
     name: String,
-    /// Where its disks go [default: beside those of the VM that was backed up]
-    #[arg(long, value_name = "DIR")]
-    disk_dir: Option<Utf8PathBuf>,
-    /// Their format
+    /// Start it
+    #[arg(long)]
+    start: bool,
+    /// The format of its disks
     #[arg(long, value_name = "FORMAT", default_value = "qcow2")]
     disk_format: DiskFormat,
-    /// Show what would be done, and do nothing
+    /// Connect its network cards to this network of libvirt's
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
+    /// Keep the addresses of its network cards: never beside the VM that was backed up
     #[arg(long)]
-    plan: bool,
+    keep_mac: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 pub(super) async fn run(session: &Session, args: New) -> Result<Exit> {
-    let json = session.global.format.is_json()?;
-    let dir = args
-        .disk_dir
-        .as_deref()
-        .map(restore::directory)
-        .transpose()?;
-    let basis = session.basis_anyhow()?;
+    let common = &args.common;
+    let basis = common.basis(session)?;
     let seen = session.see(&basis).await?;
     let (guest, found) = session.choose(&seen.world.guests, &args.backup, &basis)?;
+    let ground = common.ground(&seen, &[found]).await?;
     let asked = NewVm {
         from: guest.vm.uuid.clone(),
         backup: found.id.clone(),
         name: args.name,
-        dir,
+        dir: common.dir()?,
         format: args.disk_format.into(),
+        keep_mac: args.keep_mac,
+        network: args.network,
+        start: args.start,
+        verify: common.verify,
     };
-    let mut plan = planner::restore::new_vm(&asked, &seen.world, &basis.options()?);
-    if let Some(policy) = &basis.policy {
-        plan.clock.timezone.clone_from(&policy.timezone);
-    }
-    if args.plan {
-        return restore::show(session, json, &plan);
-    }
-    let finished = Work::new("restore new")
-        .carry_out(session, &basis, &seen, plan)
-        .await?;
-    work::print(session, json, &finished.plan, || {
-        restored(&finished.plan).map_or_else(|| finished.report(session), defined)
-    })?;
-    Ok(finished.exit())
+    let names = ("restore new", asked.name.as_str());
+    let draw_up =
+        |world: &_, options: &_| planner::restore::new_vm(&asked, &ground, world, options);
+    common
+        .carry_out(session, &basis, &seen, names, draw_up, said)
+        .await
 }
 
-fn restored(plan: &Plan) -> Option<&RestoreNew> {
-    plan.actions.iter().find_map(|action| match &action.op {
-        Op::RestoreNew(op) if action.result == Some(Outcome::Done) => Some(op.as_ref()),
+fn said(plan: &Plan) -> String {
+    let made = restore::done(plan).filter_map(|action| match &action.op {
+        Op::RestoreNew(op) => Some(defined(op)),
         _ => None,
-    })
+    });
+    made.collect()
 }
 
 fn defined(op: &RestoreNew) -> String {
@@ -83,5 +77,8 @@ fn defined(op: &RestoreNew) -> String {
         vm.name, vm.uuid, origin.backup, origin.from.name
     );
     said += &restore::listed(&op.disks);
-    said + &format!("It is stopped: virsh start {}\n", vm.name)
+    said + &match op.start {
+        true => "It runs\n".to_owned(),
+        false => format!("It is stopped: virsh start {}\n", vm.name),
+    }
 }
