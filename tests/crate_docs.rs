@@ -8,6 +8,7 @@ use knib::model::backup::Unusable;
 use knib::model::backup::VmRef;
 use knib::model::ground::Ground;
 use knib::model::id::BackupId;
+use knib::model::id::Target;
 use knib::model::lease::Lease;
 use knib::model::lease::Mode;
 use knib::model::lease::Subject;
@@ -26,6 +27,7 @@ use knib::model::world::World;
 use knib::planner::restore;
 use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
+use knib::planner::restore::OneDisk;
 use knib::planner::snapshots;
 use knib::planner::snapshots::Asked;
 use schemars::schema_for;
@@ -164,11 +166,22 @@ fn restores(vm: VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(Op
         verify: false,
     };
     let discard = Discard {
-        vm,
+        vm: vm.clone(),
         restore: asked.backup.clone(),
     };
     all.push((Op::Discard(discard), record.clone()));
+    let one = OneDisk {
+        from: vm.uuid.clone(),
+        backup: asked.backup.clone(),
+        disk: Target::new("vda"),
+        to: vm.uuid.clone(),
+        target: None,
+        dir: None,
+        format: asked.format.clone(),
+        verify: false,
+    };
     let restores = [
+        restore::disk(&one, &Ground::default(), world, &make::options()),
         restore::new_vm(asked, &Ground::default(), world, &make::options()),
         restore::vms(&in_place, &Ground::default(), world, &make::options()),
     ];
@@ -208,6 +221,7 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
         | Op::Unpin(of)
         | Op::MarkUnusable(MarkUnusable { of, .. }) => (Some(&of.backup), Vec::new()),
         Op::RestoreVm(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
+        Op::RestoreDisk(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
         Op::RestoreNew(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
         _ => (None, Vec::new()),
     };

@@ -234,6 +234,10 @@ impl Host for Local {
         files::make_dir(dir).await
     }
 
+    async fn make_dirs(&self, dir: &Utf8Path) -> Result<()> {
+        files::make_dirs(dir).await
+    }
+
     async fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
         files::rename(from, to).await
     }

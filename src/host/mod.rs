@@ -250,6 +250,9 @@ pub trait Host: 'static {
     async fn sync(&self, path: &Utf8Path) -> Result<()>;
     /// Makes a directory that may be there already; its parent is there.
     async fn make_dir(&self, dir: &Utf8Path) -> Result<()>;
+    /// Makes a directory for disks, and those above it, where they are not there; whoever runs VMs may
+    /// pass through.
+    async fn make_dirs(&self, dir: &Utf8Path) -> Result<()>;
     /// Renames a file, or a directory onto nothing, and syncs the directories. `Conflict` where
     /// something is.
     async fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()>;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 31] = [
+const COMMANDS: [&[&str]; 32] = [
     &[],
     &["init"],
     &["lint"],
@@ -32,6 +32,7 @@ const COMMANDS: [&[&str]; 31] = [
     &["snapshot", "revert"],
     &["snapshot", "delete"],
     &["restore", "vm"],
+    &["restore", "disk"],
     &["restore", "new"],
     &["state", "check"],
     &["state", "rebuild"],

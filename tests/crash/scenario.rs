@@ -19,6 +19,7 @@ use knib::planner::request::BackupRun;
 use knib::planner::restore;
 use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
+use knib::planner::restore::OneDisk;
 use knib::planner::snapshots::Asked;
 use knib::policy::Sources;
 
@@ -76,6 +77,8 @@ pub(crate) enum Ask {
     Restore(NewVm),
     /// `knib restore vm`.
     InPlace(InPlace),
+    /// `knib restore disk`.
+    OneDisk(OneDisk),
     /// `knib snapshot`.
     Snapshot(Asked),
 }
@@ -86,6 +89,7 @@ impl Ask {
             Self::Apply => planner::reconcile(policy, world, options),
             Self::Backup(asked) => planner::request::backup(asked, Some(policy), world, options),
             Self::Restore(asked) => restore::new_vm(asked, &Ground::default(), world, options),
+            Self::OneDisk(asked) => restore::disk(asked, &Ground::default(), world, options),
             Self::InPlace(asked) => restore::vms(asked, &Ground::default(), world, options),
             Self::Snapshot(asked) => {
                 planner::snapshots::plan(asked, &VmId::new(DB), Some(policy), world, options)

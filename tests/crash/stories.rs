@@ -11,6 +11,7 @@ use knib::model::seconds::Seconds;
 use knib::planner::request::BackupRun;
 use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
+use knib::planner::restore::OneDisk;
 use knib::planner::snapshots::Asked;
 
 use crate::crash::scenario::Ask;
@@ -183,6 +184,22 @@ pub(crate) fn replaced(power: Power) -> Scenario {
         .time_passes();
     let story = power.set(due(story));
     story.asks(format!("replaced, {power:?}"), Ask::Apply, 1)
+}
+
+/// A disk of a backup comes to its own VM.
+pub(crate) fn one_disk(power: Power) -> Scenario {
+    let story = power.set(backed_up());
+    let ask = Ask::OneDisk(OneDisk {
+        from: VmId::new(DB),
+        backup: story.latest(),
+        disk: target("vda"),
+        to: VmId::new(DB),
+        target: None,
+        dir: None,
+        format: Format::Qcow2,
+        verify: true,
+    });
+    story.asks(format!("one disk, {power:?}"), ask, 0)
 }
 
 fn back_to(backup: &BackupId, discard: bool) -> Ask {

@@ -15,6 +15,8 @@ mod judge;
 mod killed;
 mod layers;
 mod leaving;
+mod lost;
+mod one_disk;
 mod orphans;
 mod owners;
 mod portable;

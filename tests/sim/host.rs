@@ -317,6 +317,15 @@ impl Host for Sim {
         self.act("make dir", |site| site.files.make_dir(dir)).await
     }
 
+    async fn make_dirs(&self, dir: &Utf8Path) -> Result<()> {
+        self.act("make dirs", |site| {
+            let above: Vec<_> = dir.ancestors().collect();
+            let mut above = above.into_iter().rev();
+            above.try_for_each(|dir| site.files.make_dir(dir))
+        })
+        .await
+    }
+
     async fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
         self.act("rename", |site| site.rename(from, to)).await
     }

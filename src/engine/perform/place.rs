@@ -70,25 +70,6 @@ pub(super) async fn unpack<H: Host>(
     Ok(Receipt::Done)
 }
 
-/// A directory and all above it, where they are not there.
-pub(super) async fn make_dirs<H: Host>(
-    engine: &Engine<H>,
-    dir: &Utf8Path,
-) -> Result<(), StepError> {
-    let mut missing = Vec::new();
-    for dir in dir.ancestors() {
-        match engine.host.list(dir).await {
-            Err(error) if error.fault == Fault::Gone => missing.push(dir),
-            Err(error) => return Err(error.into()),
-            Ok(_) => break,
-        }
-    }
-    for dir in missing.into_iter().rev() {
-        engine.host.make_dir(dir).await?;
-    }
-    Ok(())
-}
-
 async fn is_there<H: Host>(engine: &Engine<H>, path: &Utf8Path) -> Result<bool, StepError> {
     let Some(dir) = path.parent() else {
         return Ok(false);

@@ -6,7 +6,6 @@ use crate::engine::Engine;
 use crate::engine::perform::Performed;
 use crate::engine::perform::Scene;
 use crate::engine::perform::conflict;
-use crate::engine::perform::place;
 use crate::engine::perform::settled;
 use crate::host::Convert;
 use crate::host::Host;
@@ -50,7 +49,7 @@ pub(super) async fn fetch<H: Host>(
     };
     let quiet = |_: Bytes, _: Bytes| {};
     if let Some(dir) = to.path.parent() {
-        place::make_dirs(engine, dir).await?;
+        engine.host.make_dirs(dir).await?;
     }
     engine.host.remove(&to.path).await?;
     let (converted, checked) = tokio::join!(

@@ -44,7 +44,9 @@ impl Libvirt {
                 let name = domain
                     .name()
                     .map_err(|error| faults::error(tried, &error))?;
-                match observe(&Vm { domain, name }) {
+                let vm = Vm { domain, name };
+                // One that ends while it is looked at fails in many ways, and once.
+                match observe(&vm).or_else(|_| observe(&vm)) {
                     Err(error) if error.fault == Fault::Gone => {}
                     machine => machines.push(machine?),
                 }
