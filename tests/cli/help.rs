@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 30] = [
+const COMMANDS: [&[&str]; 31] = [
     &[],
     &["init"],
     &["lint"],
@@ -31,6 +31,7 @@ const COMMANDS: [&[&str]; 30] = [
     &["snapshot", "list"],
     &["snapshot", "revert"],
     &["snapshot", "delete"],
+    &["restore", "vm"],
     &["restore", "new"],
     &["state", "check"],
     &["state", "rebuild"],
