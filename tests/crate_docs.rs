@@ -152,11 +152,11 @@ fn actions() -> Vec<(Op, Record)> {
                 .map(|action| (action.op, record.clone())),
         );
     }
-    all.extend(restores(asked_vm, &asked, &record, &world));
+    all.extend(restores(&asked_vm, &asked, &record, &world));
     all
 }
 
-fn restores(vm: VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(Op, Record)> {
+fn restores(vm: &VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(Op, Record)> {
     let mut all = Vec::new();
     let in_place = InPlace {
         backups: vec![(vm.uuid.clone(), asked.backup.clone())],

@@ -109,7 +109,7 @@ impl Host for Local {
     }
 
     async fn stored(&self, definition: &str) -> Result<Machine> {
-        self.libvirt.stored(definition)
+        Libvirt::stored(definition)
     }
 
     async fn missing(&self, definition: &str) -> Result<Vec<String>> {

@@ -221,7 +221,7 @@ fn killed_at_every_step_the_vm_starts_with_what_it_had_or_with_the_backup() {
     for at in 1.. {
         let known = replaced(&site);
         let restore = site.knib_with(["restore", "vm", first.id()]);
-        let output = restore.env("KNIB_CRASH_AT", &at.to_string()).run();
+        let output = restore.env("KNIB_CRASH_AT", at.to_string()).run();
         let whole = output.code() == Some(0);
         let shows = oracle::difference(&vm.source("vda"), &had).is_none();
         let restored = oracle::difference(&vm.source("vda"), &at_first).is_none();

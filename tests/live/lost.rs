@@ -19,6 +19,32 @@ fn macs(xml: &str) -> Vec<&str> {
     lines.filter(|line| line.starts_with("<mac ")).collect()
 }
 
+/// The commands that README names for a host that lost everything, with a storage of our own.
+fn commands(site: &Site) -> Vec<String> {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = fs::read_to_string(readme).expect("there is a README");
+    let (_, section) = readme
+        .split_once("## A host rebuilt from its storage")
+        .expect("it has the section");
+    let (_, block) = section.split_once("```sh\n").expect("it has commands");
+    let (block, _) = block.split_once("```").expect("they end");
+    let storage = site.storage().display().to_string();
+    let plain = |line: &str| {
+        let command = line.split('#').next().unwrap_or_default().trim();
+        command.replace("/mnt/backup/nas1", &storage)
+    };
+    block.lines().map(plain).collect()
+}
+
+/// Runs one of them, without a question.
+fn run(site: &Site, command: &str) -> String {
+    let command = command
+        .replace('\'', "")
+        .replace("knib apply", "knib apply --auto-approve");
+    let words = command.split_whitespace().skip(1);
+    site.knib(words).exits(0).stdout
+}
+
 #[test]
 fn vms_primary_and_state_are_gone_and_come_back_from_the_storage_alone() {
     let site = Site::new();
@@ -58,13 +84,12 @@ fn vms_primary_and_state_are_gone_and_come_back_from_the_storage_alone() {
         let _ = fs::remove_file(state.with_extension(ending));
     }
 
-    let from = site.storage().display().to_string();
-    let all = format!("{}-*@latest", site.run);
-    let restore = ["restore", "vm", &all, "--from", &from];
-    let plan = site.knib(restore.iter().chain(&["--plan"])).exits(0);
-    assert!(plan.stdout.contains("defined again as it was"), "{plan}");
+    let commands = commands(&site);
+    assert_eq!(commands.len(), 4, "{commands:?}");
+    let plan = run(&site, &commands[0]);
+    assert!(plan.contains("defined again as it was"), "{plan}");
     assert!(!site.primary().exists());
-    site.knib(restore).exits(0);
+    run(&site, &commands[1]);
     for ((vm, (uuid, xml)), truths) in vms.iter().zip(&were).zip(&truths) {
         assert_eq!(vm.uuid(), *uuid);
         let now = vm.xml(crate::support::vm::Xml::Inactive);
@@ -85,12 +110,13 @@ fn vms_primary_and_state_are_gone_and_come_back_from_the_storage_alone() {
         .collect();
     assert!(made.is_empty(), "{made:?}");
 
-    site.knib(["state", "rebuild"]).exits(0);
-    site.apply().exits(0);
+    run(&site, &commands[2]);
+    run(&site, &commands[3]);
     site.knib(["plan", "--detailed-exitcode"]).exits(0);
     let next = site.backup(&vms[0], &[]);
     assert_eq!(next.kind(), "full");
     // Once more: they are defined, and restored in place.
+    let all = format!("{}-*@latest", site.run);
     site.knib(["restore", "vm", &all]).exits(0);
     for (target, truth) in &truths[1] {
         assert_holds(&vms[1].source(target), truth);

@@ -66,7 +66,7 @@ impl Libvirt {
 
 impl Libvirt {
     /// A stored definition as a VM that is off.
-    pub(in crate::host) fn stored(&self, definition: &str) -> Result<Machine> {
+    pub(in crate::host) fn stored(definition: &str) -> Result<Machine> {
         let seen = xml::seen(definition).map_err(|cause| {
             HostError::new(Fault::Conflict, "read the stored definition", cause)
         })?;

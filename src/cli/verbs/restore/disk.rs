@@ -21,7 +21,7 @@ pub(in crate::cli) struct Disk {
     backup: String,
     /// Which of its disks: vda
     #[arg(value_name = "DISK")]
-    disk: String,
+    wanted: String,
     /// The VM that gets it
     #[arg(long, value_name = "VM")]
     to: String,
@@ -29,8 +29,8 @@ pub(in crate::cli) struct Disk {
     #[arg(long = "as", value_name = "TARGET")]
     target: Option<String>,
     /// Its format
-    #[arg(long, value_name = "FORMAT", default_value = "qcow2")]
-    disk_format: DiskFormat,
+    #[arg(long = "disk-format", value_name = "FORMAT", default_value = "qcow2")]
+    format: DiskFormat,
     #[command(flatten)]
     common: Common,
 }
@@ -42,7 +42,7 @@ pub(super) async fn run(session: &Session, args: Disk) -> Result<Exit> {
     let guests = &seen.world.guests;
     let to = find::defined(guests, &args.to)?;
     let (from, found) = session.choose(guests, &args.backup, &basis)?;
-    let disk = Target::new(args.disk);
+    let disk = Target::new(args.wanted);
     if !found.disks.contains_key(&disk) {
         let known: Vec<_> = found.disks.keys().map(Target::as_str).collect();
         let what = format!("disk in {}", found.id);
@@ -56,7 +56,7 @@ pub(super) async fn run(session: &Session, args: Disk) -> Result<Exit> {
         to: to.vm.uuid.clone(),
         target: args.target.map(Target::new),
         dir: common.dir()?,
-        format: args.disk_format.into(),
+        format: args.format.into(),
         verify: common.verify,
     };
     let names = ("restore disk", to.vm.name.as_str());

@@ -77,8 +77,9 @@ fn defined(op: &RestoreNew) -> String {
         vm.name, vm.uuid, origin.backup, origin.from.name
     );
     said += &restore::listed(&op.disks);
-    said + &match op.start {
-        true => "It runs\n".to_owned(),
-        false => format!("It is stopped: virsh start {}\n", vm.name),
+    if op.start {
+        said + "It runs\n"
+    } else {
+        said + &format!("It is stopped: virsh start {}\n", vm.name)
     }
 }
