@@ -148,11 +148,12 @@ fn wish(
         .values()
         .any(|guest| guest.machine.is_some() && guest.vm.name == asked.name)
     {
-        wish.blocks.push(blocked(
+        let taken = blocked(
             "name_taken",
             format!("a VM named {} is defined here already", asked.name),
             "choose another --name",
-        ));
+        );
+        wish.blocks.insert(0, taken);
     }
     wish
 }

@@ -30,7 +30,7 @@ pub(in crate::cli) struct Disk {
     target: Option<String>,
     /// Its format
     #[arg(long = "disk-format", value_name = "FORMAT", default_value = "qcow2")]
-    format: DiskFormat,
+    written_as: DiskFormat,
     #[command(flatten)]
     common: Common,
 }
@@ -56,7 +56,7 @@ pub(super) async fn run(session: &Session, args: Disk) -> Result<Exit> {
         to: to.vm.uuid.clone(),
         target: args.target.map(Target::new),
         dir: common.dir()?,
-        format: args.format.into(),
+        format: args.written_as.into(),
         verify: common.verify,
     };
     let names = ("restore disk", to.vm.name.as_str());
