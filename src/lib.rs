@@ -75,6 +75,7 @@
 //! | `policy_delete` | - | - | - |
 //! | `assign` | - | - | - |
 //! | `unassign` | - | - | - |
+//! | `retain` | - | - | - |
 //! | `adopt` | exclusive | - | - |
 //! | `tag` | exclusive | - | - |
 //! | `recover` | - | - | - |

@@ -15,6 +15,7 @@ use crate::model::backup::VmRef;
 use crate::model::id::BackupId;
 use crate::model::policy::Offering;
 use crate::model::policy::VmPolicy;
+use crate::model::retention::Rules;
 use crate::model::snapshot::Snapshots;
 
 /// One thing the record learns.
@@ -67,6 +68,13 @@ pub enum Change {
     Unassigned {
         /// Which VM.
         vm: VmRef,
+    },
+    /// What lets backups of a VM go from now on.
+    Retained {
+        /// Of which VM.
+        vm: VmRef,
+        /// All of it.
+        rules: Box<Rules>,
     },
     /// A backup exists.
     Published(Box<Backup>),

@@ -8,11 +8,13 @@ mod assign;
 mod backups;
 mod calls;
 mod chain;
+pub mod clock;
 mod config;
 mod damage;
 mod draft;
 pub mod due;
-mod fields;
+pub mod fields;
+mod keep;
 mod recover;
 pub mod removal;
 pub mod request;
@@ -24,12 +26,15 @@ mod unbuilt;
 use std::collections::BTreeSet;
 
 use crate::model::finding::Finding;
+use crate::model::id::BackupId;
 use crate::model::id::PlanId;
+use crate::model::id::VmId;
 use crate::model::op::Group;
 use crate::model::plan::Plan;
 use crate::model::policy::Policy;
 use crate::model::world::World;
 use crate::planner::draft::Draft;
+pub use crate::planner::keep::spared;
 use crate::policy::glob::Glob;
 
 /// What a plan is made under, besides policy and world.
@@ -47,6 +52,10 @@ pub struct Options {
     pub only: Option<BTreeSet<Group>>,
     /// Only actions of VMs with such a name; none: all.
     pub vm: Option<Glob>,
+    /// Backups that stay are told as well, each with its reasons.
+    pub show_kept: bool,
+    /// Backups that somebody allowed to go although the retention in force keeps them.
+    pub allowed: BTreeSet<(VmId, BackupId)>,
 }
 
 impl Options {
@@ -71,6 +80,7 @@ impl Options {
 #[must_use]
 pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
     let mut draft = Draft::new(world, options, &policy.timezone);
+    clock::tell(&mut draft);
     recover::plan(&mut draft);
     storages::plan(&mut draft, policy);
     config::plan(&mut draft, policy);
@@ -80,6 +90,7 @@ pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
     removal::plan(&mut draft);
     damage::plan(&mut draft);
     let upcoming = backups::plan(&mut draft, policy);
+    keep::plan(&mut draft, policy);
     unbuilt::tell(&mut draft, policy);
     draft.finish(Some(policy.digest), upcoming, unprotected)
 }

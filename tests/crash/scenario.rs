@@ -122,6 +122,12 @@ pub(crate) fn nightly(quiesce: &str) -> Rc<Policy> {
     policy("db-*", &schedule(quiesce))
 }
 
+/// The same, and two backups stay.
+pub(crate) fn rotating() -> Rc<Policy> {
+    let lines = format!("{}\n    retention: {{ keepLast: 2 }}", schedule("none"));
+    policy("db-*", &lines)
+}
+
 /// The same for VMs that are not here.
 pub(crate) fn nobody() -> Rc<Policy> {
     policy("web-*", &schedule("none"))

@@ -2,7 +2,9 @@
 
 mod config;
 mod due;
+mod judge;
 mod kinds;
 pub(crate) mod make;
 mod removals;
 mod restores;
+pub(crate) mod retention;
