@@ -179,7 +179,11 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
         Op::RestoreNew(op) => (Some(&op.backup), record.ancestors(&op.backup)),
         _ => (None, Vec::new()),
     };
-    let of = |id: &BackupId| word(&leases, &Subject::Backup(id.clone()));
+    let writes = |id: &BackupId| leases.contains(&Lease::exclusive(Subject::Marks(id.clone())));
+    let of = |id: &BackupId| match word(&leases, &Subject::Backup(id.clone())) {
+        "shared" if writes(id) => "shared, sole writer",
+        word => word,
+    };
     let vm = op
         .vm()
         .map(|vm| word(&leases, &Subject::Vm(vm.uuid.clone())));
@@ -188,6 +192,7 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
     let counted = leases.len();
     let named = usize::from(vm.is_some_and(|word| word != "-"))
         + usize::from(backup.is_some_and(|id| of(id) != "-"))
+        + usize::from(backup.is_some_and(writes))
         + continued.iter().filter(|id| of(id) != "-").count();
     assert_eq!(counted, named, "{op:?} holds what no column names");
     [vm, backup.map(of), words.first().copied()].map(|word| word.unwrap_or("-").to_owned())

@@ -33,11 +33,9 @@ pub(super) fn program(op: &Retain, guest: Option<&Guest>) -> Result<Program, Ref
 
 /// How many backups are kept now and would go. While nothing let any go, all are kept.
 fn spared(op: &Retain, record: &Record) -> usize {
-    match &record.retention {
-        Some(in_force) => in_force.spares(&op.rules, record, op.at).len(),
-        None => {
-            let verdicts = op.rules.judge(record, op.at).into_values();
-            verdicts.filter(|verdict| !verdict.stays()).count()
-        }
+    if let Some(in_force) = &record.retention {
+        return in_force.spares(&op.rules, record, op.at).len();
     }
+    let verdicts = op.rules.judge(record, op.at).into_values();
+    verdicts.filter(|verdict| !verdict.stays()).count()
 }

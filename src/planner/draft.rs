@@ -368,11 +368,21 @@ impl<'a> Draft<'a> {
     pub(super) fn finish(
         self,
         policy: Option<Digest>,
-        mut upcoming: Vec<Upcoming>,
+        upcoming: Vec<Upcoming>,
         unprotected: Vec<String>,
     ) -> Plan {
+        self.finish_ahead(policy, upcoming, unprotected).0
+    }
+
+    /// The plan, and the world it will leave.
+    pub(super) fn finish_ahead(
+        self,
+        policy: Option<Digest>,
+        mut upcoming: Vec<Upcoming>,
+        unprotected: Vec<String>,
+    ) -> (Plan, World) {
         upcoming.sort();
-        Plan {
+        let plan = Plan {
             format: FORMAT.to_owned(),
             format_version: FORMAT_VERSION.to_owned(),
             knib_version: self.options.version.clone(),
@@ -396,7 +406,8 @@ impl<'a> Draft<'a> {
             kept: self.kept,
             resolved: None,
             integrity: None,
-        }
+        };
+        (plan, self.ahead)
     }
 }
 

@@ -14,7 +14,9 @@ mod damage;
 mod draft;
 pub mod due;
 pub mod fields;
+pub mod forecast;
 mod keep;
+pub mod rebuild;
 mod recover;
 pub mod removal;
 pub mod request;
@@ -69,16 +71,23 @@ impl Options {
 
     fn admits(&self, group: Group, vm: Option<&str>) -> bool {
         self.only.as_ref().is_none_or(|only| only.contains(&group))
-            && match (&self.vm, vm) {
-                (Some(pattern), Some(name)) => pattern.matches(name),
-                _ => true,
-            }
+            && vm.is_none_or(|name| self.admits_vm(name))
+    }
+
+    fn admits_vm(&self, name: &str) -> bool {
+        let pattern = self.vm.as_ref();
+        pattern.is_none_or(|pattern| pattern.matches(name))
     }
 }
 
 /// What makes the world what the policy says, and what is due at its instant.
 #[must_use]
 pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
+    ahead(policy, world, options).0
+}
+
+/// The same, with the world that the plan will leave.
+fn ahead(policy: &Policy, world: &World, options: &Options) -> (Plan, World) {
     let mut draft = Draft::new(world, options, &policy.timezone);
     clock::tell(&mut draft);
     recover::plan(&mut draft);
@@ -92,5 +101,5 @@ pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
     let upcoming = backups::plan(&mut draft, policy);
     keep::plan(&mut draft, policy);
     unbuilt::tell(&mut draft, policy);
-    draft.finish(Some(policy.digest), upcoming, unprotected)
+    draft.finish_ahead(Some(policy.digest), upcoming, unprotected)
 }

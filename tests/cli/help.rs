@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 29] = [
+const COMMANDS: [&[&str]; 34] = [
     &[],
     &["init"],
     &["lint"],
@@ -12,6 +12,10 @@ const COMMANDS: [&[&str]; 29] = [
     &["plan"],
     &["apply"],
     &["show"],
+    &["forecast"],
+    &["explain", "vm"],
+    &["explain", "backup"],
+    &["explain", "policy"],
     &["status"],
     &["log"],
     &["offering", "list"],
@@ -33,6 +37,7 @@ const COMMANDS: [&[&str]; 29] = [
     &["snapshot", "delete"],
     &["restore", "new"],
     &["state", "check"],
+    &["state", "rebuild"],
     &["completions"],
 ];
 

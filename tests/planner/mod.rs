@@ -2,6 +2,7 @@
 
 mod config;
 mod due;
+mod forecast;
 mod judge;
 mod kinds;
 pub(crate) mod make;

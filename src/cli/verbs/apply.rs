@@ -43,6 +43,21 @@ pub(in crate::cli) struct Apply {
     /// Do not ask
     #[arg(long)]
     auto_approve: bool,
+    #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
+    narrow: Narrow,
+    /// So many VMs at a time
+    #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u16).range(1..))]
+    parallelism: u16,
+    /// Wait so long for other runs to let go of VMs before planning
+    #[arg(long, value_name = "D", default_value = "0s", value_parser = times::length)]
+    lock_timeout: Seconds,
+}
+
+/// What has to be said twice.
+#[derive(Debug, clap::Args)]
+struct Consent {
     /// Leave out backups of a saved plan whose slot was served or passed since
     #[arg(long, requires = "plan")]
     skip_superseded: bool,
@@ -55,14 +70,6 @@ pub(in crate::cli) struct Apply {
     /// Take a policy by which every VM leaves for what it says
     #[arg(long)]
     allow_empty: bool,
-    #[command(flatten)]
-    narrow: Narrow,
-    /// So many VMs at a time
-    #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u16).range(1..))]
-    parallelism: u16,
-    /// Wait so long for other runs to let go of VMs before planning
-    #[arg(long, value_name = "D", default_value = "0s", value_parser = times::length)]
-    lock_timeout: Seconds,
 }
 
 pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
@@ -81,32 +88,29 @@ pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
     wait(session, &basis, &args).await?;
     let seen = session.see(&basis).await?;
     let is_saved = saved.is_some();
-    refuse_clock(&seen.world, args.accept_clock)?;
+    refuse_clock(&seen.world, args.consent.accept_clock)?;
     let mut ask = Ask::new(&args.narrow);
-    let plan = match (saved, &args.plan) {
-        (Some(plan), Some(path)) => {
-            saved::check_host(&plan, path, &seen.world.host.id)?;
-            not_applied(&plan, path, &basis)?;
-            let mut plan = superseded(session, plan, &seen.world, args.skip_superseded);
-            saved::count_from(&mut plan, session.now);
-            ask.allowed = allowed(&args, &plan)?;
-            if ask.allowed.is_empty() {
-                plan
-            } else {
-                saved::freed(plan, &plan::draw_up(&basis, &seen.world, &ask)?)
-            }
+    let plan = if let (Some(plan), Some(path)) = (saved, &args.plan) {
+        saved::check_host(&plan, path, &seen.world.host.id)?;
+        not_applied(&plan, path, &basis)?;
+        let mut plan = superseded(session, plan, &seen.world, args.consent.skip_superseded);
+        saved::count_from(&mut plan, session.now);
+        ask.allowed = allowed(&args, &plan)?;
+        if ask.allowed.is_empty() {
+            plan
+        } else {
+            saved::freed(plan, &plan::draw_up(&basis, &seen.world, &ask)?)
         }
-        _ => {
-            let plan = plan::draw_up(&basis, &seen.world, &ask)?;
-            ask.allowed = allowed(&args, &plan)?;
-            if ask.allowed.is_empty() {
-                plan
-            } else {
-                plan::draw_up(&basis, &seen.world, &ask)?
-            }
+    } else {
+        let plan = plan::draw_up(&basis, &seen.world, &ask)?;
+        ask.allowed = allowed(&args, &plan)?;
+        if ask.allowed.is_empty() {
+            plan
+        } else {
+            plan::draw_up(&basis, &seen.world, &ask)?
         }
     };
-    refuse_empty(&basis, &seen.world, &plan, args.allow_empty)?;
+    refuse_empty(&basis, &seen.world, &plan, args.consent.allow_empty)?;
     show(session, json, &args, &plan)?;
     plan::refuse_errors(&basis, &plan)?;
     if !plan.is_empty() && !args.auto_approve && !agreed(session, &plan)? {
@@ -119,7 +123,7 @@ pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
     // Nobody agreed to more than was shown, except in advance.
     let again = |world: &World| {
         let plan = plan::draw_up(&basis, world, &ask)?;
-        refuse_empty(&basis, world, &plan, args.allow_empty)?;
+        refuse_empty(&basis, world, &plan, args.consent.allow_empty)?;
         plan::refuse_errors(&basis, &plan).map(|()| plan)
     };
     if args.auto_approve && !is_saved {
@@ -156,7 +160,7 @@ fn superseded(session: &Session, mut plan: Plan, world: &World, skip: bool) -> P
 /// The backups of a plan that go although the retention in force keeps them, if their number was said.
 fn allowed(args: &Apply, plan: &Plan) -> Result<BTreeSet<(VmId, BackupId)>> {
     let spared = planner::spared(plan);
-    match args.allow_destructive {
+    match args.consent.allow_destructive {
         None => Ok(BTreeSet::new()),
         Some(n) if n == spared.len() => Ok(spared),
         Some(n) => {

@@ -108,7 +108,7 @@ impl<'a> Ask<'a> {
     }
 }
 
-fn glob(text: &str) -> std::result::Result<Glob, String> {
+pub(super) fn glob(text: &str) -> std::result::Result<Glob, String> {
     Glob::read(text).map_err(|why| why.text)
 }
 

@@ -5,7 +5,9 @@
 
 pub mod backup;
 pub mod chain;
+pub mod explain;
 pub mod offering;
+pub mod rebuilt;
 pub mod run;
 pub mod snapshot;
 pub mod storage;

@@ -245,7 +245,7 @@ fn described(action: &Action) -> (String, String) {
         Op::Backup(op) => {
             let size = action.change.after["chain_size"].as_i64();
             let first = match action.reason {
-                Reason::FirstBackup => "first backup: ",
+                Reason::FirstBackup => "first: ",
                 _ => "",
             };
             (vm(), format!("{first}{}", backup(op, size)))

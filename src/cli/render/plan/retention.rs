@@ -184,7 +184,7 @@ fn told(action: &Action) -> String {
             before if action.is_free() => format!("was {}", text::and(before)),
             before => format!("kept by {}", text::and(before)),
         },
-        _ => "let go before; nothing needs it now".to_owned(),
+        _ => "nothing needs it any more".to_owned(),
     };
     let needed = action.change.after["needed_by"].as_array();
     let needed: Vec<_> = needed
