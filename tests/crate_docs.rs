@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 
 use knib::action;
 use knib::model::backup::Unusable;
+use knib::model::backup::VmRef;
 use knib::model::id::BackupId;
 use knib::model::lease::Lease;
 use knib::model::lease::Mode;
 use knib::model::lease::Subject;
 use knib::model::op::Adopt;
 use knib::model::op::Clear;
+use knib::model::op::Discard;
 use knib::model::op::MarkUnusable;
 use knib::model::op::Named;
 use knib::model::op::OneBackup;
@@ -19,8 +21,10 @@ use knib::model::op::Tag;
 use knib::model::op::Verb;
 use knib::model::orphan::OrphanKind;
 use knib::model::record::Record;
-use knib::planner::request;
-use knib::planner::request::NewVm;
+use knib::model::world::World;
+use knib::planner::restore;
+use knib::planner::restore::InPlace;
+use knib::planner::restore::NewVm;
 use knib::planner::snapshots;
 use knib::planner::snapshots::Asked;
 use schemars::schema_for;
@@ -115,6 +119,7 @@ fn actions() -> Vec<(Op, Record)> {
     }
     let vm = guest.vm.clone();
     let uuid = vm.uuid.clone();
+    let asked_vm = vm.clone();
     let tag = Tag {
         vm: vm.clone(),
         tags: BTreeMap::new(),
@@ -140,11 +145,32 @@ fn actions() -> Vec<(Op, Record)> {
                 .map(|action| (action.op, record.clone())),
         );
     }
-    let restore = request::new_vm(&asked, &world, &make::options());
+    all.extend(restores(asked_vm, &asked, &record, &world));
+    all
+}
+
+fn restores(vm: VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(Op, Record)> {
+    let mut all = Vec::new();
+    let in_place = InPlace {
+        backups: vec![(vm.uuid.clone(), asked.backup.clone())],
+        stop: None,
+        discard: false,
+        dir: None,
+        verify: false,
+    };
+    let discard = Discard {
+        vm,
+        restore: asked.backup.clone(),
+    };
+    all.push((Op::Discard(discard), record.clone()));
+    let restores = [
+        restore::new_vm(asked, world, &make::options()),
+        restore::vms(&in_place, world, &make::options()),
+    ];
     all.extend(
-        restore
-            .actions
+        restores
             .into_iter()
+            .flat_map(|plan| plan.actions)
             .map(|action| (action.op, record.clone())),
     );
     all
@@ -176,7 +202,8 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
         | Op::Pin(of)
         | Op::Unpin(of)
         | Op::MarkUnusable(MarkUnusable { of, .. }) => (Some(&of.backup), Vec::new()),
-        Op::RestoreNew(op) => (Some(&op.backup), record.ancestors(&op.backup)),
+        Op::RestoreVm(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
+        Op::RestoreNew(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
         _ => (None, Vec::new()),
     };
     let writes = |id: &BackupId| leases.contains(&Lease::exclusive(Subject::Marks(id.clone())));

@@ -20,6 +20,7 @@ pub mod rebuild;
 mod recover;
 pub mod removal;
 pub mod request;
+pub mod restore;
 pub mod snapshots;
 mod space;
 mod storages;
@@ -99,6 +100,7 @@ fn ahead(policy: &Policy, world: &World, options: &Options) -> (Plan, World) {
     removal::plan(&mut draft);
     damage::plan(&mut draft);
     let upcoming = backups::plan(&mut draft, policy);
+    restore::discard(&mut draft);
     keep::plan(&mut draft, policy);
     unbuilt::tell(&mut draft, policy);
     draft.finish_ahead(Some(policy.digest), upcoming, unprotected)

@@ -58,7 +58,7 @@ fn upper(disk: &Disk, taken: usize) -> Bytes {
     allocated.min(top.map_or(Bytes(0), |layer| layer.virtual_size))
 }
 
-fn seconds(bytes: Bytes) -> u64 {
+pub(super) fn seconds(bytes: Bytes) -> u64 {
     bytes.0.div_ceil(RATE)
 }
 

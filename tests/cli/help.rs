@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 34] = [
+const COMMANDS: [&[&str]; 35] = [
     &[],
     &["init"],
     &["lint"],
@@ -35,6 +35,7 @@ const COMMANDS: [&[&str]; 34] = [
     &["snapshot", "list"],
     &["snapshot", "revert"],
     &["snapshot", "delete"],
+    &["restore", "vm"],
     &["restore", "new"],
     &["state", "check"],
     &["state", "rebuild"],

@@ -42,7 +42,8 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Unpin => "unpin",
         Verb::MarkUnusable => "mark unusable",
         Verb::Clear => "remove what is left over of",
-        Verb::RestoreNew => "restore",
+        Verb::RestoreVm | Verb::RestoreNew => "restore",
+        Verb::Discard => "delete what a restore replaced of",
         Verb::SnapshotCreate => "snapshot",
         Verb::SnapshotRevert => "revert",
         Verb::SnapshotDelete => "delete a snapshot of",
@@ -66,6 +67,7 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
             [] => "no retention was in force before".to_owned(),
             before => format!("kept now by {}", text::and(before)),
         },
+        Reason::Outlived => "its VM has a good backup since".to_owned(),
         Reason::Dropped => "no longer in the policy".to_owned(),
         Reason::Selected { by, also, .. } if also.is_empty() => by.clone(),
         Reason::Selected { by, also, .. } => {
