@@ -24,6 +24,7 @@ use crate::model::op::Op;
 use crate::model::plan::Action;
 use crate::model::plan::Plan;
 use crate::model::policy::Policy;
+use crate::model::program::Program;
 use crate::model::record::Record;
 use crate::model::step::Step;
 use crate::model::world::Guest;
@@ -237,7 +238,7 @@ fn count(plan: &Plan, world: &World, sizes: &Sizes, date: Date, days: &mut Days)
             }
             _ => {}
         }
-        let steps = action.program.iter().flat_map(|program| program.steps());
+        let steps = action.program.iter().flat_map(Program::steps);
         let merges = steps.filter(|(_, _, step)| matches!(step, Step::Merge { .. }));
         day.merged += u32::try_from(merges.count()).unwrap_or(u32::MAX);
     }

@@ -182,7 +182,7 @@ fn what_always_stays() {
     marks(&mut guest, 0, &|backup| backup.marks.pinned = true);
     marks(&mut guest, 1, &|backup| backup.policy = None);
     marks(&mut guest, 9, &|backup| {
-        backup.created = make::at("2031-01-01T00:00:00Z")
+        backup.created = make::at("2031-01-01T00:00:00Z");
     });
     guest.record.current = Some(ids[4].clone());
     let mut rules = rules(counts(2, 0, 0, 0, 0, 0), "UTC");

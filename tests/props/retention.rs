@@ -26,26 +26,33 @@ use crate::planner::make;
 struct Past {
     hours: i64,
     continues: bool,
-    pinned: bool,
-    unusable: bool,
-    removed: bool,
+    fate: Fate,
     monthly: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Good,
+    Pinned,
+    Unusable,
+    Removed,
 }
 
 fn past() -> impl Strategy<Value = Past> {
     let hours = prop_oneof![Just(1_i64), Just(24), Just(25), 2..200_i64];
-    let rare = || prop::bool::weighted(0.1);
-    (hours, any::<bool>(), rare(), rare(), rare(), rare()).prop_map(
-        |(hours, continues, pinned, unusable, removed, monthly)| Past {
-            hours,
-            continues,
-            pinned,
-            unusable,
-            // Nobody lets a pinned one go.
-            removed: removed && !pinned,
-            monthly,
-        },
-    )
+    let fate = prop_oneof![
+        7 => Just(Fate::Good),
+        1 => Just(Fate::Pinned),
+        1 => Just(Fate::Unusable),
+        1 => Just(Fate::Removed),
+    ];
+    let monthly = prop::bool::weighted(0.1);
+    (hours, any::<bool>(), fate, monthly).prop_map(|(hours, continues, fate, monthly)| Past {
+        hours,
+        continues,
+        fate,
+        monthly,
+    })
 }
 
 fn retention() -> impl Strategy<Value = Retention> {
@@ -92,9 +99,9 @@ fn guest(pasts: &[Past]) -> (Guest, Timestamp) {
         let id = make::past(&mut guest, at, schedule, parent.as_ref());
         let backup = guest.record.backups.get_mut(&id).expect("it was made");
         let marks = &mut Arc::make_mut(backup).marks;
-        marks.pinned = past.pinned;
-        marks.removed = past.removed.then_some(at);
-        marks.unusable = past.unusable.then(|| Unusable {
+        marks.pinned = past.fate == Fate::Pinned;
+        marks.removed = (past.fate == Fate::Removed).then_some(at);
+        marks.unusable = (past.fate == Fate::Unusable).then(|| Unusable {
             code: "missing".to_owned(),
             file: None,
         });

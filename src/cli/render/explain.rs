@@ -25,7 +25,7 @@ fn heading(name: &str, look: Look) -> String {
     look.paint(HEADING, &text::clean(name)) + "\n"
 }
 
-fn place(origin: &Option<Origin>) -> String {
+fn place(origin: Option<&Origin>) -> String {
     match origin {
         Some(at) => format!("{}:{}", at.file, at.line),
         None => "default".to_owned(),
@@ -42,7 +42,7 @@ fn values(values: &[ValueView], look: Look) -> String {
     let placed = values.iter().any(|value| value.origin.is_some());
     for value in values {
         let from = if placed {
-            place(&value.origin)
+            place(value.origin.as_ref())
         } else {
             String::new()
         };
@@ -81,7 +81,7 @@ pub fn vm(view: &VmExplained, when: &When, look: Look) -> String {
     match &view.claims[..] {
         [] => line(&mut drawn, "policy", "none: no policy selects it", look),
         [first, others @ ..] => {
-            let at = place(&first.origin);
+            let at = place(first.origin.as_ref());
             let said = if view.tie {
                 format!(
                     "none: {} and {} select it at the same priority",
