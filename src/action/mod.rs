@@ -7,9 +7,11 @@ mod adopt;
 mod backup;
 mod branches;
 mod clear;
+mod compress;
 mod config;
 mod delete;
 mod deltas;
+mod job;
 mod merge;
 mod readme;
 mod remark;
@@ -55,6 +57,8 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::MarkUnusable(MarkUnusable { of, .. }) => remark::leases(of),
         Op::Delete(of) => delete::leases(of, record),
         Op::Clear(op) => clear::leases(op),
+        Op::Compress(op) => compress::leases(op, record),
+        Op::JobCancel(op) => job::leases_to_cancel(op),
         Op::RestoreNew(op) => restore::leases(op),
         Op::Adopt(op) => adopt::leases(op),
         Op::Tag(op) => tag::leases(op),
@@ -69,6 +73,7 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::PolicyDelete(_)
         | Op::Assign(_)
         | Op::Unassign(_)
+        | Op::JobRetry(_)
         | Op::Recover(_) => Vec::new(),
     }
 }
@@ -89,6 +94,9 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         }
         Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
         Op::Clear(op) => Ok(clear::program(op)),
+        Op::Compress(op) => compress::program(op, vm::known(guest, &op.of.vm)?),
+        Op::JobRetry(op) => job::retry(op, vm::known(guest, &op.of.vm)?),
+        Op::JobCancel(op) => job::cancel(op, vm::known(guest, &op.of.vm)?),
         Op::RestoreNew(op) => restore::program(op, vm::known(guest, &op.from)?),
         Op::SnapshotCreate(op) => snapshot_create::program(op, vm::known(guest, &op.vm)?),
         Op::SnapshotRevert(op) => snapshot_revert::program(op, vm::known(guest, &op.vm)?),
@@ -124,6 +132,9 @@ pub fn changes(
         (Op::Expire(_) | Op::Pin(_) | Op::Unpin(_) | Op::MarkUnusable(_), Direction::Forward) => {
             remark::changes(op)
         }
+        (Op::Compress(op), Direction::Forward) => compress::changes(op, program, receipts),
+        (Op::JobRetry(op), Direction::Forward) => job::retried(op),
+        (Op::JobCancel(op), Direction::Forward) => job::cancelled(op),
         (Op::Adopt(op), Direction::Forward) => adopt::changes(op),
         (Op::SnapshotCreate(op), _) => vm::touched(&op.vm, program, went),
         (Op::SnapshotRevert(op) | Op::SnapshotDelete(op), _) => vm::touched(&op.vm, program, went),

@@ -24,6 +24,7 @@ use crate::state::State;
 use crate::state::StateError;
 use crate::state::error::Trouble;
 use crate::state::index;
+use crate::state::job;
 use crate::state::value::json;
 use crate::state::value::parse;
 use crate::state::value::time;
@@ -33,7 +34,7 @@ impl State {
     ///
     /// # Errors
     /// `Held` when a lease is in conflict, `Applied` when the action was begun before, `Overtaken` when
-    /// the VM was changed since the program was drawn up, `Unknown` when the run is not there or has
+    /// the VM was changed since the program was drawn up, or a job it is an attempt at is over, `Unknown` when the run is not there or has
     /// ended.
     pub fn begin(
         &self,
@@ -52,6 +53,7 @@ impl State {
             expect_run(db, run)?;
             expect_latest(db, op, program)?;
             expect_unneeded(db, op)?;
+            self.expect_place(db, op)?;
             db.prepare_cached(
                 "INSERT INTO action (id, begun_by, held_by, held_since, verb, vm, vm_name, op,
                      stages, no_return, started)
@@ -224,18 +226,16 @@ impl State {
                 params![action.as_str(), state, time(now)],
             )?;
             one(rows, || unknown(action))?;
-            if !done {
-                failed(db, action, now)?;
-            }
-            Ok(())
+            ended(db, action, done, now)
         })
     }
 }
 
-fn failed(db: &Connection, action: &ActionId, now: Timestamp) -> Result<(), Trouble> {
-    let row: Option<(String, String)> = db
+/// What the record learns of an end that no change tells: it takes a clock, or what it failed with.
+fn ended(db: &Connection, action: &ActionId, done: bool, now: Timestamp) -> Result<(), Trouble> {
+    let row: Option<(String, Option<String>)> = db
         .query_row(
-            "SELECT op, error FROM action WHERE id = ?1 AND verb = 'backup'",
+            "SELECT op, error FROM action WHERE id = ?1 AND verb IN ('backup', 'compress')",
             [action.as_str()],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
@@ -243,10 +243,14 @@ fn failed(db: &Connection, action: &ActionId, now: Timestamp) -> Result<(), Trou
     let Some((op, error)) = row else {
         return Ok(());
     };
-    if let Op::Backup(op) = parse(format_args!("action {action}"), &op)? {
-        index::failed(db, &op, &error, now)?;
+    let op = parse(format_args!("action {action}"), &op)?;
+    match (&op, error) {
+        (Op::Backup(op), Some(error)) if !done => index::failed(db, op, &error, now),
+        _ => match op.attempt() {
+            Some(attempt) => job::tried(db, action, &attempt, done, now),
+            None => Ok(()),
+        },
     }
-    Ok(())
 }
 
 fn expect_run(db: &Connection, run: &RunId) -> Result<(), Trouble> {

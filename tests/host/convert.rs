@@ -24,6 +24,8 @@ fn full(from: &Image, to: &Image) -> Convert {
         backing: None,
         to: to.path.clone(),
         format: to.format.clone(),
+        compression: None,
+        idle: false,
     }
 }
 
@@ -169,6 +171,8 @@ impl Past {
             backing: Some("../b1/vda.qcow2".into()),
             to: self.lab.path("storage/b2/vda.qcow2"),
             format: Format::Qcow2,
+            compression: None,
+            idle: false,
         }
     }
 }

@@ -31,6 +31,9 @@ pub enum Verb {
     Unpin,
     MarkUnusable,
     Clear,
+    Compress,
+    JobRetry,
+    JobCancel,
     RestoreNew,
     SnapshotCreate,
     SnapshotRevert,
@@ -62,6 +65,9 @@ impl Verb {
             Self::Unpin => "unpin",
             Self::MarkUnusable => "mark_unusable",
             Self::Clear => "clear",
+            Self::Compress => "compress",
+            Self::JobRetry => "job_retry",
+            Self::JobCancel => "job_cancel",
             Self::RestoreNew => "restore_new",
             Self::SnapshotCreate => "snapshot_create",
             Self::SnapshotRevert => "snapshot_revert",
@@ -97,6 +103,7 @@ impl Verb {
             | Self::SnapshotCreate
             | Self::SnapshotRevert
             | Self::SnapshotDelete => Group::Backup,
+            Self::Compress | Self::JobRetry | Self::JobCancel => Group::Jobs,
         }
     }
 }

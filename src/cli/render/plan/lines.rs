@@ -11,6 +11,7 @@ use crate::model::bytes::Bytes;
 use crate::model::op::BackupOp;
 use crate::model::op::Estate;
 use crate::model::op::Op;
+use crate::model::op::Phase;
 use crate::model::op::Verb;
 use crate::model::plan::Action;
 use crate::model::plan::Plan;
@@ -78,6 +79,8 @@ pub(super) fn sections(plan: &Plan, zone: &TimeZone) -> Vec<Section> {
         "Removals",
         "Damaged",
         "Backups",
+        "Compression",
+        "Jobs",
         "New VMs",
         "Waiting",
         "Blocked",
@@ -121,6 +124,8 @@ fn section(action: &Action) -> &'static str {
         Verb::Expire | Verb::Delete | Verb::Clear => "Removals",
         Verb::MarkUnusable => "Damaged",
         Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin => "Backups",
+        Verb::Compress => "Compression",
+        Verb::JobRetry | Verb::JobCancel => "Jobs",
         Verb::RestoreNew => "New VMs",
         Verb::SnapshotCreate | Verb::SnapshotRevert | Verb::SnapshotDelete => "Snapshots",
     }
@@ -175,6 +180,8 @@ fn sign(action: &Action) -> Sign {
         | Verb::Pin
         | Verb::Unpin
         | Verb::MarkUnusable
+        | Verb::Compress
+        | Verb::JobRetry
         | Verb::SnapshotRevert => Sign::Change,
         Verb::OfferingDelete
         | Verb::PolicyDelete
@@ -182,6 +189,7 @@ fn sign(action: &Action) -> Sign {
         | Verb::Expire
         | Verb::Delete
         | Verb::Clear
+        | Verb::JobCancel
         | Verb::SnapshotDelete => Sign::Remove,
         Verb::Assign if !action.change.before.is_null() => Sign::Change,
         Verb::StorageCreate if matches!(action.reason, Reason::Changed { .. }) => Sign::Change,
@@ -246,6 +254,15 @@ fn described(action: &Action) -> (String, String) {
         ),
         Op::Pin(of) => (vm(), format!("{}: pin", of.backup)),
         Op::Unpin(of) => (vm(), format!("{}: unpin", of.backup)),
+        Op::Compress(op) => {
+            let what = match &op.phase {
+                Phase::Start { how, .. } => format!("compress with {how}"),
+                Phase::Finalize => "put the compressed files in place".to_owned(),
+            };
+            (vm(), format!("{}{}: {what}", op.of.backup, place(action)))
+        }
+        Op::JobRetry(op) => (vm(), format!("{}: try again", op.id())),
+        Op::JobCancel(op) => (vm(), format!("{}: cancel", op.id())),
         Op::RestoreNew(op) => (vm(), format!("from {} of {}", op.backup, op.from.name)),
         Op::SnapshotCreate(op) => (vm(), format!("snapshot {}", op.name)),
         Op::SnapshotRevert(op) => (vm(), format!("back to snapshot {}", op.name)),
@@ -291,7 +308,10 @@ fn backup(op: &BackupOp, chain_size: Option<i64>) -> String {
         }
         (Some(link), _) => format!("{} in chain {}", link.position, link.chain),
     };
-    format!("{kind}, {place}, to {}", op.storage.is.name)
+    let compressed = op
+        .compression
+        .map_or_else(String::new, |how| format!(", compressed with {how}"));
+    format!("{kind}, {place}, to {}{compressed}", op.storage.is.name)
 }
 
 /// File system, device and free bytes of a storage.
@@ -320,7 +340,7 @@ fn cost(action: &Action) -> Option<String> {
     }
     let timed = matches!(
         action.verb,
-        Verb::Backup | Verb::Merge | Verb::RestoreNew | Verb::Recover
+        Verb::Backup | Verb::Merge | Verb::RestoreNew | Verb::Recover | Verb::Compress
     );
     (timed && estimate.seconds > 0).then(|| {
         let bytes = if action.verb == Verb::Merge && estimate.bytes.0 == 0 {

@@ -41,6 +41,9 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Unpin => "unpin",
         Verb::MarkUnusable => "mark unusable",
         Verb::Clear => "remove what is left over of",
+        Verb::Compress => "compress",
+        Verb::JobRetry => "try again a job of",
+        Verb::JobCancel => "end a job of",
         Verb::RestoreNew => "restore",
         Verb::SnapshotCreate => "snapshot",
         Verb::SnapshotRevert => "revert",
@@ -79,6 +82,13 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
             }
             said
         }
+        Reason::JobWaits {
+            failed_attempts: 0, ..
+        } => return None,
+        Reason::JobWaits {
+            failed_attempts, ..
+        } => format!("attempt {}", failed_attempts + 1),
+        Reason::NotListed => "its backup was let go, or is damaged".to_owned(),
         Reason::Unneeded => "it was let go, and nothing needs it any more".to_owned(),
         Reason::MovedHere { owner, since } => {
             let since = text::minute(*since, zone);
@@ -169,7 +179,7 @@ pub fn block(block: &Block, plan: &Plan, zone: &TimeZone) -> (String, Option<Str
 pub fn offering(offering: &Offering) -> String {
     let mut parts = Vec::new();
     if offering.compress {
-        let library = format!("{:?}", offering.compression_library).to_lowercase();
+        let library = offering.compression_library.as_str();
         let inline = match offering.compress_mode {
             CompressMode::Job => "",
             CompressMode::Inline => " while copying",
