@@ -61,6 +61,10 @@
 //! | `pin` | - | shared | - |
 //! | `unpin` | - | shared | - |
 //! | `clear` | exclusive | - | - |
+//! | `compress start` | - | shared | shared |
+//! | `compress finalize` | - | exclusive | - |
+//! | `job_retry` | - | - | - |
+//! | `job_cancel` | - | exclusive | - |
 //! | `mark_unusable` | - | shared | - |
 //! | `restore_new` | exclusive | shared | shared |
 //! | `snapshot_create` | exclusive | - | - |
@@ -80,7 +84,8 @@
 //! | `recover` | - | - | - |
 //!
 //! The VM of `restore_new` is the new one, and the backup of `backup` is not there yet. `delete` takes
-//! the VM only while it writes to the delta that the backup left. `recover` takes nothing: what it
+//! the VM only while it writes to the delta that the backup left, `job_cancel` the backup only where
+//! compressed files wait beside its own. `recover` takes nothing: what it
 //! carries on holds its leases already.
 
 pub mod action;

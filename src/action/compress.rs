@@ -179,10 +179,7 @@ fn wish(of: &OneBackup, kind: JobKind) -> Job {
     Job::new(of.backup.clone(), kind, of.at)
 }
 
-fn smaller(
-    program: &Program,
-    receipts: &[Vec<Option<Receipt>>],
-) -> BTreeMap<Target, Compressed> {
+fn smaller(program: &Program, receipts: &[Vec<Option<Receipt>>]) -> BTreeMap<Target, Compressed> {
     let written = receipted(program, receipts);
     let smaller = written.filter_map(|(step, receipt)| match (step, receipt) {
         (
@@ -205,10 +202,7 @@ fn smaller(
     smaller.collect()
 }
 
-fn announced(
-    program: &Program,
-    receipts: &[Vec<Option<Receipt>>],
-) -> BTreeMap<Target, Compressed> {
+fn announced(program: &Program, receipts: &[Vec<Option<Receipt>>]) -> BTreeMap<Target, Compressed> {
     let found = receipted(program, receipts).find_map(|(_, receipt)| match receipt {
         Receipt::Announced { files } => Some(files.clone()),
         _ => None,

@@ -263,7 +263,9 @@ impl Board {
         let Newer { looked, mut plan } = newer;
         let is_of_it = |action: &Action| {
             let subject = Subject::of(action);
-            let touched = subject.as_ref().and_then(|subject| self.touched.get(subject));
+            let touched = subject
+                .as_ref()
+                .and_then(|subject| self.touched.get(subject));
             !self.is_worked_on(subject.as_ref()) && touched.is_none_or(|at| *at < looked)
         };
         stand(&mut plan);
@@ -288,7 +290,11 @@ impl Board {
             same.clone().all(|old| old.result.is_some())
                 && (action.is_free() || same.next().is_none())
         });
-        let mut held: BTreeSet<_> = plan.actions.iter().map(|action| action.id.clone()).collect();
+        let mut held: BTreeSet<_> = plan
+            .actions
+            .iter()
+            .map(|action| action.id.clone())
+            .collect();
         plan.actions.retain(|action| {
             let whole = action.depends_on.iter().all(|id| held.contains(id));
             if !whole {

@@ -90,7 +90,9 @@ pub fn compressed(file: &Utf8Path) -> Utf8PathBuf {
 /// The file whose place a compressed one is to take.
 #[must_use]
 pub fn uncompressed(path: &Utf8Path) -> Option<Utf8PathBuf> {
-    path.as_str().strip_suffix(COMPRESSED).map(Utf8PathBuf::from)
+    path.as_str()
+        .strip_suffix(COMPRESSED)
+        .map(Utf8PathBuf::from)
 }
 
 /// How a backup's file names its parent's.

@@ -101,8 +101,7 @@ pub(super) fn add(
     let earlier = planned.get(asked.storage).copied().unwrap_or_default();
 
     let inline = offering.as_ref().map(|offering| &offering.spec);
-    let inline =
-        inline.filter(|spec| spec.compress && spec.compress_mode == CompressMode::Inline);
+    let inline = inline.filter(|spec| spec.compress && spec.compress_mode == CompressMode::Inline);
     let cannot = inline.and_then(|_| jobs::cannot(draft.now, &settings.compression));
     let compression = inline.map(|spec| {
         let wanted = spec.compression_library;

@@ -159,9 +159,7 @@ fn phase(
         how: compression(world, wanted, settings),
         room: thousandths(settings.minimum_free),
         timeout: settings.timeout,
-        at_once: u32::try_from(settings.concurrent)
-            .ok()
-            .filter(|n| *n > 0),
+        at_once: u32::try_from(settings.concurrent).ok().filter(|n| *n > 0),
     };
     (phase, cannot(world, settings))
 }
@@ -268,12 +266,7 @@ pub enum Asked {
 
 /// Tries a job again, or ends it.
 #[must_use]
-pub fn ask(
-    asked: Asked,
-    (vm, job): (&VmId, &JobId),
-    world: &World,
-    options: &Options,
-) -> Plan {
+pub fn ask(asked: Asked, (vm, job): (&VmId, &JobId), world: &World, options: &Options) -> Plan {
     let mut draft = Draft::new(world, options, "UTC");
     let guest = world.guests.get(vm);
     about(&mut draft, guest);

@@ -59,7 +59,10 @@ impl State {
             let Some(holder) = self.holder(db, &id)? else {
                 continue;
             };
-            if other.attempt().is_some_and(|other| other.job == attempt.job) {
+            if other
+                .attempt()
+                .is_some_and(|other| other.job == attempt.job)
+            {
                 return Err(StateError::Held(holder).into());
             }
             others.push((other.lane(), holder));
@@ -104,7 +107,10 @@ pub(super) fn read(row: &Row<'_>) -> Result<(VmId, Job), Trouble> {
         ..Job::new(backup, kind, not_before)
     };
     if let Some(error) = row.get::<_, Option<String>>(8)? {
-        job.error = Some(parse(format_args!("the error of job {}", job.id()), &error)?);
+        job.error = Some(parse(
+            format_args!("the error of job {}", job.id()),
+            &error,
+        )?);
     }
     if let Some(files) = row.get::<_, Option<String>>(9)? {
         job.files = parse(format_args!("the files of job {}", job.id()), &files)?;
@@ -126,7 +132,9 @@ fn one(db: &Connection, vm: &VmId, job: &JobId) -> Result<Option<Job>, Trouble> 
 /// Something is wished; it takes the place of one of its kind.
 pub(super) fn wished(db: &Connection, vm: &VmRef, job: &Job) -> Result<(), Trouble> {
     let error = job.error.as_ref().map(json).transpose()?;
-    let files = (!job.files.is_empty()).then(|| json(&job.files)).transpose()?;
+    let files = (!job.files.is_empty())
+        .then(|| json(&job.files))
+        .transpose()?;
     let sql = format!(
         "INSERT OR REPLACE INTO job ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
     );
@@ -178,7 +186,13 @@ pub(super) fn tried(
         .query_row([action.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?
         .ok_or_else(|| StateError::Unknown(format!("action {action}")))?;
-    set(db, vm, job, "attempts = attempts + 1, started = ?4", &started)?;
+    set(
+        db,
+        vm,
+        job,
+        "attempts = attempts + 1, started = ?4",
+        &started,
+    )?;
     set(db, vm, job, "ended = ?4", &time(now))?;
     set(db, vm, job, "error = ?4", &error.filter(|_| !done))?;
     if !done && known.is_waiting() {

@@ -82,6 +82,7 @@ singles! {
     clear: stories::clear();
     compress_one: stories::compress_one();
     compress_chain: stories::compress_chain();
+    compress_beside: stories::compress_beside();
     compress_let_go: stories::compress_let_go();
     compress_inline_on: stories::compress_inline(Power::On);
     compress_inline_off: stories::compress_inline(Power::Off);

@@ -343,7 +343,9 @@ fn compressed(bench: &Bench<'_>, world: &World, scenario: &Scenario) -> Vec<Stri
         let mut disks = backup.disks.values();
         !backup.marks.compressed || disks.any(|disk| disk.uncompressed.is_none())
     });
-    plain.map(|(id, _)| format!("{id} is not compressed")).collect()
+    plain
+        .map(|(id, _)| format!("{id} is not compressed"))
+        .collect()
 }
 
 /// A snapshot is there unless it was asked to go, and a VM goes on from one only if that was asked.

@@ -184,7 +184,7 @@ impl Host for Sim {
 
     async fn convert(&self, convert: &Convert, task: &Task<'_>) -> Result<()> {
         self.tick(Place::Before, "convert").await?;
-        let read = self.site.borrow_mut().open_for_convert(convert)?;
+        let [read, open] = self.site.borrow_mut().open_for_convert(convert)?;
         let first = self.site.borrow_mut().convert(convert, &read, Half::First);
         (task.report)(Bytes(1), Bytes(2));
         let middle = match first {
@@ -193,7 +193,7 @@ impl Host for Sim {
         };
         let second =
             middle.and_then(|()| self.site.borrow_mut().convert(convert, &read, Half::Second));
-        self.site.borrow_mut().close(&read);
+        self.site.borrow_mut().close(&open);
         second?;
         self.tick(Place::After, "convert").await
     }

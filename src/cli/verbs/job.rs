@@ -118,7 +118,9 @@ fn list(session: &Session, args: &List) -> Result<Exit> {
     all.retain(|one| {
         id.as_ref().is_none_or(|id| one.id == *id)
             && vm.as_ref().is_none_or(|vm| one.vm.uuid == *vm)
-            && backup.as_ref().is_none_or(|id: &BackupId| one.backup == *id)
+            && backup
+                .as_ref()
+                .is_none_or(|id: &BackupId| one.backup == *id)
             && args.kind.is_none_or(|kind| one.kind == kind.kind())
             && stands(args, one)
     });

@@ -123,9 +123,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
                 to,
                 limit: *limit,
             };
-            files
-                .compress(engine, scene, parent.as_deref(), *how)
-                .await
+            files.compress(engine, scene, parent.as_deref(), *how).await
         }
         Step::Compare {
             target,

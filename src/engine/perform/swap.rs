@@ -82,11 +82,7 @@ pub(super) async fn swap<H: Host>(
     Ok(Receipt::Done)
 }
 
-pub(super) async fn settle<H: Host>(
-    engine: &Engine<H>,
-    scene: &Scene,
-    of: &BackupAt,
-) -> Performed {
+pub(super) async fn settle<H: Host>(engine: &Engine<H>, scene: &Scene, of: &BackupAt) -> Performed {
     let files = announced(scene).clone();
     remark(engine, of, &Remark::Compressed { files }).await
 }
