@@ -16,6 +16,7 @@ pub mod finding;
 pub mod foresee;
 pub mod id;
 pub mod job;
+pub mod kept;
 pub mod layout;
 pub mod lease;
 pub mod lineage;

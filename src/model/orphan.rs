@@ -36,8 +36,12 @@ pub enum OrphanKind {
     Backup,
     /// A layer of a disk.
     Delta,
+    /// A layer of a disk, laid there for a snapshot.
+    Snapshot,
     /// A layer whose content is in the file it covered.
     Merged,
     /// A disk that a restore did not complete.
     Unfinished,
+    /// A compressed file of a backup that no job is about.
+    Compressed,
 }

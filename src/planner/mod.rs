@@ -14,6 +14,7 @@ mod draft;
 pub mod due;
 mod fields;
 pub mod jobs;
+pub mod rebuild;
 mod recover;
 pub mod removal;
 pub mod request;

@@ -7,6 +7,7 @@ use knib::cli::view::backup::BackupView;
 use knib::cli::view::chain::ChainView;
 use knib::cli::view::job::JobView;
 use knib::cli::view::offering::OfferingView;
+use knib::cli::view::rebuilt::RebuiltView;
 use knib::cli::view::run::RunView;
 use knib::cli::view::snapshot::SnapshotView;
 use knib::cli::view::storage::StorageView;
@@ -18,7 +19,7 @@ use schemars::Schema;
 use schemars::schema_for;
 use serde_json::Value;
 
-fn schemas() -> [(&'static str, Schema); 11] {
+fn schemas() -> [(&'static str, Schema); 12] {
     [
         ("plan", schema_for!(Plan)),
         ("backup", schema_for!(BackupView)),
@@ -31,6 +32,7 @@ fn schemas() -> [(&'static str, Schema); 11] {
         ("snapshot", schema_for!(SnapshotView)),
         ("finding", schema_for!(Finding)),
         ("orphan", schema_for!(Orphan)),
+        ("rebuilt", schema_for!(RebuiltView)),
     ]
 }
 
