@@ -43,38 +43,20 @@ pub(super) fn leases(op: &Compress, record: &Record) -> Vec<Lease> {
     }
 }
 
-/// File by file.
+/// File by file; nothing of what is not wanted any more.
 pub(super) fn program(op: &Compress, guest: &Guest) -> Result<Program, Refusal> {
     let backup = on_record(&op.of, guest)?;
-    wanted(op, guest, backup)?;
-    let Some(of) = op.of.place() else {
-        return Ok(Program::default());
-    };
-    Ok(match &op.phase {
-        Phase::Start { .. } => start(op, &of, backup),
-        Phase::Finalize => finalize(of, backup),
+    // Since it was planned somebody may have done it, ended its job, or let the backup go.
+    let job = guest
+        .record
+        .jobs
+        .get(&JobId::of(&backup.id, op.kind().as_str()));
+    let wanted = backup.is_good() && job.is_some_and(Job::is_waiting);
+    Ok(match (&op.phase, op.of.place().filter(|_| wanted)) {
+        (Phase::Start { .. }, Some(of)) => start(op, &of, backup),
+        (Phase::Finalize, Some(of)) => finalize(of, backup),
+        (_, None) => Program::default(),
     })
-}
-
-/// Its job waits, and it is a backup that somebody may restore.
-fn wanted(op: &Compress, guest: &Guest, backup: &Backup) -> Result<(), Refusal> {
-    let id = &op.of.backup;
-    let job = JobId::of(id, op.kind().as_str());
-    if !guest.record.jobs.get(&job).is_some_and(Job::is_waiting) {
-        return Err(Refusal::new(
-            "no_job",
-            format!("nothing is to be compressed by the job {job}"),
-            format!("knib job list --backup {id}"),
-        ));
-    }
-    if !backup.is_good() {
-        return Err(Refusal::new(
-            "not_good",
-            format!("{id} was let go, or a file of it is damaged"),
-            format!("knib backup show {id}"),
-        ));
-    }
-    Ok(())
 }
 
 /// An error anywhere takes all of it back: what it makes is new, and nobody knows of it.

@@ -287,7 +287,7 @@ fn a_backup_is_not_deleted_while_it_is_compressed() {
     // One that is let go meanwhile keeps its files for its child, and its job ends.
     site.knib(["backup", "delete", first.id()]).exits(0);
     gate.open();
-    apply.finish().exits(5);
+    apply.finish().exits(6);
     site.knib(JOBS).exits(0);
     let of_first = states(&site, &["--type", "finalize"]);
     assert_eq!(of_first, ["finalize cancelled", "finalize done"]);
