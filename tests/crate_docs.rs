@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use knib::action;
 use knib::model::backup::Unusable;
+use knib::model::backup::VmRef;
 use knib::model::id::BackupId;
 use knib::model::job::JobKind;
 use knib::model::lease::Lease;
@@ -14,6 +15,7 @@ use knib::model::op::Adopt;
 use knib::model::op::Clear;
 use knib::model::op::Compress;
 use knib::model::op::Compression;
+use knib::model::op::Discard;
 use knib::model::op::MarkUnusable;
 use knib::model::op::Named;
 use knib::model::op::OneBackup;
@@ -27,8 +29,10 @@ use knib::model::orphan::OrphanKind;
 use knib::model::policy::CompressionLibrary;
 use knib::model::record::Record;
 use knib::model::seconds::Seconds;
-use knib::planner::request;
-use knib::planner::request::NewVm;
+use knib::model::world::World;
+use knib::planner::restore;
+use knib::planner::restore::InPlace;
+use knib::planner::restore::NewVm;
 use knib::planner::snapshots;
 use knib::planner::snapshots::Asked;
 use schemars::schema_for;
@@ -153,6 +157,7 @@ fn actions() -> Vec<(Op, Record)> {
     }
     let vm = guest.vm.clone();
     let uuid = vm.uuid.clone();
+    let asked_vm = vm.clone();
     let tag = Tag {
         vm: vm.clone(),
         tags: BTreeMap::new(),
@@ -178,11 +183,32 @@ fn actions() -> Vec<(Op, Record)> {
                 .map(|action| (action.op, record.clone())),
         );
     }
-    let restore = request::new_vm(&asked, &world, &make::options());
+    all.extend(restores(asked_vm, &asked, &record, &world));
+    all
+}
+
+fn restores(vm: VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(Op, Record)> {
+    let mut all = Vec::new();
+    let in_place = InPlace {
+        backups: vec![(vm.uuid.clone(), asked.backup.clone())],
+        stop: None,
+        discard: false,
+        dir: None,
+        verify: false,
+    };
+    let discard = Discard {
+        vm,
+        restore: asked.backup.clone(),
+    };
+    all.push((Op::Discard(discard), record.clone()));
+    let restores = [
+        restore::new_vm(asked, world, &make::options()),
+        restore::vms(&in_place, world, &make::options()),
+    ];
     all.extend(
-        restore
-            .actions
+        restores
             .into_iter()
+            .flat_map(|plan| plan.actions)
             .map(|action| (action.op, record.clone())),
     );
     all
@@ -214,12 +240,17 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
         | Op::Pin(of)
         | Op::Unpin(of)
         | Op::MarkUnusable(MarkUnusable { of, .. }) => (Some(&of.backup), Vec::new()),
-        Op::RestoreNew(op) => (Some(&op.backup), record.ancestors(&op.backup)),
         Op::Compress(op) => (Some(&op.of.backup), record.ancestors(&op.of.backup)),
         Op::JobRetry(op) | Op::JobCancel(op) => (Some(&op.of.backup), Vec::new()),
+        Op::RestoreVm(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
+        Op::RestoreNew(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
         _ => (None, Vec::new()),
     };
-    let of = |id: &BackupId| word(&leases, &Subject::Backup(id.clone()));
+    let writes = |id: &BackupId| leases.contains(&Lease::exclusive(Subject::Marks(id.clone())));
+    let of = |id: &BackupId| match word(&leases, &Subject::Backup(id.clone())) {
+        "shared" if writes(id) => "shared, sole writer",
+        word => word,
+    };
     let vm = op
         .vm()
         .map(|vm| word(&leases, &Subject::Vm(vm.uuid.clone())));
@@ -228,6 +259,7 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
     let counted = leases.len();
     let named = usize::from(vm.is_some_and(|word| word != "-"))
         + usize::from(backup.is_some_and(|id| of(id) != "-"))
+        + usize::from(backup.is_some_and(writes))
         + continued.iter().filter(|id| of(id) != "-").count();
     assert_eq!(counted, named, "{op:?} holds what no column names");
     [vm, backup.map(of), words.first().copied()].map(|word| word.unwrap_or("-").to_owned())

@@ -107,7 +107,7 @@ fn finalize(of: BackupAt, backup: &Backup) -> Program {
     let dir = of.dir();
     let swap = |(target, name): (&Target, &String)| {
         let to = dir.join(name);
-        Step::Swap {
+        Step::Replace {
             target: target.clone(),
             from: layout::compressed(&to),
             to,

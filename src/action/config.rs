@@ -71,7 +71,9 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
         | Op::Compress(_)
         | Op::JobRetry(_)
         | Op::JobCancel(_)
+        | Op::RestoreVm(_)
         | Op::RestoreNew(_)
+        | Op::Discard(_)
         | Op::SnapshotCreate(_)
         | Op::SnapshotRevert(_)
         | Op::SnapshotDelete(_) => return Vec::new(),

@@ -44,4 +44,6 @@ pub enum OrphanKind {
     Unfinished,
     /// A compressed file of a backup that no job is about.
     Compressed,
+    /// What a restore replaced, or brought, and is not needed by anything knib knows.
+    Replaced,
 }

@@ -80,6 +80,8 @@ pub enum Reason {
     },
     /// Its backup was let go, or a file of it is damaged.
     NotListed,
+    /// A restore replaced it, and its VM has a good backup since.
+    Outlived,
     /// A run was interrupted, or failed where it could not turn back.
     Interrupted {
         /// The verb that was going on.

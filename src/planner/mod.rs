@@ -18,6 +18,7 @@ pub mod rebuild;
 mod recover;
 pub mod removal;
 pub mod request;
+pub mod restore;
 pub mod snapshots;
 mod space;
 mod storages;
@@ -83,6 +84,7 @@ pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
     damage::plan(&mut draft);
     let upcoming = backups::plan(&mut draft, policy);
     jobs::plan(&mut draft, policy);
+    restore::discard(&mut draft);
     unbuilt::tell(&mut draft, policy);
     draft.finish(Some(policy.digest), upcoming, unprotected)
 }

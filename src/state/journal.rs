@@ -5,11 +5,14 @@
 //! follow what is enforced by the file's triggers; a call that does not fit is `Refused` and changes
 //! nothing.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 use rusqlite::params;
 
+use crate::model::backup::Backup;
 use crate::model::change::Change;
 use crate::model::id::ActionId;
 use crate::model::id::RunId;
@@ -53,6 +56,7 @@ impl State {
             expect_run(db, run)?;
             expect_latest(db, op, program)?;
             expect_unneeded(db, op)?;
+            expect_as_read(db, op)?;
             self.expect_place(db, op)?;
             db.prepare_cached(
                 "INSERT INTO action (id, begun_by, held_by, held_since, verb, vm, vm_name, op,
@@ -292,6 +296,29 @@ fn expect_unneeded(db: &Connection, op: &Op) -> Result<(), Trouble> {
         db.prepare_cached("SELECT 1 FROM backup_disk WHERE vm = ?1 AND parent = ?2")?;
     if children.exists([of.vm.uuid.as_str(), of.backup.as_str()])? {
         return Err(StateError::Overtaken(of.vm.name.clone()).into());
+    }
+    Ok(())
+}
+
+/// The files that a restore reads are those that it was planned with, and not compressed since.
+fn expect_as_read(db: &Connection, op: &Op) -> Result<(), Trouble> {
+    let Some(origin) = op.origin() else {
+        return Ok(());
+    };
+    let mut known = BTreeSet::new();
+    let mut read = db.prepare_cached("SELECT spec FROM backup WHERE vm = ?1 AND id = ?2")?;
+    for id in std::iter::once(&origin.backup).chain(&origin.ancestors) {
+        let text: Option<String> = read
+            .query_row([origin.from.uuid.as_str(), id.as_str()], |row| row.get(0))
+            .optional()?;
+        // What another state made is not on record here, and is not compressed here.
+        let Some(text) = text else { return Ok(()) };
+        let backup: Backup = parse(format_args!("backup {id}"), &text)?;
+        known.extend(backup.disks.values().map(|disk| disk.digest));
+    }
+    let mut files = origin.disks.values().flatten();
+    if files.any(|file| !known.contains(&file.digest)) {
+        return Err(StateError::Overtaken(origin.from.name.clone()).into());
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 33] = [
+const COMMANDS: [&[&str]; 34] = [
     &[],
     &["init"],
     &["lint"],
@@ -34,6 +34,7 @@ const COMMANDS: [&[&str]; 33] = [
     &["snapshot", "list"],
     &["snapshot", "revert"],
     &["snapshot", "delete"],
+    &["restore", "vm"],
     &["restore", "new"],
     &["state", "check"],
     &["state", "rebuild"],

@@ -12,6 +12,7 @@ mod deletion;
 mod drift;
 mod harness;
 mod jobs;
+mod in_place;
 mod judge;
 mod killed;
 mod layers;

@@ -1,4 +1,7 @@
-//! Compressed files take the place of a backup's, while nobody reads it.
+//! A VM that is off gets other disks, all in one redefinition; what it had is kept under other names.
+//!
+//! The redefinition is never taken back. So whatever stands in its way is told as what left the VM
+//! untouched, once that was seen; what could not be seen is left open.
 
 use std::collections::BTreeMap;
 
@@ -6,103 +9,194 @@ use camino::Utf8Path;
 
 use crate::engine::Engine;
 use crate::engine::perform::Performed;
-use crate::engine::perform::Scene;
+use crate::engine::perform::claimed;
 use crate::engine::perform::conflict;
-use crate::engine::perform::remark::remark;
-use crate::engine::perform::remark::unread;
+use crate::engine::perform::overlay;
+use crate::engine::perform::place;
+use crate::engine::perform::point;
+use crate::host::Exchange;
+use crate::host::Head;
 use crate::host::Host;
-use crate::model::backup::Compressed;
-use crate::model::backup::Remark;
-use crate::model::id::JobId;
+use crate::model::fault::Fault;
+use crate::model::id::BackupId;
 use crate::model::id::Target;
-use crate::model::job::JobKind;
+use crate::model::id::VmId;
 use crate::model::layout;
+use crate::model::machine::Machine;
+use crate::model::machine::Source;
 use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
-use crate::model::step::BackupAt;
+use crate::model::step::Image;
+use crate::model::step::Turn;
 
-/// No file becomes anything.
-pub(super) const NONE: Remark = Remark::Becomes {
-    files: BTreeMap::new(),
-};
-
-/// Every compressed file is there, as it was written; only then the record says so.
-pub(super) async fn announce<H: Host>(engine: &Engine<H>, of: &BackupAt) -> Performed {
-    unread(engine, of).await?;
-    let job = JobId::of(&of.backup, JobKind::Finalize.as_str());
-    let files = engine
-        .state
-        .job(&of.vm, &job)?
-        .map(|job| job.files)
-        .unwrap_or_default();
-    let paths: Vec<_> = files
-        .keys()
-        .map(|target| layout::compressed(&of.dir().join(layout::disk_file(target))))
-        .collect();
-    let lengths = engine.host.lengths(&paths).await?;
-    for ((path, length), Compressed { size, .. }) in paths.iter().zip(lengths).zip(files.values()) {
-        if length != Some(*size) {
-            return Err(lost(of, path));
-        }
-    }
-    if !files.is_empty() {
-        let files = files.clone();
-        remark(engine, of, &Remark::Becomes { files }).await?;
-    }
-    Ok(Receipt::Announced { files })
+/// What a VM gets instead of what it has.
+pub(super) struct Swap<'a> {
+    pub(super) vm: &'a VmId,
+    pub(super) claim: u64,
+    pub(super) turns: &'a BTreeMap<Target, Turn>,
+    pub(super) added: &'a BTreeMap<Target, Image>,
+    pub(super) definition: &'a Utf8Path,
 }
 
-/// One atomic call. Where it was done before, the file has the length of the compressed one, which is
-/// shorter than what was there.
-pub(super) async fn swap<H: Host>(
+impl Swap<'_> {
+    pub(super) async fn perform<H: Host>(&self, engine: &Engine<H>) -> Performed {
+        let machine = engine.host.machine(self.vm).await?;
+        claimed(&machine, self.claim)?;
+        if self.is_made(&machine) {
+            return Ok(Receipt::Done);
+        }
+        if machine.power.is_on() {
+            return self.take_back(engine, &machine).await;
+        }
+        if !self.is_to_be_made(&machine) {
+            return Err(untouched(conflict(
+                format!("the disks of {} are not what they were", machine.name),
+                "look at virsh domblklist; nothing was touched",
+            )));
+        }
+        for turn in self.turns.values() {
+            let idle = overlay::in_nobodys_hands(engine, &machine, &turn.from).await;
+            idle.map_err(untouched)?;
+        }
+        let definition = if self.added.is_empty() {
+            Vec::new()
+        } else {
+            let read = engine.host.read(self.definition).await;
+            read.map_err(|error| untouched(error.into()))?
+        };
+        let exchange = Exchange {
+            heads: heads(self.turns.iter().map(|(target, turn)| (target, &turn.to))),
+            added: heads(self.added),
+            definition: String::from_utf8_lossy(&definition).into_owned(),
+            removed: Vec::new(),
+        };
+        let swapped = engine.host.swap(self.vm, &exchange).await;
+        let after = engine.host.machine(self.vm).await?;
+        if self.is_made(&after) {
+            return Ok(Receipt::Done);
+        }
+        if after.power.is_on() {
+            return self.take_back(engine, &after).await;
+        }
+        if self.is_to_be_made(&after) {
+            swapped.map_err(|error| untouched(error.into()))?;
+        }
+        Err(conflict(
+            format!("{} was defined again meanwhile", after.name),
+            "look at virsh domblklist",
+        ))
+    }
+
+    /// It was started a moment before it was redefined: it runs on what it had, and so shall its next
+    /// start.
+    async fn take_back<H: Host>(&self, engine: &Engine<H>, machine: &Machine) -> Performed {
+        let is_new = |target: &Target, image: &Image| {
+            let disk = machine.disk(target);
+            let inactive = disk.and_then(|disk| disk.inactive.as_ref());
+            inactive.and_then(Source::file) == Some(&image.path)
+        };
+        let turned = self
+            .turns
+            .iter()
+            .filter(|(target, turn)| is_new(target, &turn.to));
+        let added = self
+            .added
+            .iter()
+            .filter(|(target, image)| is_new(target, image));
+        let exchange = Exchange {
+            heads: heads(turned.map(|(target, turn)| (target, &turn.from))),
+            removed: added.map(|(target, _)| target.clone()).collect(),
+            ..Exchange::default()
+        };
+        if exchange != Exchange::default() {
+            engine.host.swap(self.vm, &exchange).await?;
+        }
+        Err(untouched(point::started(machine)))
+    }
+
+    /// Whether the persistent definition has the new disks, and nothing runs with others.
+    fn is_made(&self, machine: &Machine) -> bool {
+        let added = self.added.iter();
+        point::all(machine, self.turns, |turn| &turn.to)
+            && added.into_iter().all(|(target, image)| {
+                let disk = machine.disk(target);
+                let file = disk
+                    .and_then(|disk| disk.inactive.as_ref())
+                    .and_then(Source::file);
+                file == Some(&image.path)
+            })
+    }
+
+    fn is_to_be_made(&self, machine: &Machine) -> bool {
+        let mut added = self.added.keys();
+        point::all(machine, self.turns, |turn| &turn.from)
+            && added.all(|target| machine.disk(target).is_none())
+    }
+}
+
+/// The definition that leads back.
+pub(super) async fn describe<H: Host>(
     engine: &Engine<H>,
-    scene: &Scene,
-    target: &Target,
-    from: &Utf8Path,
+    vm: &VmId,
+    claim: u64,
+    kept: &BTreeMap<Target, Image>,
     to: &Utf8Path,
 ) -> Performed {
-    let Some(Compressed { size, .. }) = announced(scene).get(target) else {
-        engine.host.remove(from).await?;
-        return Ok(Receipt::Done);
-    };
-    let lengths = engine
-        .host
-        .lengths(&[from.to_owned(), to.to_owned()])
-        .await?;
-    match lengths.as_slice() {
-        [Some(length), _] if length == size => engine.host.replace(from, to).await?,
-        [None, Some(length)] if length == size => engine.host.sync(to).await?,
-        _ => {
-            return Err(conflict(
-                format!("{from} is not as it was written"),
-                format!("look at both, and put the one that is whole at {to}"),
-            ));
+    claimed(&engine.host.machine(vm).await?, claim)?;
+    let text = engine.host.described(vm, &heads(kept)).await?;
+    engine.host.write(to, text.as_bytes()).await?;
+    Ok(Receipt::Done)
+}
+
+/// Renames the files of a disk that was replaced, from the lowest up, and tells each where the one below
+/// it is.
+pub(super) async fn keep<H: Host>(
+    engine: &Engine<H>,
+    vm: &VmId,
+    claim: u64,
+    target: &Target,
+    files: &[Image],
+    restore: &BackupId,
+) -> Performed {
+    let machine = engine.host.machine(vm).await?;
+    claimed(&machine, claim)?;
+    if let Some(used) = files.iter().find(|file| {
+        machine
+            .disk(target)
+            .is_some_and(|disk| disk.uses(&file.path))
+    }) {
+        return Err(conflict(
+            format!(
+                "{} uses {} again, which was not planned",
+                machine.name, used.path
+            ),
+            "look at virsh domblklist; nothing was renamed",
+        ));
+    }
+    let mut below: Option<Image> = None;
+    for file in files.iter().rev() {
+        let kept = Image::new(layout::before(&file.path, restore), file.format.clone());
+        place::rename(engine, &file.path, &kept.path).await?;
+        if let Some(below) = &below {
+            engine.host.rebase(&kept, below).await?;
+            engine.host.sync(&kept.path).await?;
         }
+        below = Some(kept);
     }
     Ok(Receipt::Done)
 }
 
-pub(super) async fn settle<H: Host>(engine: &Engine<H>, scene: &Scene, of: &BackupAt) -> Performed {
-    let files = announced(scene).clone();
-    remark(engine, of, &Remark::Compressed { files }).await
+fn heads<'a>(images: impl IntoIterator<Item = (&'a Target, &'a Image)>) -> Vec<Head> {
+    let head = |(target, image): (&Target, &Image)| Head {
+        target: target.clone(),
+        image: image.clone(),
+    };
+    images.into_iter().map(head).collect()
 }
 
-fn announced(scene: &Scene) -> &BTreeMap<Target, Compressed> {
-    const NONE: &BTreeMap<Target, Compressed> = &BTreeMap::new();
-    let mut receipts = scene.receipts.iter().flatten().flatten();
-    receipts
-        .find_map(|receipt| match receipt {
-            Receipt::Announced { files } => Some(files),
-            _ => None,
-        })
-        .unwrap_or(NONE)
-}
-
-fn lost(of: &BackupAt, path: &Utf8Path) -> StepError {
-    let cancel = JobId::of(&of.backup, JobKind::Finalize.as_str());
-    let again = JobId::of(&of.backup, JobKind::Start.as_str());
-    conflict(
-        format!("{path} is not as it was written; the backup is as it was"),
-        format!("knib job cancel {cancel}, then knib job retry {again}"),
-    )
+fn untouched(error: StepError) -> StepError {
+    StepError {
+        fault: Fault::Untouched,
+        ..error
+    }
 }

@@ -43,7 +43,12 @@ pub use crate::model::op::lane::Lane;
 pub use crate::model::op::removal::Clear;
 pub use crate::model::op::removal::MarkUnusable;
 pub use crate::model::op::removal::OneBackup;
+pub use crate::model::op::restore::Discard;
+pub use crate::model::op::restore::Origin;
+pub use crate::model::op::restore::OriginFile;
 pub use crate::model::op::restore::RestoreNew;
+pub use crate::model::op::restore::RestoreVm;
+pub use crate::model::op::restore::Stopping;
 pub use crate::model::op::snapshot::SnapshotCreate;
 pub use crate::model::op::snapshot::SnapshotNamed;
 pub use crate::model::op::verb::Group;
@@ -99,8 +104,12 @@ pub enum Op {
     JobRetry(OneJob),
     /// End a job.
     JobCancel(OneJob),
-    /// A new, stopped VM from a backup.
+    /// A VM gets the disks of a backup.
+    RestoreVm(Box<RestoreVm>),
+    /// A new VM from a backup.
     RestoreNew(Box<RestoreNew>),
+    /// Remove what a restore replaced.
+    Discard(Discard),
     /// Keep all disks of a VM as they are at one instant.
     SnapshotCreate(SnapshotCreate),
     /// A VM goes on from a snapshot.
@@ -158,7 +167,9 @@ impl Op {
             Self::Compress(_) => Verb::Compress,
             Self::JobRetry(_) => Verb::JobRetry,
             Self::JobCancel(_) => Verb::JobCancel,
+            Self::RestoreVm(_) => Verb::RestoreVm,
             Self::RestoreNew(_) => Verb::RestoreNew,
+            Self::Discard(_) => Verb::Discard,
             Self::SnapshotCreate(_) => Verb::SnapshotCreate,
             Self::SnapshotRevert(_) => Verb::SnapshotRevert,
             Self::SnapshotDelete(_) => Verb::SnapshotDelete,
@@ -181,7 +192,9 @@ impl Op {
             Self::Compress(op) => Some(&op.of.vm),
             Self::JobRetry(op) | Self::JobCancel(op) => Some(&op.of.vm),
             Self::Clear(op) => op.vm.as_ref(),
+            Self::RestoreVm(op) => Some(&op.vm),
             Self::RestoreNew(op) => Some(&op.vm),
+            Self::Discard(op) => Some(&op.vm),
             Self::SnapshotCreate(op) => Some(&op.vm),
             Self::SnapshotRevert(op) | Self::SnapshotDelete(op) => Some(&op.vm),
             Self::StorageCreate(_)
@@ -191,6 +204,16 @@ impl Op {
             | Self::PolicyCreate(_)
             | Self::PolicyUpdate(_)
             | Self::PolicyDelete(_) => None,
+        }
+    }
+
+    /// What it restores from.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Origin> {
+        match self {
+            Self::RestoreVm(op) => Some(&op.origin),
+            Self::RestoreNew(op) => Some(&op.origin),
+            _ => None,
         }
     }
 
@@ -223,7 +246,7 @@ impl Op {
     #[must_use]
     pub fn guest(&self) -> Option<&VmRef> {
         match self {
-            Self::RestoreNew(op) => Some(&op.from),
+            Self::RestoreNew(op) => Some(&op.origin.from),
             _ => self.vm(),
         }
     }

@@ -34,7 +34,9 @@ pub enum Verb {
     Compress,
     JobRetry,
     JobCancel,
+    RestoreVm,
     RestoreNew,
+    Discard,
     SnapshotCreate,
     SnapshotRevert,
     SnapshotDelete,
@@ -68,7 +70,9 @@ impl Verb {
             Self::Compress => "compress",
             Self::JobRetry => "job_retry",
             Self::JobCancel => "job_cancel",
+            Self::RestoreVm => "restore_vm",
             Self::RestoreNew => "restore_new",
+            Self::Discard => "discard",
             Self::SnapshotCreate => "snapshot_create",
             Self::SnapshotRevert => "snapshot_revert",
             Self::SnapshotDelete => "snapshot_delete",
@@ -99,7 +103,9 @@ impl Verb {
             | Self::Unpin
             | Self::MarkUnusable
             | Self::Clear
+            | Self::RestoreVm
             | Self::RestoreNew
+            | Self::Discard
             | Self::SnapshotCreate
             | Self::SnapshotRevert
             | Self::SnapshotDelete => Group::Backup,

@@ -29,6 +29,7 @@ impl Step {
             Self::Copy { to, .. } | Self::Place { to, .. } | Self::Compress { to, .. } => {
                 vec![Self::Discard { path: to.clone() }]
             }
+            Self::Describe { to, .. } => vec![Self::Discard { path: to.clone() }],
             Self::Fetch { to, .. } => vec![Self::Discard {
                 path: to.path.clone(),
             }],
@@ -90,6 +91,10 @@ impl Step {
             | Self::Publish { .. }
             | Self::Merge { .. }
             | Self::Fold { .. }
+            | Self::Stop { .. }
+            | Self::Swap { .. }
+            | Self::Keep { .. }
+            | Self::Check { .. }
             | Self::Drop { .. }
             | Self::Discard { .. }
             | Self::Remove { .. }
@@ -97,7 +102,7 @@ impl Step {
             | Self::Room { .. }
             | Self::Compare { .. }
             | Self::Recant { .. }
-            | Self::Swap { .. }
+            | Self::Replace { .. }
             | Self::Settle { .. }
             | Self::Unname { .. }
             | Self::Undefine { .. } => Vec::new(),
