@@ -1,15 +1,15 @@
 //! The scenarios: for each verb the ways it can be gone about.
 
-use knib::model::id::JobId;
 use knib::model::id::BackupId;
+use knib::model::id::JobId;
 use knib::model::id::VmId;
 use knib::model::machine::Agent;
 use knib::model::machine::Format;
 use knib::model::op::Stopping;
 use knib::model::orphan::Orphan;
 use knib::model::orphan::OrphanKind;
-use knib::planner::jobs;
 use knib::model::seconds::Seconds;
+use knib::planner::jobs;
 use knib::planner::request::BackupRun;
 use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
