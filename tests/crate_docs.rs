@@ -125,36 +125,7 @@ fn actions() -> Vec<(Op, Record)> {
     for op in [Op::Expire, Op::Delete, Op::Pin, Op::Unpin] {
         all.push((op(of.clone()), record.clone()));
     }
-    let retry = Retry {
-        attempts: None,
-        interval: Seconds(0),
-    };
-    let how = Compression {
-        library: CompressionLibrary::Zstd,
-        coroutines: 1,
-        rate: None,
-    };
-    let start = Phase::Start {
-        how,
-        room: 1000,
-        timeout: Seconds(0),
-        at_once: None,
-    };
-    for phase in [start, Phase::Finalize] {
-        let op = Compress {
-            of: of.clone(),
-            phase,
-            retry,
-        };
-        all.push((Op::Compress(Box::new(op)), record.clone()));
-    }
-    for op in [Op::JobRetry, Op::JobCancel] {
-        let job = OneJob {
-            of: of.clone(),
-            kind: JobKind::Finalize,
-        };
-        all.push((op(job), record.clone()));
-    }
+    all.extend(jobs(&of).into_iter().map(|op| (op, record.clone())));
     let vm = guest.vm.clone();
     let uuid = vm.uuid.clone();
     let asked_vm = vm.clone();
@@ -184,6 +155,42 @@ fn actions() -> Vec<(Op, Record)> {
         );
     }
     all.extend(restores(asked_vm, &asked, &record, &world));
+    all
+}
+
+/// Every attempt at a job about a backup, and what is decided about one.
+fn jobs(of: &OneBackup) -> Vec<Op> {
+    let mut all = Vec::new();
+    let retry = Retry {
+        attempts: None,
+        interval: Seconds(0),
+    };
+    let how = Compression {
+        library: CompressionLibrary::Zstd,
+        coroutines: 1,
+        rate: None,
+    };
+    let start = Phase::Start {
+        how,
+        room: 1000,
+        timeout: Seconds(0),
+        at_once: None,
+    };
+    for phase in [start, Phase::Finalize] {
+        let op = Compress {
+            of: of.clone(),
+            phase,
+            retry,
+        };
+        all.push(Op::Compress(Box::new(op)));
+    }
+    for op in [Op::JobRetry, Op::JobCancel] {
+        let job = OneJob {
+            of: of.clone(),
+            kind: JobKind::Finalize,
+        };
+        all.push(op(job));
+    }
     all
 }
 

@@ -246,11 +246,7 @@ fn compression(guest: &Guest, backup: &Backup) -> Compression {
     let jobs = guest.record.jobs.values();
     let of_it = |job: &&Job| job.backup == backup.id && job.kind != JobKind::Validate;
     // One that begins anew counts, not what was ended after it.
-    let Some(job) = jobs
-        .filter(of_it)
-        .filter(|job| job.state != JobState::Done)
-        .next_back()
-    else {
+    let Some(job) = jobs.filter(of_it).rfind(|job| job.state != JobState::Done) else {
         return Compression::None;
     };
     let open = attempt(guest, job);

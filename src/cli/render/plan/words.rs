@@ -56,7 +56,12 @@ pub fn verb(verb: Verb) -> &'static str {
 #[must_use]
 pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
     Some(match &action.reason {
-        Reason::New | Reason::Changed { .. } | Reason::Asked => return None,
+        Reason::New
+        | Reason::Changed { .. }
+        | Reason::Asked
+        | Reason::JobWaits {
+            failed_attempts: 0, ..
+        } => return None,
         Reason::Outlived => "its VM has a good backup since".to_owned(),
         Reason::Dropped => "no longer in the policy".to_owned(),
         Reason::Selected { by, also, .. } if also.is_empty() => by.clone(),
@@ -84,9 +89,6 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
             }
             said
         }
-        Reason::JobWaits {
-            failed_attempts: 0, ..
-        } => return None,
         Reason::JobWaits {
             failed_attempts, ..
         } => format!("attempt {}", failed_attempts + 1),
