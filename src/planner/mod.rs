@@ -15,6 +15,7 @@ mod draft;
 pub mod due;
 pub mod fields;
 pub mod forecast;
+pub mod jobs;
 mod keep;
 pub mod rebuild;
 mod recover;
@@ -100,8 +101,10 @@ fn ahead(policy: &Policy, world: &World, options: &Options) -> (Plan, World) {
     removal::plan(&mut draft);
     damage::plan(&mut draft);
     let upcoming = backups::plan(&mut draft, policy);
-    restore::discard(&mut draft);
+    // What goes needs no job.
     keep::plan(&mut draft, policy);
+    jobs::plan(&mut draft, policy);
+    restore::discard(&mut draft);
     unbuilt::tell(&mut draft, policy);
     draft.finish_ahead(Some(policy.digest), upcoming, unprotected)
 }

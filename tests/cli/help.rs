@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 35] = [
+const COMMANDS: [&[&str]; 38] = [
     &[],
     &["init"],
     &["lint"],
@@ -31,6 +31,9 @@ const COMMANDS: [&[&str]; 35] = [
     &["backup", "unpin"],
     &["chain", "list"],
     &["chain", "finish"],
+    &["job", "list"],
+    &["job", "retry"],
+    &["job", "cancel"],
     &["snapshot", "create"],
     &["snapshot", "list"],
     &["snapshot", "revert"],

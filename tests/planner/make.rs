@@ -239,6 +239,8 @@ pub(crate) fn backed_up(guest: &mut Guest, created: &str, position: u32) -> Back
             size: Bytes(1 << 30),
             birth: Digest::of(b"birth"),
             digest: Digest::of(b"birth"),
+            uncompressed: None,
+            becomes: None,
             delta: Some(Delta {
                 path: path.into(),
                 base: base.into(),
@@ -300,6 +302,8 @@ pub(crate) fn past(
         birth: Digest::of(b"birth"),
         digest: Digest::of(b"birth"),
         delta: None,
+        becomes: None,
+        uncompressed: None,
     };
     let position = parent.map_or(0, |parent| guest.record.ancestors(parent).len() + 1);
     let position = u32::try_from(position + 1).expect("it is small");

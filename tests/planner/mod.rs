@@ -3,6 +3,7 @@
 mod config;
 mod due;
 mod forecast;
+mod jobs;
 mod judge;
 mod kinds;
 pub(crate) mod make;

@@ -32,6 +32,9 @@ pub enum Verb {
     Unpin,
     MarkUnusable,
     Clear,
+    Compress,
+    JobRetry,
+    JobCancel,
     RestoreVm,
     RestoreNew,
     Discard,
@@ -66,6 +69,9 @@ impl Verb {
             Self::Unpin => "unpin",
             Self::MarkUnusable => "mark_unusable",
             Self::Clear => "clear",
+            Self::Compress => "compress",
+            Self::JobRetry => "job_retry",
+            Self::JobCancel => "job_cancel",
             Self::RestoreVm => "restore_vm",
             Self::RestoreNew => "restore_new",
             Self::Discard => "discard",
@@ -107,6 +113,7 @@ impl Verb {
             | Self::SnapshotCreate
             | Self::SnapshotRevert
             | Self::SnapshotDelete => Group::Backup,
+            Self::Compress | Self::JobRetry | Self::JobCancel => Group::Jobs,
         }
     }
 }

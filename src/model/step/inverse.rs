@@ -26,7 +26,7 @@ impl Step {
                     branches: Vec::new(),
                 })
                 .collect(),
-            Self::Copy { to, .. } | Self::Place { to, .. } => {
+            Self::Copy { to, .. } | Self::Place { to, .. } | Self::Compress { to, .. } => {
                 vec![Self::Discard { path: to.clone() }]
             }
             Self::Describe { to, .. } => vec![Self::Discard { path: to.clone() }],
@@ -59,6 +59,7 @@ impl Step {
                     back: true,
                 }]
             }
+            Self::Announce { of } => vec![Self::Recant { of: of.clone() }],
             Self::Rename { from, to } => vec![Self::Unname {
                 from: from.clone(),
                 to: to.clone(),
@@ -98,6 +99,11 @@ impl Step {
             | Self::Discard { .. }
             | Self::Remove { .. }
             | Self::Clear { .. }
+            | Self::Room { .. }
+            | Self::Compare { .. }
+            | Self::Recant { .. }
+            | Self::Replace { .. }
+            | Self::Settle { .. }
             | Self::Unname { .. }
             | Self::Undefine { .. } => Vec::new(),
         }

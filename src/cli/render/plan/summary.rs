@@ -14,7 +14,7 @@ use crate::model::plan::Plan;
 use crate::model::reason::Reason;
 
 /// Verbs in the order they are summed up, with their object and what happens to it.
-const VERBS: [(&str, &str, &str); 22] = [
+const VERBS: [(&str, &str, &str); 25] = [
     ("recover", "action", "to recover"),
     ("backup", "", "to back up"),
     ("merge", "", "to merge"),
@@ -25,6 +25,9 @@ const VERBS: [(&str, &str, &str); 22] = [
     ("unpin", "", "to unpin"),
     ("clear", "leftover", "to remove"),
     ("mark_unusable", "", "to mark unusable"),
+    ("compress", "step", "to compress"),
+    ("job_retry", "job", "to try again"),
+    ("job_cancel", "job", "to cancel"),
     ("restore_vm", "VM", "to restore"),
     ("restore_new", "VM", "to make"),
     ("storage_create", "storage", "to add"),

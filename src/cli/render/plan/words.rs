@@ -42,6 +42,9 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Unpin => "unpin",
         Verb::MarkUnusable => "mark unusable",
         Verb::Clear => "remove what is left over of",
+        Verb::Compress => "compress",
+        Verb::JobRetry => "try again a job of",
+        Verb::JobCancel => "end a job of",
         Verb::RestoreVm | Verb::RestoreNew => "restore",
         Verb::Discard => "delete what a restore replaced of",
         Verb::SnapshotCreate => "snapshot",
@@ -58,7 +61,10 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
         | Reason::Changed { .. }
         | Reason::Asked
         | Reason::FirstBackup
-        | Reason::Retention { .. } => return None,
+        | Reason::Retention { .. }
+        | Reason::JobWaits {
+            failed_attempts: 0, ..
+        } => return None,
         Reason::Rotation { kept_by_before, .. } => match &kept_by_before[..] {
             [] => "no rule keeps it".to_owned(),
             before => format!("was {}", text::and(before)),
@@ -94,6 +100,10 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
             }
             said
         }
+        Reason::JobWaits {
+            failed_attempts, ..
+        } => format!("attempt {}", failed_attempts + 1),
+        Reason::NotListed => "its backup was let go, or is damaged".to_owned(),
         Reason::Unneeded => "it was let go, and nothing needs it any more".to_owned(),
         Reason::MovedHere { owner, since } => {
             let since = text::minute(*since, zone);
@@ -184,7 +194,7 @@ pub fn block(block: &Block, plan: &Plan, zone: &TimeZone) -> (String, Option<Str
 pub fn offering(offering: &Offering) -> String {
     let mut parts = Vec::new();
     if offering.compress {
-        let library = format!("{:?}", offering.compression_library).to_lowercase();
+        let library = offering.compression_library.as_str();
         let inline = match offering.compress_mode {
             CompressMode::Job => "",
             CompressMode::Inline => " while copying",
