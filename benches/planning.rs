@@ -6,6 +6,7 @@
 //! world included. `status` is a process of its own.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::hint::black_box;
 use std::io::Write;
@@ -106,6 +107,8 @@ fn main() {
             clock_given: false,
             only: None,
             vm: None,
+            show_kept: false,
+            allowed: BTreeSet::new(),
         };
         let begun = Instant::now();
         let plan = black_box(planner::reconcile(&policy, &world, &options));
@@ -281,6 +284,8 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
             size: Bytes(1 << 30),
             birth: digest,
             digest,
+            uncompressed: None,
+            becomes: None,
             delta: (!ends).then_some(delta),
         };
         let mut backup = Backup {

@@ -7,10 +7,12 @@ mod adopt;
 mod backup;
 mod branches;
 mod clear;
+mod compress;
 mod config;
 mod delete;
 mod deltas;
 mod discard;
+mod job;
 mod merge;
 mod readme;
 mod remark;
@@ -18,6 +20,7 @@ mod restore;
 mod restore_disk;
 mod restore_new;
 mod restore_vm;
+mod retain;
 mod seal;
 mod snapshot_create;
 mod snapshot_delete;
@@ -59,6 +62,8 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::MarkUnusable(MarkUnusable { of, .. }) => remark::leases(of),
         Op::Delete(of) => delete::leases(of, record),
         Op::Clear(op) => clear::leases(op),
+        Op::Compress(op) => compress::leases(op, record),
+        Op::JobCancel(op) => job::leases_to_cancel(op),
         Op::RestoreVm(op) => restore::leases(&op.origin, &op.vm),
         Op::RestoreDisk(op) => restore::leases(&op.origin, &op.vm),
         Op::RestoreNew(op) => restore::leases(&op.origin, &op.vm),
@@ -76,6 +81,8 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::PolicyDelete(_)
         | Op::Assign(_)
         | Op::Unassign(_)
+        | Op::Retain(_)
+        | Op::JobRetry(_)
         | Op::Recover(_) => Vec::new(),
     }
 }
@@ -96,6 +103,9 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         }
         Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
         Op::Clear(op) => Ok(clear::program(op)),
+        Op::Compress(op) => compress::program(op, vm::known(guest, &op.of.vm)?),
+        Op::JobRetry(op) => job::retry(op, vm::known(guest, &op.of.vm)?),
+        Op::JobCancel(op) => job::cancel(op, vm::known(guest, &op.of.vm)?),
         Op::RestoreVm(op) => restore_vm::program(op, guest),
         Op::RestoreDisk(op) => restore_disk::program(op, vm::known(guest, &op.vm)?),
         Op::RestoreNew(op) => restore_new::program(op, guest),
@@ -106,6 +116,7 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         Op::StorageCreate(op) => Ok(config::storage_program(op)),
         Op::Adopt(op) => Ok(adopt::program(op)),
         Op::Tag(op) => vm::known(guest, &op.vm).map(|_| tag::program(op)),
+        Op::Retain(op) => retain::program(op, guest),
         Op::OfferingCreate(_)
         | Op::OfferingUpdate(_)
         | Op::OfferingDelete(_)
@@ -134,6 +145,9 @@ pub fn changes(
         (Op::Expire(_) | Op::Pin(_) | Op::Unpin(_) | Op::MarkUnusable(_), Direction::Forward) => {
             remark::changes(op)
         }
+        (Op::Compress(op), Direction::Forward) => compress::changes(op, program, receipts),
+        (Op::JobRetry(op), Direction::Forward) => job::retried(op),
+        (Op::JobCancel(op), Direction::Forward) => job::cancelled(op),
         (Op::RestoreVm(op), _) => vm::touched(&op.vm, program, went),
         (Op::RestoreDisk(op), _) => vm::touched(&op.vm, program, went),
         (Op::Discard(op), _) => vm::touched(&op.vm, program, went),

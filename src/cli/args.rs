@@ -15,7 +15,10 @@ use crate::cli::verbs::apply::Apply;
 use crate::cli::verbs::backup::Backup;
 use crate::cli::verbs::chain::Chain;
 use crate::cli::verbs::completions::Completions;
+use crate::cli::verbs::explain::Explain;
+use crate::cli::verbs::forecast::Forecast;
 use crate::cli::verbs::init::Init;
+use crate::cli::verbs::job::Job;
 use crate::cli::verbs::lint::Lint;
 use crate::cli::verbs::log::Log;
 use crate::cli::verbs::offering::Offering;
@@ -137,6 +140,9 @@ pub(super) enum Command {
     Plan(Plan),
     Apply(Apply),
     Show(Show),
+    Forecast(Forecast),
+    #[command(subcommand)]
+    Explain(Explain),
     Status(Status),
     Log(Log),
     #[command(subcommand)]
@@ -149,6 +155,8 @@ pub(super) enum Command {
     Backup(Backup),
     #[command(subcommand)]
     Chain(Chain),
+    #[command(subcommand)]
+    Job(Job),
     #[command(subcommand)]
     Snapshot(Snapshot),
     #[command(subcommand)]

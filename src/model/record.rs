@@ -11,7 +11,10 @@ use crate::model::backup::Backup;
 use crate::model::backup::Slot;
 use crate::model::change::Change;
 use crate::model::id::BackupId;
+use crate::model::id::JobId;
+use crate::model::job::Job;
 use crate::model::program::StepError;
+use crate::model::retention::Rules;
 use crate::model::snapshot::Snapshots;
 
 /// What is on record about a VM.
@@ -19,6 +22,9 @@ use crate::model::snapshot::Snapshots;
 pub struct Record {
     /// The policy it has.
     pub assigned: Option<Assigned>,
+    /// What lets its backups go; none: nothing did yet. A removal that it would not make wants a human.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Box<Rules>>,
     /// The backup whose delta it writes to.
     pub current: Option<BackupId>,
     /// The serial of knib's last change to it.
@@ -32,6 +38,9 @@ pub struct Record {
     pub served: BTreeMap<String, Timestamp>,
     /// Backups that did not come about, oldest first.
     pub failures: Vec<Failed>,
+    /// Wishes about its backups, tried or not.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub jobs: BTreeMap<JobId, Job>,
 }
 
 /// The policy that a VM has.
@@ -67,18 +76,20 @@ impl Record {
                 });
             }
             Change::Unassigned { .. } => self.assigned = None,
+            Change::Retained { rules, .. } => self.retention = Some(rules.clone()),
             Change::Published(backup) => {
                 self.backups
                     .insert(backup.id.clone(), Arc::new(backup.as_ref().clone()));
             }
             Change::Remarked { backup, remark, .. } => {
                 if let Some(backup) = self.backups.get_mut(backup) {
-                    Arc::make_mut(backup).marks.learn(remark);
+                    Arc::make_mut(backup).learn(remark);
                 }
             }
             Change::Deleted { backup, .. } => {
                 self.backups.remove(backup);
                 self.failures.retain(|failed| failed.backup != *backup);
+                self.jobs.retain(|_, job| job.backup != *backup);
                 self.current.take_if(|current| current == backup);
             }
             Change::Touched {
@@ -92,6 +103,19 @@ impl Record {
                 for slot in slots {
                     let latest = self.served.entry(slot.schedule.clone()).or_insert(slot.at);
                     *latest = slot.at.max(*latest);
+                }
+            }
+            Change::Wished { job, .. } => {
+                self.jobs.insert(job.id(), job.clone());
+            }
+            Change::Job {
+                job,
+                state,
+                not_before,
+                ..
+            } => {
+                if let Some(job) = self.jobs.get_mut(job) {
+                    job.learn(*state, *not_before);
                 }
             }
             Change::Storage { .. }

@@ -6,12 +6,14 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use crate::action;
+use crate::model::backup::Backup;
 use crate::model::backup::Maker;
 use crate::model::change::Change;
 use crate::model::digest::Digest;
 use crate::model::finding::Finding;
 use crate::model::id::ActionId;
 use crate::model::id::BackupId;
+use crate::model::id::JobId;
 use crate::model::id::StateId;
 use crate::model::id::VmId;
 use crate::model::lease::Lease;
@@ -23,6 +25,7 @@ use crate::model::plan::Clock;
 use crate::model::plan::Estimate;
 use crate::model::plan::FORMAT;
 use crate::model::plan::FORMAT_VERSION;
+use crate::model::plan::KeptBackup;
 use crate::model::plan::Plan;
 use crate::model::plan::PlanHost;
 use crate::model::plan::Shift;
@@ -33,6 +36,7 @@ use crate::model::program::Refusal;
 use crate::model::reason::Block;
 use crate::model::reason::Reason;
 use crate::model::receipt::Receipt;
+use crate::model::retention::Verdict;
 use crate::model::seconds::later;
 use crate::model::step::Step;
 use crate::model::world::Guest;
@@ -45,6 +49,7 @@ use crate::planner::Options;
 pub(super) enum Key {
     Vm(VmId),
     Backup(VmId, BackupId),
+    Job(VmId, JobId),
     Storage(String),
     Offering(String),
     Policy(String),
@@ -98,6 +103,8 @@ pub(super) struct Draft<'a> {
     actions: Vec<Action>,
     latest: BTreeMap<Key, ActionId>,
     allotted: BTreeSet<BackupId>,
+    /// Backups that stay, where that was asked.
+    kept: Vec<KeptBackup>,
 }
 
 impl<'a> Draft<'a> {
@@ -116,12 +123,44 @@ impl<'a> Draft<'a> {
             actions: Vec::new(),
             latest: BTreeMap::new(),
             allotted: BTreeSet::new(),
+            kept: Vec::new(),
         }
     }
 
     /// Whether actions of a group and a VM are wanted at all.
     pub(super) fn admits(&self, group: Group, vm: Option<&str>) -> bool {
         self.options.admits(group, vm)
+    }
+
+    pub(super) fn clock_given(&self) -> bool {
+        self.options.clock_given
+    }
+
+    /// Whether somebody allowed a backup to go that the retention in force keeps.
+    pub(super) fn allows(&self, vm: &VmId, backup: &BackupId) -> bool {
+        let allowed = &self.options.allowed;
+        allowed.contains(&(vm.clone(), backup.clone()))
+    }
+
+    /// Tells of a backup why it stays, to whoever asked.
+    pub(super) fn tell_kept(&mut self, guest: &Guest, backup: &Backup, verdict: &Verdict) {
+        if self.options.show_kept {
+            self.kept.push(KeptBackup {
+                vm: guest.vm.name.clone(),
+                backup: backup.id.clone(),
+                created: backup.created,
+                kept_by: verdict.reasons(),
+            });
+        }
+    }
+
+    /// Whether anything of a VM wants a human.
+    pub(super) fn blocks(&self, vm: &VmId) -> bool {
+        let of_it = self
+            .actions
+            .iter()
+            .filter(|action| action.vm.as_ref().is_some_and(|about| about.uuid == *vm));
+        of_it.into_iter().any(Action::is_blocked)
     }
 
     /// From here on this state owns what a storage holds of a VM.
@@ -177,10 +216,7 @@ impl<'a> Draft<'a> {
     /// lets the world ahead learn what it will change. Returns whether it will be done.
     pub(super) fn add(&mut self, wish: Wish) -> bool {
         let vm = wish.op.vm().cloned();
-        if !self.admits(
-            wish.op.verb().group(),
-            vm.as_ref().map(|vm| vm.name.as_str()),
-        ) {
+        if !self.admits(wish.op.group(), vm.as_ref().map(|vm| vm.name.as_str())) {
             return false;
         }
         let mut blocks = wish.blocks;
@@ -337,11 +373,21 @@ impl<'a> Draft<'a> {
     pub(super) fn finish(
         self,
         policy: Option<Digest>,
-        mut upcoming: Vec<Upcoming>,
+        upcoming: Vec<Upcoming>,
         unprotected: Vec<String>,
     ) -> Plan {
+        self.finish_ahead(policy, upcoming, unprotected).0
+    }
+
+    /// The plan, and the world it will leave.
+    pub(super) fn finish_ahead(
+        self,
+        policy: Option<Digest>,
+        mut upcoming: Vec<Upcoming>,
+        unprotected: Vec<String>,
+    ) -> (Plan, World) {
         upcoming.sort();
-        Plan {
+        let plan = Plan {
             format: FORMAT.to_owned(),
             format_version: FORMAT_VERSION.to_owned(),
             knib_version: self.options.version.clone(),
@@ -362,9 +408,11 @@ impl<'a> Draft<'a> {
             findings: self.findings,
             upcoming,
             unprotected,
+            kept: self.kept,
             resolved: None,
             integrity: None,
-        }
+        };
+        (plan, self.ahead)
     }
 }
 

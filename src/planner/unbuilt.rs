@@ -15,12 +15,6 @@ pub(super) fn tell(draft: &mut Draft<'_>, policy: &Policy) {
         );
     };
     for (name, offering) in &policy.offerings {
-        if offering.compress {
-            say(
-                format!("offerings.{name}.compress"),
-                &format!("offering {name}: compression of backups"),
-            );
-        }
         if offering.validate.is_some() {
             say(
                 format!("offerings.{name}.validate"),
@@ -33,18 +27,6 @@ pub(super) fn tell(draft: &mut Draft<'_>, policy: &Policy) {
             say(
                 format!("storage.{name}.verify"),
                 &format!("storage {name}: regular verification"),
-            );
-        }
-    }
-    for (name, spec) in &policy.policies {
-        let of_schedules = spec
-            .schedules
-            .values()
-            .any(|schedule| schedule.retention.is_some());
-        if spec.retention.is_some() || of_schedules {
-            say(
-                format!("policies.{name}.retention"),
-                &format!("policy {name}: retention (every backup is kept)"),
             );
         }
     }

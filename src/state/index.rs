@@ -12,6 +12,7 @@ use crate::model::change::Change;
 use crate::model::id::BackupId;
 use crate::model::op::BackupOp;
 use crate::state::error::Trouble;
+use crate::state::job;
 use crate::state::value::json;
 use crate::state::value::parse;
 use crate::state::value::time;
@@ -60,6 +61,13 @@ pub(super) fn learn(db: &Connection, change: &Change) -> Result<(), Trouble> {
                 [vm.uuid.as_str()],
             )?;
         }
+        Change::Retained { vm, rules } => {
+            name(db, vm)?;
+            db.execute(
+                "UPDATE vm SET retention = ?2 WHERE id = ?1",
+                params![vm.uuid.as_str(), json(rules)?],
+            )?;
+        }
         Change::Published(backup) => published(db, backup)?,
         Change::Remarked { vm, backup, remark } => remarked(db, vm, backup, remark)?,
         Change::Deleted { vm, backup } => deleted(db, vm, backup)?,
@@ -88,6 +96,13 @@ pub(super) fn learn(db: &Connection, change: &Change) -> Result<(), Trouble> {
                 ],
             )?;
         }
+        Change::Wished { vm, job } => job::wished(db, vm, job)?,
+        Change::Job {
+            vm,
+            job,
+            state,
+            not_before,
+        } => job::stands(db, vm, job, *state, *not_before)?,
         Change::Served { vm, slots } => {
             name(db, vm)?;
             let mut insert = db.prepare_cached(
@@ -163,7 +178,7 @@ fn remarked(db: &Connection, vm: &VmRef, id: &BackupId, remark: &Remark) -> Resu
         return Ok(());
     };
     let mut backup: Backup = parse(format_args!("backup {id}"), &text)?;
-    backup.marks.learn(remark);
+    backup.learn(remark);
     db.prepare_cached("UPDATE backup SET spec = ?3 WHERE vm = ?1 AND id = ?2")?
         .execute(params![vm.uuid.as_str(), id.as_str(), json(&backup)?])?;
     Ok(())

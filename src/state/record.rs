@@ -18,6 +18,7 @@ use crate::model::record::Record;
 use crate::state::Result;
 use crate::state::State;
 use crate::state::error::Trouble;
+use crate::state::job;
 use crate::state::value::Word;
 use crate::state::value::parse;
 
@@ -46,6 +47,7 @@ fn records(db: &Connection, only: Option<&VmId>) -> Result<Records, Trouble> {
     backups(db, only, &mut records)?;
     served(db, only, &mut records)?;
     failures(db, only, &mut records)?;
+    jobs(db, only, &mut records)?;
     Ok(records)
 }
 
@@ -63,7 +65,7 @@ fn query<'a>(
 }
 
 fn vms(db: &Connection, only: Option<&VmId>) -> Result<Records, Trouble> {
-    let select = "SELECT id, name, policy, since, current, serial, snapshots FROM vm";
+    let select = "SELECT id, name, policy, since, current, serial, snapshots, retention FROM vm";
     let mut statement = query(db, select, "id", only)?;
     let mut rows = statement.query(params_from_iter(only.map(VmId::as_str)))?;
     let mut records = Records::new();
@@ -75,6 +77,8 @@ fn vms(db: &Connection, only: Option<&VmId>) -> Result<Records, Trouble> {
         let current: Option<Word<BackupId>> = row.get(4)?;
         let snapshots: Option<String> = row.get(6)?;
         let snapshots = snapshots.map(|text| parse(format_args!("the snapshots of {name}"), &text));
+        let retention: Option<String> = row.get(7)?;
+        let retention = retention.map(|text| parse(format_args!("the retention of {name}"), &text));
         let record = Record {
             assigned: policy
                 .zip(since)
@@ -82,6 +86,7 @@ fn vms(db: &Connection, only: Option<&VmId>) -> Result<Records, Trouble> {
             current: current.map(|Word(id)| id),
             serial: row.get(5)?,
             snapshots: snapshots.transpose()?.unwrap_or_default(),
+            retention: retention.transpose()?,
             ..Record::default()
         };
         let vm = VmRef {
@@ -119,6 +124,19 @@ fn served(db: &Connection, only: Option<&VmId>, records: &mut Records) -> Result
         let Word(at) = row.get(2)?;
         if let Some((_, record)) = records.get_mut(&vm) {
             record.served.insert(row.get(1)?, at);
+        }
+    }
+    Ok(())
+}
+
+fn jobs(db: &Connection, only: Option<&VmId>, records: &mut Records) -> Result<(), Trouble> {
+    let select = format!("SELECT {} FROM job", job::COLUMNS);
+    let mut statement = query(db, &select, "vm", only)?;
+    let mut rows = statement.query(params_from_iter(only.map(VmId::as_str)))?;
+    while let Some(row) = rows.next()? {
+        let (vm, job) = job::read(row)?;
+        if let Some((_, record)) = records.get_mut(&vm) {
+            record.jobs.insert(job.id(), job);
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 32] = [
+const COMMANDS: [&[&str]; 39] = [
     &[],
     &["init"],
     &["lint"],
@@ -12,6 +12,10 @@ const COMMANDS: [&[&str]; 32] = [
     &["plan"],
     &["apply"],
     &["show"],
+    &["forecast"],
+    &["explain", "vm"],
+    &["explain", "backup"],
+    &["explain", "policy"],
     &["status"],
     &["log"],
     &["offering", "list"],
@@ -27,6 +31,9 @@ const COMMANDS: [&[&str]; 32] = [
     &["backup", "unpin"],
     &["chain", "list"],
     &["chain", "finish"],
+    &["job", "list"],
+    &["job", "retry"],
+    &["job", "cancel"],
     &["snapshot", "create"],
     &["snapshot", "list"],
     &["snapshot", "revert"],

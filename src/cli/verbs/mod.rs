@@ -5,7 +5,10 @@ pub(super) mod backup;
 pub(super) mod chain;
 pub(super) mod completions;
 mod delete;
+pub(super) mod explain;
+pub(super) mod forecast;
 pub(super) mod init;
+pub(super) mod job;
 pub(super) mod lint;
 pub(super) mod log;
 mod man;
@@ -36,6 +39,8 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Exit> {
         Command::Plan(args) => plan::run(session, args).await,
         Command::Apply(args) => apply::run(session, args).await,
         Command::Show(args) => show::run(session, &args),
+        Command::Forecast(args) => forecast::run(session, args).await,
+        Command::Explain(args) => explain::run(session, args).await,
         Command::State(args) => state::run(session, args).await,
         Command::Status(args) => status::run(session, &args).await,
         Command::Log(args) => log::run(session, &args),
@@ -44,6 +49,7 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Exit> {
         Command::Vm(args) => vm::run(session, args).await,
         Command::Backup(args) => backup::run(session, args).await,
         Command::Chain(args) => chain::run(session, args).await,
+        Command::Job(args) => job::run(session, args).await,
         Command::Snapshot(args) => snapshot::run(session, args).await,
         Command::Restore(args) => restore::run(session, args).await,
         Command::Completions(args) => completions::run(session, &args),

@@ -1,5 +1,7 @@
 //! A backup.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -7,6 +9,7 @@ use serde::Serialize;
 
 use crate::action;
 use crate::cli::view::Known;
+use crate::cli::view::job::attempt;
 use crate::model::backup::Backup;
 use crate::model::backup::Kind;
 use crate::model::backup::Slot;
@@ -16,6 +19,9 @@ use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
 use crate::model::id::BackupId;
 use crate::model::id::Target;
+use crate::model::job::Job;
+use crate::model::job::JobKind;
+use crate::model::job::JobState;
 use crate::model::layout;
 use crate::model::lease::Subject;
 use crate::model::machine::Format;
@@ -24,6 +30,8 @@ use crate::model::op::Op;
 use crate::model::receipt::Consistency;
 use crate::model::receipt::Receipt;
 use crate::model::record::Failed;
+use crate::model::record::Record;
+use crate::model::retention::Verdict;
 use crate::model::world::Guest;
 use crate::model::world::Open;
 
@@ -111,6 +119,16 @@ pub enum Status {
 pub enum Compression {
     /// Not asked for.
     None,
+    /// Asked for, and not done.
+    Pending,
+    /// Under way.
+    Compressing,
+    /// Its files are compressed.
+    Compressed,
+    /// No file would be smaller: all are as they were.
+    Kept,
+    /// Tried often enough.
+    Failed,
 }
 
 /// How far its validation is.
@@ -150,8 +168,11 @@ pub struct DiskView {
 #[must_use]
 pub fn of_guest(known: Known<'_>, guest: &Guest) -> Vec<BackupView> {
     let record = &guest.record;
+    let verdicts = verdicts(record);
     let made = record.backups.values();
-    let mut all: Vec<_> = made.map(|backup| view(known, guest, backup)).collect();
+    let mut all: Vec<_> = made
+        .map(|backup| viewed(known, guest, backup, verdicts.get(&backup.id)))
+        .collect();
     all.extend(record.failures.iter().map(|one| failed(guest, one)));
     for open in &guest.open {
         if let Op::Backup(op) = &open.op
@@ -167,6 +188,24 @@ pub fn of_guest(known: Known<'_>, guest: &Guest) -> Vec<BackupView> {
 /// One that was made.
 #[must_use]
 pub fn view(known: Known<'_>, guest: &Guest, backup: &Backup) -> BackupView {
+    let verdicts = verdicts(&guest.record);
+    viewed(known, guest, backup, verdicts.get(&backup.id))
+}
+
+/// What the retention in force says.
+fn verdicts(record: &Record) -> BTreeMap<BackupId, Verdict> {
+    let rules = record.retention.as_ref();
+    rules
+        .map(|rules| rules.judge(record, Timestamp::MAX))
+        .unwrap_or_default()
+}
+
+fn viewed(
+    known: Known<'_>,
+    guest: &Guest,
+    backup: &Backup,
+    verdict: Option<&Verdict>,
+) -> BackupView {
     let record = &guest.record;
     let needed_by = record.needed_by(&backup.id);
     let current = record.current.as_ref() == Some(&backup.id);
@@ -198,11 +237,11 @@ pub fn view(known: Known<'_>, guest: &Guest, backup: &Backup) -> BackupView {
         end_of_chain: record.ended_chain(backup),
         current,
         status,
-        compression: Compression::None,
+        compression: compression(guest, backup),
         validation: Validation::None,
         consistency: Some(backup.consistency),
         size: backup.size(),
-        uncompressed_size: backup.size(),
+        uncompressed_size: backup.uncompressed_size(),
         protected_size: backup.protected_size(),
         pinned: backup.marks.pinned,
         policy: backup.policy.clone(),
@@ -212,7 +251,7 @@ pub fn view(known: Known<'_>, guest: &Guest, backup: &Backup) -> BackupView {
         slots,
         unusable: unusable.or_else(|| (!usable).then(ancestor)),
         error: None,
-        kept_by: kept_by(backup),
+        kept_by: kept_by(backup, verdict),
         frees_bytes: goes.map(|backup| backup.size()).sum(),
         needed_by,
         leased_by: leased_by(known, &backup.id),
@@ -220,7 +259,35 @@ pub fn view(known: Known<'_>, guest: &Guest, backup: &Backup) -> BackupView {
     }
 }
 
-fn kept_by(backup: &Backup) -> Vec<String> {
+fn compression(guest: &Guest, backup: &Backup) -> Compression {
+    if backup.marks.compressed {
+        let mut disks = backup.disks.values();
+        return if disks.any(|disk| disk.uncompressed.is_some()) {
+            Compression::Compressed
+        } else {
+            Compression::Kept
+        };
+    }
+    let jobs = guest.record.jobs.values();
+    let of_it = |job: &&Job| job.backup == backup.id && job.kind != JobKind::Validate;
+    // One that begins anew counts, not what was ended after it.
+    let Some(job) = jobs.filter(of_it).rfind(|job| job.state != JobState::Done) else {
+        return Compression::None;
+    };
+    let open = attempt(guest, job);
+    match job.state {
+        JobState::Waiting if open.is_some_and(|open| open.alive) => Compression::Compressing,
+        JobState::Waiting => Compression::Pending,
+        JobState::Failed => Compression::Failed,
+        JobState::Done | JobState::Cancelled => Compression::None,
+    }
+}
+
+/// While no retention is in force only a pin says anything.
+fn kept_by(backup: &Backup, verdict: Option<&Verdict>) -> Vec<String> {
+    if let Some(verdict) = verdict {
+        return verdict.reasons();
+    }
     let pinned = backup.marks.pinned.then(|| "pinned".to_owned());
     pinned.into_iter().collect()
 }

@@ -20,6 +20,7 @@ pub enum Verb {
     PolicyDelete,
     Assign,
     Unassign,
+    Retain,
     Adopt,
     Tag,
     Recover,
@@ -31,6 +32,9 @@ pub enum Verb {
     Unpin,
     MarkUnusable,
     Clear,
+    Compress,
+    JobRetry,
+    JobCancel,
     RestoreVm,
     RestoreDisk,
     RestoreNew,
@@ -54,6 +58,7 @@ impl Verb {
             Self::PolicyDelete => "policy_delete",
             Self::Assign => "assign",
             Self::Unassign => "unassign",
+            Self::Retain => "retain",
             Self::Adopt => "adopt",
             Self::Tag => "tag",
             Self::Recover => "recover",
@@ -65,6 +70,9 @@ impl Verb {
             Self::Unpin => "unpin",
             Self::MarkUnusable => "mark_unusable",
             Self::Clear => "clear",
+            Self::Compress => "compress",
+            Self::JobRetry => "job_retry",
+            Self::JobCancel => "job_cancel",
             Self::RestoreVm => "restore_vm",
             Self::RestoreDisk => "restore_disk",
             Self::RestoreNew => "restore_new",
@@ -90,7 +98,9 @@ impl Verb {
             | Self::Unassign
             | Self::Adopt
             | Self::Tag => Group::Config,
-            Self::Recover
+            // With the removals that it must not run ahead of.
+            Self::Retain
+            | Self::Recover
             | Self::Backup
             | Self::Merge
             | Self::Expire
@@ -106,6 +116,7 @@ impl Verb {
             | Self::SnapshotCreate
             | Self::SnapshotRevert
             | Self::SnapshotDelete => Group::Backup,
+            Self::Compress | Self::JobRetry | Self::JobCancel => Group::Jobs,
         }
     }
 }

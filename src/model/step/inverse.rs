@@ -9,6 +9,7 @@ impl Step {
     /// dropped: the inverse of an overlay is a merge. A claim is spent rather than taken back: it is
     /// made again, for the record will know it.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one arm a step")]
     pub fn inverse(&self) -> Vec<Self> {
         match self {
             Self::Note { claims: true, .. } => vec![self.clone()],
@@ -26,7 +27,10 @@ impl Step {
                     branches: Vec::new(),
                 })
                 .collect(),
-            Self::Copy { to, .. } | Self::Place { to, .. } | Self::Unpack { to, .. } => {
+            Self::Copy { to, .. }
+            | Self::Place { to, .. }
+            | Self::Compress { to, .. }
+            | Self::Unpack { to, .. } => {
                 vec![Self::Discard { path: to.clone() }]
             }
             Self::Describe { to, .. } => vec![Self::Discard { path: to.clone() }],
@@ -59,6 +63,7 @@ impl Step {
                     back: true,
                 }]
             }
+            Self::Announce { of } => vec![Self::Recant { of: of.clone() }],
             Self::Rename { from, to } => vec![Self::Unname {
                 from: from.clone(),
                 to: to.clone(),
@@ -100,6 +105,11 @@ impl Step {
             | Self::Discard { .. }
             | Self::Remove { .. }
             | Self::Clear { .. }
+            | Self::Room { .. }
+            | Self::Compare { .. }
+            | Self::Recant { .. }
+            | Self::Replace { .. }
+            | Self::Settle { .. }
             | Self::Unname { .. }
             | Self::Undefine { .. } => Vec::new(),
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use jiff::tz::TimeZone;
 
+use crate::cli::render::plan::retention;
 use crate::cli::render::text;
 use crate::model::bytes::Bytes;
 use crate::model::op::Op;
@@ -13,7 +14,7 @@ use crate::model::plan::Plan;
 use crate::model::reason::Reason;
 
 /// Verbs in the order they are summed up, with their object and what happens to it.
-const VERBS: [(&str, &str, &str); 22] = [
+const VERBS: [(&str, &str, &str); 26] = [
     ("recover", "action", "to recover"),
     ("backup", "", "to back up"),
     ("merge", "", "to merge"),
@@ -24,6 +25,9 @@ const VERBS: [(&str, &str, &str); 22] = [
     ("unpin", "", "to unpin"),
     ("clear", "leftover", "to remove"),
     ("mark_unusable", "", "to mark unusable"),
+    ("compress", "step", "to compress"),
+    ("job_retry", "job", "to try again"),
+    ("job_cancel", "job", "to cancel"),
     ("restore_vm", "VM", "to restore"),
     ("restore_disk", "disk", "to restore"),
     ("restore_new", "VM", "to make"),
@@ -34,6 +38,7 @@ const VERBS: [(&str, &str, &str); 22] = [
     ("policy_update", "policy", "to change"),
     ("assign", "VM", "to assign"),
     ("unassign", "VM", "to leave"),
+    ("retain", "retention", "to set"),
     ("offering_delete", "offering", "to remove"),
     ("policy_delete", "policy", "to remove"),
 ];
@@ -48,7 +53,13 @@ pub(super) fn counts(plan: &Plan) -> String {
         let Some(n) = summary.verbs.get(verb).filter(|n| **n > 0) else {
             continue;
         };
-        let n = usize::try_from(*n).unwrap_or(usize::MAX);
+        let n = match verb {
+            "expire" => retention::only_let_go(plan),
+            _ => usize::try_from(*n).unwrap_or(usize::MAX),
+        };
+        if n == 0 {
+            continue;
+        }
         let counted = if one.is_empty() {
             n.to_string()
         } else {

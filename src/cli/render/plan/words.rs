@@ -30,6 +30,7 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::PolicyDelete => "remove policy",
         Verb::Assign => "assign",
         Verb::Unassign => "unassign",
+        Verb::Retain => "set retention of",
         Verb::Adopt => "adopt",
         Verb::Tag => "tag",
         Verb::Recover => "recover",
@@ -41,6 +42,9 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Unpin => "unpin",
         Verb::MarkUnusable => "mark unusable",
         Verb::Clear => "remove what is left over of",
+        Verb::Compress => "compress",
+        Verb::JobRetry => "try again a job of",
+        Verb::JobCancel => "end a job of",
         Verb::RestoreVm | Verb::RestoreDisk | Verb::RestoreNew => "restore",
         Verb::Discard => "delete what a restore replaced of",
         Verb::SnapshotCreate => "snapshot",
@@ -51,9 +55,25 @@ pub fn verb(verb: Verb) -> &'static str {
 
 /// Why an action is planned; nothing where what it does says it.
 #[must_use]
+#[expect(clippy::too_many_lines, reason = "one arm a reason")]
 pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
     Some(match &action.reason {
-        Reason::New | Reason::Changed { .. } | Reason::Asked => return None,
+        Reason::New
+        | Reason::Changed { .. }
+        | Reason::Asked
+        | Reason::FirstBackup
+        | Reason::Retention { .. }
+        | Reason::JobWaits {
+            failed_attempts: 0, ..
+        } => return None,
+        Reason::Rotation { kept_by_before, .. } => match &kept_by_before[..] {
+            [] => "no rule keeps it".to_owned(),
+            before => format!("was {}", text::and(before)),
+        },
+        Reason::PolicyChange { kept_by_before, .. } => match &kept_by_before[..] {
+            [] => "no retention was in force before".to_owned(),
+            before => format!("kept now by {}", text::and(before)),
+        },
         Reason::Outlived => "its VM has a good backup since".to_owned(),
         Reason::Dropped => "no longer in the policy".to_owned(),
         Reason::Selected { by, also, .. } if also.is_empty() => by.clone(),
@@ -81,13 +101,16 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
             }
             said
         }
+        Reason::JobWaits {
+            failed_attempts, ..
+        } => format!("attempt {}", failed_attempts + 1),
+        Reason::NotListed => "its backup was let go, or is damaged".to_owned(),
         Reason::Unneeded => "it was let go, and nothing needs it any more".to_owned(),
         Reason::MovedHere { owner, since } => {
             let since = text::minute(*since, zone);
             format!("it runs here, and its backups belong to {owner} since {since}")
         }
         Reason::NotSelected => "no policy selects it any more".to_owned(),
-        Reason::FirstBackup => "it has no good backup".to_owned(),
         Reason::SlotDue {
             schedules,
             due_at,
@@ -159,6 +182,7 @@ pub fn block(block: &Block, plan: &Plan, zone: &TimeZone) -> (String, Option<Str
             (format!("{text} (waits until {until})"), None)
         }
         Block::Busy { holder } => (format!("busy: {holder}"), None),
+        Block::Stale { text } => (format!("stale: {text}"), None),
         Block::Waits { action } => {
             let name = plan.name_of(action);
             (format!("it needs {name}, which is not done"), None)
@@ -171,7 +195,7 @@ pub fn block(block: &Block, plan: &Plan, zone: &TimeZone) -> (String, Option<Str
 pub fn offering(offering: &Offering) -> String {
     let mut parts = Vec::new();
     if offering.compress {
-        let library = format!("{:?}", offering.compression_library).to_lowercase();
+        let library = offering.compression_library.as_str();
         let inline = match offering.compress_mode {
             CompressMode::Job => "",
             CompressMode::Inline => " while copying",
