@@ -81,6 +81,7 @@
 //! | `policy_delete` | - | - | - |
 //! | `assign` | - | - | - |
 //! | `unassign` | - | - | - |
+//! | `retain` | - | - | - |
 //! | `adopt` | exclusive | - | - |
 //! | `tag` | exclusive | - | - |
 //! | `recover` | - | - | - |
