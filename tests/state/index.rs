@@ -144,7 +144,6 @@ fn vm_policy(seed: &Seed) -> VmPolicy {
 }
 
 /// What a seed means in a world: a change that could happen there.
-#[expect(clippy::too_many_lines, reason = "one arm a change")]
 fn change(seed: &Seed, n: u32, world: &World) -> Change {
     let vm = vm(seed.vm);
     let name = seed.text.clone();

@@ -55,7 +55,6 @@ pub fn verb(verb: Verb) -> &'static str {
 
 /// Why an action is planned; nothing where what it does says it.
 #[must_use]
-#[expect(clippy::too_many_lines, reason = "one arm a reason")]
 pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
     Some(match &action.reason {
         Reason::New
