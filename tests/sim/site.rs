@@ -169,7 +169,8 @@ impl Site {
     /// Whether a path is of a backup that has its final name.
     pub(crate) fn is_published(path: &Utf8Path) -> bool {
         let mut parts = path.ancestors().filter_map(Utf8Path::file_name);
-        path.starts_with(STORAGE) && parts.any(BackupId::is_one)
+        let is_lease = path.parent().and_then(Utf8Path::file_name) == Some(layout::READERS);
+        path.starts_with(STORAGE) && parts.any(BackupId::is_one) && !is_lease
     }
 
     /// A backup lost its name: no file of another one may continue any of its files.

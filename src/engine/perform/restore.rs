@@ -109,10 +109,7 @@ pub(super) async fn define<H: Host>(
     })?;
     let heads = disks
         .iter()
-        .map(|(target, image)| Head {
-            target: target.clone(),
-            image: image.clone(),
-        })
+        .map(|(target, image)| Head::new(target.clone(), image.clone()))
         .collect();
     let renewal = Renewal {
         id: vm.clone(),
