@@ -98,6 +98,7 @@ fn kind(kind: OrphanKind) -> &'static str {
         OrphanKind::Deleted => "the rest of a deleted backup",
         OrphanKind::Backup => "a backup that is not on record",
         OrphanKind::Delta => "a delta",
+        OrphanKind::Snapshot => "a layer of a snapshot",
         OrphanKind::Merged => "a delta that was merged",
         OrphanKind::Unfinished => "a disk that a restore did not complete",
     }
@@ -107,7 +108,7 @@ fn fate(one: &Orphan) -> &'static str {
     match (one.removable, one.kind) {
         (true, _) => "--fix removes it",
         (false, OrphanKind::Backup) => "kept: it can be restored by what its README.txt says",
-        (false, OrphanKind::Delta) => "kept: it may hold what a guest wrote",
+        (false, OrphanKind::Delta | OrphanKind::Snapshot) => "kept: it may hold what a guest wrote",
         (false, _) => "kept: somebody else may use it",
     }
 }
