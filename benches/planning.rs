@@ -332,6 +332,7 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
         serial: guest.record.serial,
         current: guest.record.current.clone(),
         snapshots: Snapshots::default(),
+        ..Note::default()
     };
     guest.machine = Some(machine(&vm, &base, delta.as_deref(), note));
     guest

@@ -62,7 +62,9 @@
 //! | `unpin` | - | shared | - |
 //! | `clear` | exclusive | - | - |
 //! | `mark_unusable` | - | shared | - |
+//! | `restore_vm` | exclusive | shared | shared |
 //! | `restore_new` | exclusive | shared | shared |
+//! | `discard` | exclusive | - | - |
 //! | `snapshot_create` | exclusive | - | - |
 //! | `snapshot_revert` | exclusive | - | - |
 //! | `snapshot_delete` | exclusive | - | - |

@@ -11,6 +11,7 @@ use knib::model::lease::Mode;
 use knib::model::lease::Subject;
 use knib::model::op::Adopt;
 use knib::model::op::Clear;
+use knib::model::op::Discard;
 use knib::model::op::MarkUnusable;
 use knib::model::op::Named;
 use knib::model::op::OneBackup;
@@ -19,8 +20,9 @@ use knib::model::op::Tag;
 use knib::model::op::Verb;
 use knib::model::orphan::OrphanKind;
 use knib::model::record::Record;
-use knib::planner::request;
-use knib::planner::request::NewVm;
+use knib::planner::restore;
+use knib::planner::restore::InPlace;
+use knib::planner::restore::NewVm;
 use knib::planner::snapshots;
 use knib::planner::snapshots::Asked;
 use schemars::schema_for;
@@ -115,6 +117,7 @@ fn actions() -> Vec<(Op, Record)> {
     }
     let vm = guest.vm.clone();
     let uuid = vm.uuid.clone();
+    let asked_vm = vm.clone();
     let tag = Tag {
         vm: vm.clone(),
         tags: BTreeMap::new(),
@@ -140,11 +143,26 @@ fn actions() -> Vec<(Op, Record)> {
                 .map(|action| (action.op, record.clone())),
         );
     }
-    let restore = request::new_vm(&asked, &world, &make::options());
+    let in_place = InPlace {
+        backups: vec![(uuid, asked.backup.clone())],
+        stop: None,
+        discard: false,
+        dir: None,
+        verify: false,
+    };
+    let discard = Discard {
+        vm: asked_vm,
+        restore: asked.backup.clone(),
+    };
+    all.push((Op::Discard(discard), record.clone()));
+    let restores = [
+        restore::new_vm(&asked, &world, &make::options()),
+        restore::vms(&in_place, &world, &make::options()),
+    ];
     all.extend(
-        restore
-            .actions
+        restores
             .into_iter()
+            .flat_map(|plan| plan.actions)
             .map(|action| (action.op, record.clone())),
     );
     all
@@ -176,7 +194,8 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
         | Op::Pin(of)
         | Op::Unpin(of)
         | Op::MarkUnusable(MarkUnusable { of, .. }) => (Some(&of.backup), Vec::new()),
-        Op::RestoreNew(op) => (Some(&op.backup), record.ancestors(&op.backup)),
+        Op::RestoreVm(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
+        Op::RestoreNew(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
         _ => (None, Vec::new()),
     };
     let of = |id: &BackupId| word(&leases, &Subject::Backup(id.clone()));

@@ -68,7 +68,9 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
         | Op::Unpin(_)
         | Op::MarkUnusable(_)
         | Op::Clear(_)
+        | Op::RestoreVm(_)
         | Op::RestoreNew(_)
+        | Op::Discard(_)
         | Op::SnapshotCreate(_)
         | Op::SnapshotRevert(_)
         | Op::SnapshotDelete(_) => return Vec::new(),

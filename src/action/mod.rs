@@ -10,10 +10,13 @@ mod clear;
 mod config;
 mod delete;
 mod deltas;
+mod discard;
 mod merge;
 mod readme;
 mod remark;
 mod restore;
+mod restore_new;
+mod restore_vm;
 mod seal;
 mod snapshot_create;
 mod snapshot_delete;
@@ -55,7 +58,9 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::MarkUnusable(MarkUnusable { of, .. }) => remark::leases(of),
         Op::Delete(of) => delete::leases(of, record),
         Op::Clear(op) => clear::leases(op),
-        Op::RestoreNew(op) => restore::leases(op),
+        Op::RestoreVm(op) => restore::leases(&op.origin, &op.vm),
+        Op::RestoreNew(op) => restore::leases(&op.origin, &op.vm),
+        Op::Discard(op) => vm::lease(&op.vm),
         Op::Adopt(op) => adopt::leases(op),
         Op::Tag(op) => tag::leases(op),
         Op::SnapshotCreate(op) => vm::lease(&op.vm),
@@ -89,7 +94,9 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         }
         Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
         Op::Clear(op) => Ok(clear::program(op)),
-        Op::RestoreNew(op) => restore::program(op, vm::known(guest, &op.from)?),
+        Op::RestoreVm(op) => restore_vm::program(op, vm::known(guest, &op.vm)?),
+        Op::RestoreNew(op) => restore_new::program(op, guest),
+        Op::Discard(op) => discard::program(op, vm::known(guest, &op.vm)?),
         Op::SnapshotCreate(op) => snapshot_create::program(op, vm::known(guest, &op.vm)?),
         Op::SnapshotRevert(op) => snapshot_revert::program(op, vm::known(guest, &op.vm)?),
         Op::SnapshotDelete(op) => snapshot_delete::program(op, vm::known(guest, &op.vm)?),
@@ -124,6 +131,8 @@ pub fn changes(
         (Op::Expire(_) | Op::Pin(_) | Op::Unpin(_) | Op::MarkUnusable(_), Direction::Forward) => {
             remark::changes(op)
         }
+        (Op::RestoreVm(op), _) => vm::touched(&op.vm, program, went),
+        (Op::Discard(op), _) => vm::touched(&op.vm, program, went),
         (Op::Adopt(op), Direction::Forward) => adopt::changes(op),
         (Op::SnapshotCreate(op), _) => vm::touched(&op.vm, program, went),
         (Op::SnapshotRevert(op) | Op::SnapshotDelete(op), _) => vm::touched(&op.vm, program, went),

@@ -108,7 +108,7 @@ async fn on_primary<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>,
                 let on_branch = disk.layer(&layer).is_some();
                 disk.uses(&path) || disk.uses(&layer) || on_branch
             });
-            if used || is_worked_on(world, &layer) {
+            if used || is_worked_on(world, &layer) || is_kept(world, &path) {
                 continue;
             }
             let vm = match layout::snapshotted(&layer) {
@@ -120,7 +120,7 @@ async fn on_primary<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>,
             }
             let removable = match kind {
                 // Nothing in it tells whose restore it is of, or what lies on it.
-                OrphanKind::Unfinished | OrphanKind::Snapshot => false,
+                OrphanKind::Unfinished | OrphanKind::Snapshot | OrphanKind::Replaced => false,
                 // One whose backup is unknown may be of another state; a chain that could not be read
                 // may hold it.
                 _ if vm.is_none() || !all_read(world) || is_current(world, &layer) => false,
@@ -146,6 +146,9 @@ async fn on_primary<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>,
 fn layer(path: &Utf8Path) -> Option<(OrphanKind, Utf8PathBuf)> {
     if let Some(finished) = layout::finished(path) {
         return Some((OrphanKind::Unfinished, finished));
+    }
+    if layout::replaced_by(path).is_some() {
+        return Some((OrphanKind::Replaced, path.to_owned()));
     }
     if layout::delta_of(path).is_some() {
         return Some((OrphanKind::Delta, path.to_owned()));
@@ -198,6 +201,16 @@ fn is_current(world: &World, layer: &Utf8Path) -> bool {
     let id = layout::delta_of(layer);
     let mut records = world.guests.values().map(|guest| &guest.record);
     id.is_some() && records.any(|record| record.current == id)
+}
+
+/// Whether a VM's note knows of it: it goes with the next good backup.
+fn is_kept(world: &World, path: &Utf8Path) -> bool {
+    let machines = world
+        .guests
+        .values()
+        .filter_map(|guest| guest.machine.as_ref());
+    let mut kept = machines.flat_map(|machine| machine.replaced().into_values().flatten());
+    kept.any(|kept| kept == path)
 }
 
 /// Whether it is known of every disk what lies below it.

@@ -9,6 +9,7 @@ use camino::Utf8PathBuf;
 use crate::host::Convert;
 use crate::host::Definition;
 use crate::host::Entry;
+use crate::host::Exchange;
 use crate::host::Head;
 use crate::host::Host;
 use crate::host::Identity;
@@ -103,8 +104,24 @@ impl Host for Local {
         self.libvirt.point(vm, heads).await
     }
 
+    async fn described(&self, vm: &VmId, heads: &[Head]) -> Result<String> {
+        self.libvirt.described(vm, heads).await
+    }
+
+    async fn swap(&self, vm: &VmId, exchange: &Exchange) -> Result<()> {
+        self.libvirt.swap(vm, exchange).await
+    }
+
     async fn start(&self, vm: &VmId) -> Result<()> {
         self.libvirt.start(vm).await
+    }
+
+    async fn shutdown(&self, vm: &VmId) -> Result<()> {
+        self.libvirt.shutdown(vm).await
+    }
+
+    async fn destroy(&self, vm: &VmId) -> Result<()> {
+        self.libvirt.destroy(vm).await
     }
 
     async fn pull(&self, vm: &VmId, target: &Target) -> Result<()> {

@@ -86,6 +86,19 @@ impl Head {
     }
 }
 
+/// What the persistent definition of a VM is to have instead of what it has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Exchange {
+    /// Disks that are to name another file.
+    pub heads: Vec<Head>,
+    /// Disks that come.
+    pub added: Vec<Head>,
+    /// The stored definition that describes those, at the same targets.
+    pub definition: String,
+    /// Disks that go.
+    pub removed: Vec<Target>,
+}
+
 /// How a stored definition becomes a new VM.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Renewal {
@@ -172,8 +185,16 @@ pub trait Host: 'static {
     /// Lets the persistent definition name other files, in one redefinition; whatever it says of
     /// the files below them goes, but for those that are given.
     async fn point(&self, vm: &VmId, heads: &[Head]) -> Result<()>;
+    /// The persistent definition as it would be with other files; nothing is changed.
+    async fn described(&self, vm: &VmId, heads: &[Head]) -> Result<String>;
+    /// As `point`, and disks come and go besides.
+    async fn swap(&self, vm: &VmId, exchange: &Exchange) -> Result<()>;
     /// Starts a VM.
     async fn start(&self, vm: &VmId) -> Result<()>;
+    /// Asks the guest to shut down, and does not wait for it.
+    async fn shutdown(&self, vm: &VmId) -> Result<()>;
+    /// Pulls the plug of a VM that is on.
+    async fn destroy(&self, vm: &VmId) -> Result<()>;
     /// Starts to bring all that the files below a disk's top hold into the top.
     async fn pull(&self, vm: &VmId, target: &Target) -> Result<()>;
     /// Starts to commit `top` into `base`, the files below it down to and without `base` included;

@@ -8,10 +8,12 @@ use jiff::Timestamp;
 
 use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
+use crate::model::machine::Agent;
 use crate::model::machine::Disk;
 use crate::model::machine::Format;
 use crate::model::machine::Layer;
 use crate::model::machine::Machine;
+use crate::model::machine::Power;
 use crate::model::machine::Source;
 use crate::model::receipt::Consistency;
 use crate::model::receipt::Receipt;
@@ -86,6 +88,25 @@ impl Step {
                     }
                 }
             }
+            Self::Stop { .. } => {
+                machine.power = Power::Off;
+                if machine.agent == Agent::Connected {
+                    machine.agent = Agent::Silent;
+                }
+                machine.disks.iter_mut().for_each(|disk| disk.live.clear());
+            }
+            Self::Swap { turns, added, .. } => {
+                for (target, Turn { to, .. }) in turns {
+                    if let Some(disk) = machine.disk_mut(target) {
+                        replace(disk, to);
+                    }
+                }
+                for (target, image) in added {
+                    if machine.disk(target).is_none() {
+                        machine.disks.push(Disk::new(target.clone(), image));
+                    }
+                }
+            }
             Self::Drop { target, path, .. } => {
                 if let Some(disk) = machine.disk_mut(target) {
                     disk.off_chain.retain(|off| off.layer.path != *path);
@@ -104,6 +125,9 @@ impl Step {
             | Self::Remark { .. }
             | Self::Remove { .. }
             | Self::Clear { .. }
+            | Self::Describe { .. }
+            | Self::Keep { .. }
+            | Self::Check { .. }
             | Self::Fetch { .. }
             | Self::Place { .. }
             | Self::Rename { .. }
@@ -153,6 +177,16 @@ fn fold(disk: &mut Disk, top: &Image, base: &Image) {
     if let (Some(size), Some(below)) = (size, files.find(|layer| layer.path == base.path)) {
         below.virtual_size = size;
     }
+}
+
+/// A disk is another file, that stands alone.
+fn replace(disk: &mut Disk, image: &Image) {
+    if disk.head() == Some(&image.path) {
+        return;
+    }
+    name(disk, image);
+    disk.layers = Vec::new();
+    disk.off_chain = Vec::new();
 }
 
 /// A new layer.

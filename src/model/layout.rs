@@ -15,6 +15,10 @@ const DELTA: &str = ".knib-";
 const SNAPSHOT: &str = ".knib-snapshot-";
 /// What a delta's file ends with when its content is in the file below.
 const MERGED: &str = ".merged";
+/// What stands between the name of a file that a restore replaced and the id of the restore.
+const BEFORE: &str = ".before-";
+/// The same of the file that took its place.
+const RESTORED: &str = ".restored-";
 /// What a restored disk's file ends with until it is whole.
 const UNFINISHED: &str = ".knib-unfinished";
 
@@ -180,6 +184,39 @@ pub fn restored_disk(dir: &Utf8Path, vm: &str, target: &Target, extension: &str)
 #[must_use]
 pub fn restored_nvram(dir: &Utf8Path, vm: &str) -> Utf8PathBuf {
     dir.join(format!("{vm}_VARS.fd"))
+}
+
+/// The name of what a restore replaced.
+#[must_use]
+pub fn before(path: &Utf8Path, restore: &BackupId) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{path}{BEFORE}{restore}"))
+}
+
+/// The restore that replaced a file, if its name says so.
+#[must_use]
+pub fn replaced_by(path: &Utf8Path) -> Option<BackupId> {
+    let (_, id) = path.file_name()?.rsplit_once(BEFORE)?;
+    let id = id.strip_suffix(".xml").unwrap_or(id);
+    BackupId::is_one(id).then(|| BackupId::new(id))
+}
+
+/// The definition of a VM as it was before a restore.
+#[must_use]
+pub fn way_back(dir: &Utf8Path, vm: &str, restore: &BackupId) -> Utf8PathBuf {
+    dir.join(format!("{}{BEFORE}{restore}.xml", vm.replace('/', "_")))
+}
+
+/// The file that takes the place of a disk's, beside it: named after it, or after what it was named
+/// after when it took another one's place itself.
+#[must_use]
+pub fn restored(path: &Utf8Path, restore: &BackupId) -> Utf8PathBuf {
+    let name = path.file_name().unwrap_or_default();
+    let of = |mark| {
+        let (stem, id) = name.rsplit_once(mark)?;
+        BackupId::is_one(id).then_some(stem)
+    };
+    let stem = of(RESTORED).or_else(|| of(BEFORE)).unwrap_or(name);
+    path.with_file_name(format!("{stem}{RESTORED}{restore}"))
 }
 
 /// The name a file has until it is whole.

@@ -42,4 +42,6 @@ pub enum OrphanKind {
     Merged,
     /// A disk that a restore did not complete.
     Unfinished,
+    /// What a restore replaced.
+    Replaced,
 }

@@ -70,6 +70,8 @@ pub enum Reason {
     },
     /// It was let go, and no backup needs its files any more.
     Unneeded,
+    /// A restore replaced it, and its VM has a good backup since.
+    Outlived,
     /// A run was interrupted, or failed where it could not turn back.
     Interrupted {
         /// The verb that was going on.

@@ -137,7 +137,13 @@ impl<'a> Draft<'a> {
     pub(super) fn allot(&mut self, guest: &Guest) -> BackupId {
         let record = &guest.record;
         let failed = record.failures.iter().map(|failed| &failed.backup);
-        let made = record.backups.keys().chain(&record.current);
+        // A restore keeps what it replaced under such an id.
+        let kept = guest
+            .machine
+            .iter()
+            .flat_map(|machine| machine.replaced().into_keys());
+        let kept: Vec<_> = kept.collect();
+        let made = record.backups.keys().chain(&record.current).chain(&kept);
         let newest = made.clone().chain(failed).max().cloned();
         let mut attempt = 0;
         loop {

@@ -17,6 +17,7 @@ pub mod rebuild;
 mod recover;
 pub mod removal;
 pub mod request;
+pub mod restore;
 pub mod snapshots;
 mod space;
 mod storages;
@@ -81,6 +82,7 @@ pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
     removal::plan(&mut draft);
     damage::plan(&mut draft);
     let upcoming = backups::plan(&mut draft, policy);
+    restore::discard(&mut draft);
     unbuilt::tell(&mut draft, policy);
     draft.finish(Some(policy.digest), upcoming, unprotected)
 }

@@ -15,7 +15,9 @@ use knib::planner;
 use knib::planner::Options;
 use knib::planner::removal::Removal;
 use knib::planner::request::BackupRun;
-use knib::planner::request::NewVm;
+use knib::planner::restore;
+use knib::planner::restore::InPlace;
+use knib::planner::restore::NewVm;
 use knib::planner::snapshots::Asked;
 use knib::policy::Sources;
 
@@ -35,6 +37,8 @@ use crate::sim::Vm;
 
 /// The VM of every story.
 pub(crate) const DB: &str = "db000000-0000-4000-8000-000000000001";
+/// What its first disk lies on, and other VMs may as well.
+pub(crate) const TEMPLATE: &str = "/images/template.qcow2";
 /// Cells of a disk.
 pub(crate) const CELLS: usize = 16;
 
@@ -69,6 +73,8 @@ pub(crate) enum Ask {
     Pin(BackupId, bool),
     /// `knib restore new`.
     Restore(NewVm),
+    /// `knib restore vm`.
+    InPlace(InPlace),
     /// `knib snapshot`.
     Snapshot(Asked),
 }
@@ -78,7 +84,8 @@ impl Ask {
         match self {
             Self::Apply => planner::reconcile(policy, world, options),
             Self::Backup(asked) => planner::request::backup(asked, Some(policy), world, options),
-            Self::Restore(asked) => planner::request::new_vm(asked, world, options),
+            Self::Restore(asked) => restore::new_vm(asked, world, options),
+            Self::InPlace(asked) => restore::vms(asked, world, options),
             Self::Snapshot(asked) => {
                 planner::snapshots::plan(asked, &VmId::new(DB), Some(policy), world, options)
             }
@@ -135,7 +142,7 @@ fn schedule(quiesce: &str) -> String {
 pub(crate) fn site() -> Site {
     let mut site = Site::new(7);
     let mut template = Image::empty(Format::Qcow2, CELLS - 4);
-    let mut vda = Image::over("/images/template.qcow2", CELLS);
+    let mut vda = Image::over(TEMPLATE, CELLS);
     let mut vdb = Image::empty(Format::Raw, CELLS);
     for at in 0..CELLS {
         let roll = site.dice.roll();
@@ -148,7 +155,7 @@ pub(crate) fn site() -> Site {
         }
     }
     let files = [
-        ("/images/template.qcow2", template),
+        (TEMPLATE, template),
         ("/images/db-01.qcow2", vda),
         ("/images/db-01-data.raw", vdb),
     ];

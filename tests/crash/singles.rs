@@ -84,6 +84,12 @@ singles! {
     damaged_off: stories::damaged(Power::Off);
     restore_qcow2: stories::restore(&Format::Qcow2);
     restore_raw: stories::restore(&Format::Raw);
+    in_place_on: stories::in_place(true, Power::On, false);
+    in_place_off: stories::in_place(true, Power::Off, false);
+    in_place_older: stories::in_place(false, Power::Off, false);
+    in_place_discarding: stories::in_place(true, Power::Off, true);
+    replaced_on: stories::replaced(Power::On);
+    replaced_off: stories::replaced(Power::Off);
     frozen: stories::frozen("preferred", None);
     frozen_late: stories::frozen("preferred", Some(5));
     frozen_late_but_required: stories::frozen("required", Some(5));

@@ -1,12 +1,16 @@
 //! The scenarios: for each verb the ways it can be gone about.
 
+use knib::model::id::BackupId;
 use knib::model::id::VmId;
 use knib::model::machine::Agent;
 use knib::model::machine::Format;
+use knib::model::op::Stopping;
 use knib::model::orphan::Orphan;
 use knib::model::orphan::OrphanKind;
+use knib::model::seconds::Seconds;
 use knib::planner::request::BackupRun;
-use knib::planner::request::NewVm;
+use knib::planner::restore::InPlace;
+use knib::planner::restore::NewVm;
 use knib::planner::snapshots::Asked;
 
 use crate::crash::scenario::Ask;
@@ -153,6 +157,41 @@ pub(crate) fn restore(format: &Format) -> Scenario {
         format: format.clone(),
     });
     story.asks(format!("restore, {format}"), ask, 0)
+}
+
+/// The disks of one of two backups, in place.
+pub(crate) fn in_place(newest: bool, power: Power, discard: bool) -> Scenario {
+    let story = backed_up().apply("2026-11-23T02:30:00Z");
+    let all = story.backups();
+    let backup = if newest { &all[1] } else { &all[0] };
+    let ask = back_to(backup, discard);
+    let story = power.set(story.time_passes());
+    story.asks(format!("in place, {newest} {power:?} {discard}"), ask, 0)
+}
+
+/// What a restore replaced goes with the next good backup.
+pub(crate) fn replaced(power: Power) -> Scenario {
+    let story = backed_up().stop();
+    let ask = back_to(&story.latest(), false);
+    let story = story
+        .does("2026-11-22T13:00:00Z", &ask)
+        .start()
+        .time_passes();
+    let story = power.set(due(story));
+    story.asks(format!("replaced, {power:?}"), Ask::Apply, 1)
+}
+
+fn back_to(backup: &BackupId, discard: bool) -> Ask {
+    Ask::InPlace(InPlace {
+        backups: vec![(VmId::new(DB), backup.clone())],
+        stop: Some(Stopping {
+            ask: Some(Seconds(2)),
+            pull: true,
+        }),
+        discard,
+        dir: None,
+        verify: false,
+    })
 }
 
 fn snapshot(asked: Asked) -> Ask {

@@ -1,5 +1,6 @@
 //! What must be true after every schedule, whatever went wrong on the way.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use camino::Utf8PathBuf;
@@ -10,6 +11,7 @@ use knib::model::id::VmId;
 use knib::model::layout;
 use knib::model::lease::Lease;
 use knib::model::lease::Subject;
+use knib::model::machine::Machine;
 use knib::model::op::Named;
 use knib::model::op::Op;
 use knib::model::plan::Plan;
@@ -22,6 +24,8 @@ use crate::crash::bench::Bench;
 use crate::crash::scenario::Ask;
 use crate::crash::scenario::DB;
 use crate::crash::scenario::Scenario;
+use crate::crash::scenario::TEMPLATE;
+use crate::sim::Definition;
 use crate::sim::PRIMARY;
 use crate::sim::STORAGE;
 use crate::sim::Site;
@@ -54,6 +58,7 @@ pub(crate) fn judge(
         wrong.extend(backups(&site, guest));
         wrong.extend(layers(guest));
         wrong.extend(snapshots(&site, guest));
+        wrong.extend(replaced(&site, guest));
     }
     let calm = !bench.sim.was_troubled_since(0);
     wrong.extend(leftovers(&site, world, &tolerated(scenario, calm)));
@@ -195,11 +200,43 @@ fn snapshots(site: &Site, guest: &Guest) -> Vec<String> {
     wrong
 }
 
+/// The way back of every restore leads to what the VM had written before it.
+fn replaced(site: &Site, guest: &Guest) -> Vec<String> {
+    let Some(machine) = &guest.machine else {
+        return Vec::new();
+    };
+    let mut wrong = Vec::new();
+    for (restore, files) in machine.replaced() {
+        let back = files.iter().find(|path| path.extension() == Some("xml"));
+        let text = back.and_then(|path| site.files.read(path).ok());
+        let definition = text.and_then(|text| serde_json::from_slice::<Definition>(&text).ok());
+        let Some(definition) = definition else {
+            wrong.push(format!("no way back from {restore}"));
+            continue;
+        };
+        let (before, _) = site.vms[&guest.vm.uuid]
+            .left
+            .last()
+            .expect("it was restored");
+        for (target, written) in before {
+            let disk = definition.disk(target).expect("it had it");
+            let chain = site.chain_at_start(disk);
+            let shown = chain.and_then(|chain| site.files.seen(&chain)).ok();
+            if shown.as_ref() != Some(written) {
+                wrong.push(format!("{target} before {restore} is something else"));
+            }
+        }
+    }
+    wrong
+}
+
 /// No file that nobody needs.
 fn leftovers(site: &Site, world: &World, tolerated: &[Utf8PathBuf]) -> Vec<String> {
     let mut needed: BTreeSet<Utf8PathBuf> = BTreeSet::new();
-    needed.extend([PRIMARY.into(), STORAGE.into(), "/".into()]);
+    needed.extend([PRIMARY, STORAGE, "/", TEMPLATE].map(Utf8PathBuf::from));
     for guest in world.guests.values() {
+        let replaced = guest.machine.iter().map(Machine::replaced);
+        needed.extend(replaced.flat_map(BTreeMap::into_values).flatten());
         let disks = guest.machine.iter().flat_map(|machine| &machine.disks);
         for disk in disks {
             let off = disk.off_chain.iter().map(|off| &off.layer);
@@ -345,8 +382,9 @@ fn asked_of_snapshots(site: &Site, world: &World, scenario: &Scenario) -> Vec<St
     }
     let left = |vm: &Vm| vm.left.last().map(|(_, name)| name.clone());
     let (was, is) = (left(before), left(&site.vms[&vm]));
-    let to = match asked {
-        Some(Asked::Revert(name)) => Some(name.clone()),
+    let to = match (asked, &scenario.ask) {
+        (Some(Asked::Revert(name)), _) => Some(name.clone()),
+        (_, Ask::InPlace(asked)) => asked.backups.first().map(|(_, id)| id.to_string()),
         _ => None,
     };
     if is != was && is != to {

@@ -162,6 +162,7 @@ async fn a_new_vm_runs_beside_its_original() {
             serial: 3,
             current: None,
             snapshots: Snapshots::default(),
+            ..Note::default()
         }),
     )
     .await

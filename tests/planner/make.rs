@@ -283,6 +283,7 @@ fn set_current(record: &mut Record, machine: Option<&mut Machine>, id: &BackupId
             serial: record.serial,
             current: Some(id.clone()),
             snapshots: Snapshots::default(),
+            ..Note::default()
         });
     }
 }

@@ -8,6 +8,7 @@ use camino::Utf8PathBuf;
 use knib::host::Convert;
 use knib::host::Definition;
 use knib::host::Entry;
+use knib::host::Exchange;
 use knib::host::Head;
 use knib::host::Host;
 use knib::host::Neighbour;
@@ -132,8 +133,25 @@ impl Host for Sim {
         self.act("point", |site| site.point(vm, heads)).await
     }
 
+    async fn described(&self, vm: &VmId, heads: &[Head]) -> Result<String> {
+        self.look("described", |site| site.described(vm, heads))
+            .await
+    }
+
+    async fn swap(&self, vm: &VmId, exchange: &Exchange) -> Result<()> {
+        self.act("swap", |site| site.swap(vm, exchange)).await
+    }
+
     async fn start(&self, vm: &VmId) -> Result<()> {
-        self.act("start", |site| site.start_asked(vm)).await
+        self.act("start", |site| site.started(vm)).await
+    }
+
+    async fn shutdown(&self, vm: &VmId) -> Result<()> {
+        self.act("shutdown", |site| site.shut_down(vm)).await
+    }
+
+    async fn destroy(&self, vm: &VmId) -> Result<()> {
+        self.act("destroy", |site| site.destroyed(vm)).await
     }
 
     async fn pull(&self, vm: &VmId, target: &Target) -> Result<()> {

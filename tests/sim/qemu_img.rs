@@ -219,16 +219,17 @@ impl Site {
     /// `rebase -u`: believes what it is told.
     pub(crate) fn rebase(&mut self, image: &step::Image, backing: &step::Image) -> Result<()> {
         self.writable(&image.path, "rebase")?;
-        let before = self.files.seen(&self.files.chain(&image.path)?)?;
+        // What was renamed below it cannot be read until it is told.
+        let before = self
+            .files
+            .chain(&image.path)
+            .and_then(|chain| self.files.seen(&chain))
+            .ok();
         let header = self.files.image_mut(&image.path);
         header.expect("it was just opened").backing = Some(backing.path.to_string());
         let after = self.files.chain(&image.path);
-        if after
-            .and_then(|chain| self.files.seen(&chain))
-            .ok()
-            .as_ref()
-            != Some(&before)
-        {
+        let after = after.and_then(|chain| self.files.seen(&chain)).ok();
+        if after.is_none() || (before.is_some() && after != before) {
             self.complain(format!("{} was put on something else", image.path));
         }
         Ok(())

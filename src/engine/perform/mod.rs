@@ -17,6 +17,8 @@ mod remark;
 mod restore;
 mod seal;
 mod stage;
+mod stop;
+mod swap;
 
 use std::rc::Rc;
 
@@ -135,6 +137,36 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             heads,
             back,
         } => point::perform(engine, scene, vm, *claim, heads, *back).await,
+        Step::Stop { vm, ask, pull } => stop::stop(engine, scene, vm, *ask, *pull).await,
+        Step::Describe {
+            vm,
+            claim,
+            heads,
+            to,
+        } => swap::describe(engine, vm, *claim, heads, to).await,
+        Step::Swap {
+            vm,
+            claim,
+            turns,
+            added,
+            definition,
+        } => {
+            let swap = swap::Swap {
+                vm,
+                claim: *claim,
+                turns,
+                added,
+                definition,
+            };
+            swap.perform(engine).await
+        }
+        Step::Keep {
+            vm,
+            claim,
+            target,
+            files,
+            restore,
+        } => swap::keep(engine, vm, *claim, target, files, restore).await,
         Step::Drop {
             vm,
             claim,
@@ -152,7 +184,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             layer.drop(engine, scene).await
         }
         Step::Remark { of, remark } => remark::remark(engine, of, remark).await,
-        Step::Clear { path, kind } => clear::clear(engine, path, *kind).await,
+        Step::Clear { path, kind } => clear::clear(engine, scene, path, *kind).await,
         Step::Remove { of } => remark::remove(engine, of).await,
         Step::Own {
             storage,
@@ -173,12 +205,11 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
         Step::Tag { vm, tags } => note::tag(engine, vm, tags).await,
         Step::Discard { path } => place::discard(engine, path).await,
         Step::Place { from, to } => place::place(engine, from, to).await,
-        Step::Fetch {
-            target,
-            chain,
-            digests,
-            to,
-        } => restore::fetch(engine, scene, target, chain, digests, to).await,
+        Step::Check { target, files } => {
+            restore::check(engine, scene, "verify", target, files).await?;
+            Ok(Receipt::Done)
+        }
+        Step::Fetch { target, chain, to } => restore::fetch(engine, scene, target, chain, to).await,
         Step::Define {
             definition,
             vm,

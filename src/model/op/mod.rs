@@ -33,7 +33,12 @@ pub use crate::model::op::config::Unassign;
 pub use crate::model::op::removal::Clear;
 pub use crate::model::op::removal::MarkUnusable;
 pub use crate::model::op::removal::OneBackup;
+pub use crate::model::op::restore::Discard;
+pub use crate::model::op::restore::Origin;
+pub use crate::model::op::restore::OriginFile;
 pub use crate::model::op::restore::RestoreNew;
+pub use crate::model::op::restore::RestoreVm;
+pub use crate::model::op::restore::Stopping;
 pub use crate::model::op::snapshot::SnapshotCreate;
 pub use crate::model::op::snapshot::SnapshotNamed;
 pub use crate::model::op::verb::Group;
@@ -83,8 +88,12 @@ pub enum Op {
     Clear(Clear),
     /// Count on a backup no longer whose files are damaged.
     MarkUnusable(MarkUnusable),
-    /// A new, stopped VM from a backup.
+    /// A VM gets the disks of a backup.
+    RestoreVm(Box<RestoreVm>),
+    /// A new VM from a backup.
     RestoreNew(Box<RestoreNew>),
+    /// Remove what a restore replaced.
+    Discard(Discard),
     /// Keep all disks of a VM as they are at one instant.
     SnapshotCreate(SnapshotCreate),
     /// A VM goes on from a snapshot.
@@ -136,7 +145,9 @@ impl Op {
             Self::Unpin(_) => Verb::Unpin,
             Self::MarkUnusable(_) => Verb::MarkUnusable,
             Self::Clear(_) => Verb::Clear,
+            Self::RestoreVm(_) => Verb::RestoreVm,
             Self::RestoreNew(_) => Verb::RestoreNew,
+            Self::Discard(_) => Verb::Discard,
             Self::SnapshotCreate(_) => Verb::SnapshotCreate,
             Self::SnapshotRevert(_) => Verb::SnapshotRevert,
             Self::SnapshotDelete(_) => Verb::SnapshotDelete,
@@ -157,7 +168,9 @@ impl Op {
             Self::Expire(op) | Self::Delete(op) | Self::Pin(op) | Self::Unpin(op) => Some(&op.vm),
             Self::MarkUnusable(op) => Some(&op.of.vm),
             Self::Clear(op) => op.vm.as_ref(),
+            Self::RestoreVm(op) => Some(&op.vm),
             Self::RestoreNew(op) => Some(&op.vm),
+            Self::Discard(op) => Some(&op.vm),
             Self::SnapshotCreate(op) => Some(&op.vm),
             Self::SnapshotRevert(op) | Self::SnapshotDelete(op) => Some(&op.vm),
             Self::StorageCreate(_)
@@ -186,7 +199,7 @@ impl Op {
     #[must_use]
     pub fn guest(&self) -> Option<&VmRef> {
         match self {
-            Self::RestoreNew(op) => Some(&op.from),
+            Self::RestoreNew(op) => Some(&op.origin.from),
             _ => self.vm(),
         }
     }

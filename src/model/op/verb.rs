@@ -31,7 +31,9 @@ pub enum Verb {
     Unpin,
     MarkUnusable,
     Clear,
+    RestoreVm,
     RestoreNew,
+    Discard,
     SnapshotCreate,
     SnapshotRevert,
     SnapshotDelete,
@@ -62,7 +64,9 @@ impl Verb {
             Self::Unpin => "unpin",
             Self::MarkUnusable => "mark_unusable",
             Self::Clear => "clear",
+            Self::RestoreVm => "restore_vm",
             Self::RestoreNew => "restore_new",
+            Self::Discard => "discard",
             Self::SnapshotCreate => "snapshot_create",
             Self::SnapshotRevert => "snapshot_revert",
             Self::SnapshotDelete => "snapshot_delete",
@@ -93,7 +97,9 @@ impl Verb {
             | Self::Unpin
             | Self::MarkUnusable
             | Self::Clear
+            | Self::RestoreVm
             | Self::RestoreNew
+            | Self::Discard
             | Self::SnapshotCreate
             | Self::SnapshotRevert
             | Self::SnapshotDelete => Group::Backup,

@@ -29,6 +29,7 @@ impl Step {
             Self::Copy { to, .. } | Self::Place { to, .. } => {
                 vec![Self::Discard { path: to.clone() }]
             }
+            Self::Describe { to, .. } => vec![Self::Discard { path: to.clone() }],
             Self::Fetch { to, .. } => vec![Self::Discard {
                 path: to.path.clone(),
             }],
@@ -89,6 +90,10 @@ impl Step {
             | Self::Publish { .. }
             | Self::Merge { .. }
             | Self::Fold { .. }
+            | Self::Stop { .. }
+            | Self::Swap { .. }
+            | Self::Keep { .. }
+            | Self::Check { .. }
             | Self::Drop { .. }
             | Self::Discard { .. }
             | Self::Remove { .. }

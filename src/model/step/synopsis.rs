@@ -60,6 +60,38 @@ impl Step {
                     .map(|(target, turn)| format!("{target} to {}", file(&turn.to.path)));
                 format!("point {}", names.collect::<Vec<_>>().join(" and "))
             }
+            Self::Stop { ask: None, .. } => "pull the plug".to_owned(),
+            Self::Stop {
+                ask: Some(limit),
+                pull,
+                ..
+            } => {
+                let else_pull = if *pull { ", else pull the plug" } else { "" };
+                format!("ask the guest to shut down within {limit}{else_pull}")
+            }
+            Self::Describe { to, .. } => format!("write the way back to {to}"),
+            Self::Swap { turns, added, .. } => {
+                let turns = turns.iter().map(|(target, turn)| (target, &turn.to));
+                let names = turns
+                    .chain(added)
+                    .map(|(target, image)| format!("{target} to {}", file(&image.path)));
+                format!("point {}", names.collect::<Vec<_>>().join(" and "))
+            }
+            Self::Keep {
+                target,
+                files,
+                restore,
+                ..
+            } => {
+                let names: Vec<_> = files.iter().map(|image| file(&image.path)).collect();
+                format!(
+                    "keep {target}'s {} as .before-{restore}",
+                    names.join(" and ")
+                )
+            }
+            Self::Check { target, files } => {
+                format!("read the {} of {target}", counted(files.len()))
+            }
             Self::Drop { target, path, .. } => format!("drop {target}'s {}", file(path)),
             Self::Own { storage, vm, .. } => format!("take over {}", layout::vm_dir(storage, vm)),
             Self::Disown {
@@ -95,5 +127,12 @@ impl Step {
             Self::Define { name, .. } => format!("define {name}"),
             Self::Undefine { vm } => format!("undefine {vm}"),
         }
+    }
+}
+
+fn counted(files: usize) -> String {
+    match files {
+        1 => "file".to_owned(),
+        n => format!("{n} files"),
     }
 }

@@ -41,7 +41,8 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Unpin => "unpin",
         Verb::MarkUnusable => "mark unusable",
         Verb::Clear => "remove what is left over of",
-        Verb::RestoreNew => "restore",
+        Verb::RestoreVm | Verb::RestoreNew => "restore",
+        Verb::Discard => "delete what a restore replaced of",
         Verb::SnapshotCreate => "snapshot",
         Verb::SnapshotRevert => "revert",
         Verb::SnapshotDelete => "delete a snapshot of",
@@ -53,6 +54,7 @@ pub fn verb(verb: Verb) -> &'static str {
 pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
     Some(match &action.reason {
         Reason::New | Reason::Changed { .. } | Reason::Asked => return None,
+        Reason::Outlived => "its VM has a good backup since".to_owned(),
         Reason::Dropped => "no longer in the policy".to_owned(),
         Reason::Selected { by, also, .. } if also.is_empty() => by.clone(),
         Reason::Selected { by, also, .. } => {
