@@ -70,6 +70,7 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
         | Op::Clear(_)
         | Op::RestoreVm(_)
         | Op::RestoreNew(_)
+        | Op::Consolidate(_)
         | Op::Discard(_)
         | Op::SnapshotCreate(_)
         | Op::SnapshotRevert(_)

@@ -24,6 +24,9 @@ use crate::model::step::Turn;
 impl Step {
     /// Changes a VM as the step will; one that it has changed already stays as it is.
     pub fn foresee(&self, machine: &mut Machine) {
+        if self.vm().is_some_and(|vm| *vm != machine.id) {
+            return;
+        }
         match self {
             Self::Note { note, .. } => machine.note.clone_from(note),
             Self::Tag { tags, .. } => machine.tags.clone_from(tags),
@@ -95,6 +98,19 @@ impl Step {
                 }
                 machine.disks.iter_mut().for_each(|disk| disk.live.clear());
             }
+            Self::Start { .. } => {
+                machine.power = Power::Running;
+                for disk in &mut machine.disks {
+                    disk.live = disk.layers.iter().map(|layer| layer.path.clone()).collect();
+                }
+            }
+            Self::Pull { target, .. } => {
+                if let Some(disk) = machine.disk_mut(target) {
+                    disk.job = None;
+                    disk.layers.truncate(1);
+                    disk.live.truncate(1);
+                }
+            }
             Self::Swap { turns, added, .. } => {
                 for (target, Turn { to, .. }) in turns {
                     if let Some(disk) = machine.disk_mut(target) {
@@ -128,6 +144,11 @@ impl Step {
             | Self::Describe { .. }
             | Self::Keep { .. }
             | Self::Check { .. }
+            | Self::Inspect { .. }
+            | Self::Audit { .. }
+            | Self::Lend { .. }
+            | Self::Release { .. }
+            | Self::Lay { .. }
             | Self::Fetch { .. }
             | Self::Place { .. }
             | Self::Rename { .. }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::model::backup::Backup;
 use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
+use crate::model::id::BackupId;
 
 /// What a step learned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,15 @@ pub enum Receipt {
     Captured {
         /// Their names in the stage.
         files: Vec<String>,
+    },
+    /// A file of a backup is not what it was.
+    Damaged {
+        /// Of which backup.
+        backup: BackupId,
+        /// Its name there.
+        file: String,
+        /// In words.
+        text: String,
     },
     /// The stage is complete: this is what `backup.json` says.
     Sealed(Box<Backup>),

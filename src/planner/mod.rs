@@ -9,6 +9,7 @@ mod backups;
 mod calls;
 mod chain;
 mod config;
+pub mod consolidate;
 mod damage;
 mod draft;
 pub mod due;
@@ -74,6 +75,7 @@ impl Options {
 pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
     let mut draft = Draft::new(world, options, &policy.timezone);
     recover::plan(&mut draft);
+    consolidate::plan(&mut draft);
     storages::plan(&mut draft, policy);
     config::plan(&mut draft, policy);
     let unprotected = assign::plan(&mut draft, policy);

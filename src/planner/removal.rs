@@ -159,9 +159,6 @@ fn remove(draft: &mut Draft<'_>, vm: &VmId, id: &BackupId, reason: Reason, class
     };
     let mut wish = wish(draft, guest, id, Op::Delete, reason);
     wish.class = class;
-    if let Op::Delete(of) = &wish.op {
-        wish.blocks.extend(in_use(draft.now, of));
-    }
     let record = &guest.record;
     // What continued it has gone in an earlier action.
     let before = draft.now.guests.get(vm).map(|guest| &guest.record);
@@ -215,6 +212,9 @@ pub(super) fn wish(
         described(&guest.record, backup)
     });
     wish.blocks.extend(elsewhere);
+    if let Op::Delete(of) | Op::Expire(of) = &wish.op {
+        wish.blocks.extend(in_use(draft.now, of));
+    }
     if let Some(storage) = storage {
         let owned = backups::owned_elsewhere(draft, guest, &storage.is.name);
         wish.blocks.extend(owned);
@@ -236,9 +236,14 @@ fn in_use(world: &World, of: &OneBackup) -> Option<Block> {
     let reader = machines
         .into_iter()
         .find(|machine| machine.disks.iter().any(reads))?;
+    let text = format!("{} of {} is read by {}", of.backup, of.vm.name, reader.name);
+    if reader.persistent {
+        // Until it is consolidated, which is planned of each such VM.
+        return Some(Block::Held { until: None, text });
+    }
     Some(blocked(
         "in_use",
-        format!("{} of {} is read by {}", of.backup, of.vm.name, reader.name),
+        text,
         format!(
             "virsh domblklist {}; give it disks of its own first",
             reader.name

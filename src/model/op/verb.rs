@@ -33,6 +33,7 @@ pub enum Verb {
     Clear,
     RestoreVm,
     RestoreNew,
+    Consolidate,
     Discard,
     SnapshotCreate,
     SnapshotRevert,
@@ -66,6 +67,7 @@ impl Verb {
             Self::Clear => "clear",
             Self::RestoreVm => "restore_vm",
             Self::RestoreNew => "restore_new",
+            Self::Consolidate => "consolidate",
             Self::Discard => "discard",
             Self::SnapshotCreate => "snapshot_create",
             Self::SnapshotRevert => "snapshot_revert",
@@ -99,6 +101,7 @@ impl Verb {
             | Self::Clear
             | Self::RestoreVm
             | Self::RestoreNew
+            | Self::Consolidate
             | Self::Discard
             | Self::SnapshotCreate
             | Self::SnapshotRevert

@@ -29,6 +29,11 @@ impl Step {
             Self::Copy { to, .. } | Self::Place { to, .. } => {
                 vec![Self::Discard { path: to.clone() }]
             }
+            Self::Lay { path, .. } => vec![Self::Discard { path: path.clone() }],
+            Self::Lend { of, to } => vec![Self::Release {
+                of: of.clone(),
+                to: to.clone(),
+            }],
             Self::Describe { to, .. } => vec![Self::Discard { path: to.clone() }],
             Self::Fetch { to, .. } => vec![Self::Discard {
                 path: to.path.clone(),
@@ -94,6 +99,11 @@ impl Step {
             | Self::Swap { .. }
             | Self::Keep { .. }
             | Self::Check { .. }
+            | Self::Inspect { .. }
+            | Self::Audit { .. }
+            | Self::Release { .. }
+            | Self::Start { .. }
+            | Self::Pull { .. }
             | Self::Drop { .. }
             | Self::Discard { .. }
             | Self::Remove { .. }

@@ -241,6 +241,9 @@ pub enum Step {
         added: BTreeMap<Target, Image>,
         /// The definition that describes those.
         definition: Utf8PathBuf,
+        /// Files below any of them that the definition names.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        backing: BTreeMap<Target, Vec<Image>>,
     },
     /// The files of a disk that was replaced have the names they are kept under, and find each other by
     /// them.
@@ -332,6 +335,62 @@ pub enum Step {
         /// Each file with its digest.
         files: Vec<OriginFile>,
     },
+    /// Files of a backup are there, of the right length and on top of each other, and QEMU may read them.
+    /// Their bytes are not read.
+    Inspect {
+        /// Which disk.
+        target: Target,
+        /// The wanted one first, then what it continues.
+        files: Vec<OriginFile>,
+    },
+    /// Files of backups were read for the bytes they must have. One that has others is told and does not
+    /// stop what goes on.
+    Audit {
+        /// Which disk.
+        target: Target,
+        /// Each file with its digest.
+        files: Vec<OriginFile>,
+    },
+    /// A backup says that a VM reads it.
+    Lend {
+        /// Which backup.
+        of: BackupAt,
+        /// Which VM.
+        to: VmId,
+    },
+    /// It does no longer.
+    Release {
+        /// Which backup.
+        of: BackupAt,
+        /// Which VM.
+        to: VmId,
+    },
+    /// There is an empty layer on a backup's file.
+    Lay {
+        /// Which disk.
+        target: Target,
+        /// The backup's file.
+        on: Utf8PathBuf,
+        /// The new layer.
+        path: Utf8PathBuf,
+    },
+    /// A VM runs, or ran.
+    Start {
+        /// Which VM.
+        vm: VmId,
+        /// Its layers. While all of them are empty a VM that cannot be started was not touched; one that
+        /// ran before stays off then.
+        heads: BTreeMap<Target, Image>,
+    },
+    /// All that a disk shows is in its own file.
+    Pull {
+        /// Which VM.
+        vm: VmId,
+        /// Which disk.
+        target: Target,
+        /// Its file.
+        head: Image,
+    },
     /// The content of a backup's disk is in a file, every byte of the chain having been checked.
     Fetch {
         /// Which disk.
@@ -373,6 +432,9 @@ pub enum Step {
         name: String,
         /// Its disks.
         disks: BTreeMap<Target, Image>,
+        /// Files below them that the definition names, by disk.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        backing: BTreeMap<Target, Vec<Image>>,
         /// Its UEFI variables.
         nvram: Option<Utf8PathBuf>,
     },
@@ -443,6 +505,8 @@ impl Step {
             | Self::Keep { vm, .. }
             | Self::Drop { vm, .. }
             | Self::Tag { vm, .. }
+            | Self::Start { vm, .. }
+            | Self::Pull { vm, .. }
             | Self::Define { vm, .. }
             | Self::Undefine { vm } => Some(vm),
             Self::Mark { .. }
@@ -457,6 +521,11 @@ impl Step {
             | Self::Remove { .. }
             | Self::Clear { .. }
             | Self::Check { .. }
+            | Self::Inspect { .. }
+            | Self::Audit { .. }
+            | Self::Lend { .. }
+            | Self::Release { .. }
+            | Self::Lay { .. }
             | Self::Fetch { .. }
             | Self::Place { .. }
             | Self::Rename { .. }

@@ -42,6 +42,7 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::MarkUnusable => "mark unusable",
         Verb::Clear => "remove what is left over of",
         Verb::RestoreVm | Verb::RestoreNew => "restore",
+        Verb::Consolidate => "consolidate",
         Verb::Discard => "delete what a restore replaced of",
         Verb::SnapshotCreate => "snapshot",
         Verb::SnapshotRevert => "revert",
@@ -81,6 +82,7 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
             }
             said
         }
+        Reason::ReadsBackup { backup } => format!("it runs from the files of {backup}"),
         Reason::Unneeded => "it was let go, and nothing needs it any more".to_owned(),
         Reason::MovedHere { owner, since } => {
             let since = text::minute(*since, zone);
@@ -154,10 +156,13 @@ fn first(doing: &str) -> String {
 pub fn block(block: &Block, plan: &Plan, zone: &TimeZone) -> (String, Option<String>) {
     match block {
         Block::Blocked(refusal) => (refusal.text.clone(), refusal.hint.clone()),
-        Block::Held { until, text } => {
-            let until = text::minute(*until, zone);
-            (format!("{text} (waits until {until})"), None)
-        }
+        Block::Held { until, text } => match until {
+            Some(until) => {
+                let until = text::minute(*until, zone);
+                (format!("{text} (waits until {until})"), None)
+            }
+            None => (text.clone(), None),
+        },
         Block::Busy { holder } => (format!("busy: {holder}"), None),
         Block::Waits { action } => {
             let name = plan.name_of(action);
