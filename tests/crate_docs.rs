@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use knib::action;
 use knib::model::backup::Unusable;
+use knib::model::backup::VmRef;
 use knib::model::id::BackupId;
 use knib::model::lease::Lease;
 use knib::model::lease::Mode;
@@ -20,6 +21,7 @@ use knib::model::op::Tag;
 use knib::model::op::Verb;
 use knib::model::orphan::OrphanKind;
 use knib::model::record::Record;
+use knib::model::world::World;
 use knib::planner::restore;
 use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
@@ -143,21 +145,27 @@ fn actions() -> Vec<(Op, Record)> {
                 .map(|action| (action.op, record.clone())),
         );
     }
+    all.extend(restores(asked_vm, &asked, &record, &world));
+    all
+}
+
+fn restores(vm: VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(Op, Record)> {
+    let mut all = Vec::new();
     let in_place = InPlace {
-        backups: vec![(uuid, asked.backup.clone())],
+        backups: vec![(vm.uuid.clone(), asked.backup.clone())],
         stop: None,
         discard: false,
         dir: None,
         verify: false,
     };
     let discard = Discard {
-        vm: asked_vm,
+        vm,
         restore: asked.backup.clone(),
     };
     all.push((Op::Discard(discard), record.clone()));
     let restores = [
-        restore::new_vm(&asked, &world, &make::options()),
-        restore::vms(&in_place, &world, &make::options()),
+        restore::new_vm(asked, world, &make::options()),
+        restore::vms(&in_place, world, &make::options()),
     ];
     all.extend(
         restores

@@ -147,7 +147,10 @@ fn layer(path: &Utf8Path) -> Option<(OrphanKind, Utf8PathBuf)> {
     if let Some(finished) = layout::finished(path) {
         return Some((OrphanKind::Unfinished, finished));
     }
-    if layout::replaced_by(path).is_some() {
+    if layout::replaced_by(path)
+        .or(layout::restored_by(path))
+        .is_some()
+    {
         return Some((OrphanKind::Replaced, path.to_owned()));
     }
     if layout::delta_of(path).is_some() {

@@ -23,6 +23,7 @@ use crate::model::step::Turn;
 
 impl Step {
     /// Changes a VM as the step will; one that it has changed already stays as it is.
+    #[expect(clippy::too_many_lines, reason = "one arm a step")]
     pub fn foresee(&self, machine: &mut Machine) {
         if self.vm().is_some_and(|vm| *vm != machine.id) {
             return;

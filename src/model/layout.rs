@@ -195,9 +195,30 @@ pub fn before(path: &Utf8Path, restore: &BackupId) -> Utf8PathBuf {
 /// The restore that replaced a file, if its name says so.
 #[must_use]
 pub fn replaced_by(path: &Utf8Path) -> Option<BackupId> {
-    let (_, id) = path.file_name()?.rsplit_once(BEFORE)?;
-    let id = id.strip_suffix(".xml").unwrap_or(id);
-    BackupId::is_one(id).then(|| BackupId::new(id))
+    let name = path.file_name()?;
+    marked(name.strip_suffix(".xml").unwrap_or(name), BEFORE).map(|(_, id)| id)
+}
+
+/// The restore that a file came with, if its name says so.
+#[must_use]
+pub fn restored_by(path: &Utf8Path) -> Option<BackupId> {
+    marked(path.file_name()?, RESTORED).map(|(_, id)| id)
+}
+
+/// What a file was called before restores replaced it, as far as its name says so.
+#[must_use]
+pub fn unreplaced(path: &Utf8Path) -> Utf8PathBuf {
+    let mut name = path.file_name().unwrap_or_default();
+    while let Some((stem, _)) = marked(name, BEFORE) {
+        name = stem;
+    }
+    path.with_file_name(name)
+}
+
+/// What is left and right of a mark in a file's name.
+fn marked<'a>(name: &'a str, mark: &str) -> Option<(&'a str, BackupId)> {
+    let (stem, id) = name.rsplit_once(mark)?;
+    BackupId::is_one(id).then(|| (stem, BackupId::new(id)))
 }
 
 /// The definition of a VM as it was before a restore.
@@ -210,12 +231,10 @@ pub fn way_back(dir: &Utf8Path, vm: &str, restore: &BackupId) -> Utf8PathBuf {
 /// after when it took another one's place itself.
 #[must_use]
 pub fn restored(path: &Utf8Path, restore: &BackupId) -> Utf8PathBuf {
-    let name = path.file_name().unwrap_or_default();
-    let of = |mark| {
-        let (stem, id) = name.rsplit_once(mark)?;
-        BackupId::is_one(id).then_some(stem)
-    };
-    let stem = of(RESTORED).or_else(|| of(BEFORE)).unwrap_or(name);
+    let mut stem = path.file_name().unwrap_or_default();
+    while let Some((before, _)) = marked(stem, RESTORED).or_else(|| marked(stem, BEFORE)) {
+        stem = before;
+    }
     path.with_file_name(format!("{stem}{RESTORED}{restore}"))
 }
 
@@ -247,6 +266,25 @@ mod tests {
         assert_eq!(delta_of(Utf8Path::new("/images/db.qcow2.knib-old")), None);
         assert_eq!(delta_of(Utf8Path::new("/images/db.qcow2")), None);
         assert!(is_ours(&path));
+    }
+
+    #[test]
+    fn a_restored_disk_is_named_after_the_first_of_its_line() {
+        let id = |n: u32| BackupId::new(format!("20261123-02000{n}-3fa9c1d2"));
+        let first = restored(Utf8Path::new("/images/db.qcow2"), &id(1));
+        assert_eq!(first, "/images/db.qcow2.restored-20261123-020001-3fa9c1d2");
+        assert_eq!(restored_by(&first), Some(id(1)));
+        let kept = before(&first, &id(2));
+        assert_eq!(replaced_by(&kept), Some(id(2)));
+        assert_eq!(unreplaced(&before(&kept, &id(3))), first);
+        let second = restored(&kept, &id(4));
+        assert_eq!(second, "/images/db.qcow2.restored-20261123-020004-3fa9c1d2");
+        let back = way_back(Utf8Path::new("/images"), "db-01", &id(2));
+        assert_eq!(replaced_by(&back), Some(id(2)));
+        assert_eq!(
+            replaced_by(Utf8Path::new("/images/db.before-upgrade")),
+            None
+        );
     }
 
     #[test]

@@ -367,10 +367,8 @@ impl Disk {
     /// knib's layers was laid on, or the top one where there is none. Below are templates.
     #[must_use]
     pub fn own_layers(&self) -> &[Layer] {
-        let lowest = self
-            .layers
-            .iter()
-            .rposition(|layer| layout::is_ours(&layer.path));
+        let ours = |layer: &Layer| layout::is_ours(&layout::unreplaced(&layer.path));
+        let lowest = self.layers.iter().rposition(ours);
         let own = lowest.map_or(1, |at| at + 2).min(self.layers.len());
         &self.layers[..own]
     }

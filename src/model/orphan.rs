@@ -42,6 +42,6 @@ pub enum OrphanKind {
     Merged,
     /// A disk that a restore did not complete.
     Unfinished,
-    /// What a restore replaced.
+    /// What a restore replaced, or brought, and is not needed by anything knib knows.
     Replaced,
 }

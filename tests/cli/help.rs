@@ -31,6 +31,7 @@ const COMMANDS: [&[&str]; 30] = [
     &["snapshot", "list"],
     &["snapshot", "revert"],
     &["snapshot", "delete"],
+    &["restore", "vm"],
     &["restore", "new"],
     &["state", "check"],
     &["state", "rebuild"],

@@ -10,6 +10,7 @@ mod damage;
 mod deletion;
 mod drift;
 mod harness;
+mod in_place;
 mod judge;
 mod killed;
 mod layers;

@@ -10,6 +10,7 @@ use crate::model::step::Step;
 impl Step {
     /// In words, for a plan with details, a log and an error: `merge vda: a into b`.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one arm a step")]
     pub fn synopsis(&self) -> String {
         let file = |path: &Utf8Path| path.file_name().unwrap_or(path.as_str()).to_owned();
         match self {

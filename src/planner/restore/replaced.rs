@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::model::bytes::Bytes;
 use crate::model::id::BackupId;
 use crate::model::id::VmId;
+use crate::model::machine::Machine;
 use crate::model::op::Discard;
 use crate::model::op::Group;
 use crate::model::op::Op;
@@ -21,7 +22,7 @@ pub(crate) fn plan(draft: &mut Draft<'_>) {
         while let Some(restore) = first_to_go(draft, &vm) {
             let guest = &draft.ahead.guests[&vm];
             let name = guest.vm.name.clone();
-            let files = guest.machine.as_ref().map(|machine| machine.replaced());
+            let files = guest.machine.as_ref().map(Machine::replaced);
             let files = files.unwrap_or_default().remove(&restore);
             let op = Op::Discard(Discard {
                 vm: guest.vm.clone(),

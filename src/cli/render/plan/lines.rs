@@ -84,7 +84,8 @@ pub(super) fn sections(plan: &Plan, zone: &TimeZone) -> Vec<Section> {
         "Removals",
         "Damaged",
         "Backups",
-        "New VMs",
+        "Restores",
+        "Snapshots",
         "Waiting",
         "Blocked",
     ];

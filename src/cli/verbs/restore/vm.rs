@@ -21,6 +21,7 @@ use crate::model::op::Op;
 use crate::model::op::Stopping;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
+use crate::model::program::Program;
 use crate::model::seconds::Seconds;
 use crate::model::step::Step;
 use crate::planner;
@@ -29,6 +30,7 @@ use crate::planner::restore::InPlace;
 
 /// Give VMs the disks they had when they were backed up
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(in crate::cli) struct Vm {
     /// Id, a unique beginning of it, VM@latest or VM@TIME; VM may be a pattern: '*@latest'
     #[arg(value_name = "B", required = true)]
@@ -140,7 +142,7 @@ fn said(plan: &Plan) -> String {
         if let Op::RestoreVm(op) = &action.op {
             said += &format!("{} has its disks of {}\n", op.vm.name, op.origin.backup);
             said += &restore::listed(&op.disks);
-            let steps = action.program.iter().flat_map(|program| program.steps());
+            let steps = action.program.iter().flat_map(Program::steps);
             let describes = steps.filter_map(|(_, _, step)| match step {
                 Step::Describe { to, .. } => Some(to),
                 _ => None,
