@@ -56,15 +56,16 @@
 //! | --- | --- | --- | --- |
 //! | `backup` | exclusive | - | shared |
 //! | `merge` | exclusive | - | - |
-//! | `expire` | - | shared | - |
+//! | `expire` | - | shared, sole writer | - |
 //! | `delete` | exclusive | exclusive | - |
-//! | `pin` | - | shared | - |
-//! | `unpin` | - | shared | - |
+//! | `pin` | - | shared, sole writer | - |
+//! | `unpin` | - | shared, sole writer | - |
 //! | `clear` | exclusive | - | - |
-//! | `mark_unusable` | - | shared | - |
+//! | `mark_unusable` | - | shared, sole writer | - |
 //! | `restore_vm` | exclusive | shared | shared |
 //! | `restore_new` | exclusive | shared | shared |
 //! | `discard` | exclusive | - | - |
+//! | `consolidate` | exclusive | shared | shared |
 //! | `snapshot_create` | exclusive | - | - |
 //! | `snapshot_revert` | exclusive | - | - |
 //! | `snapshot_delete` | exclusive | - | - |
@@ -82,7 +83,8 @@
 //! | `recover` | - | - | - |
 //!
 //! The VM of `restore_new` is the new one, and the backup of `backup` is not there yet. `delete` takes
-//! the VM only while it writes to the delta that the backup left. `recover` takes nothing: what it
+//! the VM only while it writes to the delta that the backup left. A sole writer has what the record says
+//! of the backup to itself, beside those who read its disks. `recover` takes nothing: what it
 //! carries on holds its leases already.
 
 pub mod action;

@@ -7,22 +7,30 @@ use knib::action;
 use knib::model::backup::Unusable;
 use knib::model::backup::VmRef;
 use knib::model::id::BackupId;
+use knib::model::id::StorageId;
+use knib::model::id::Target;
 use knib::model::lease::Lease;
 use knib::model::lease::Mode;
 use knib::model::lease::Subject;
+use knib::model::machine::Format;
 use knib::model::op::Adopt;
 use knib::model::op::Clear;
+use knib::model::op::Consolidate;
 use knib::model::op::Discard;
 use knib::model::op::MarkUnusable;
 use knib::model::op::Named;
+use knib::model::op::OnBackup;
 use knib::model::op::OneBackup;
 use knib::model::op::Op;
 use knib::model::op::Tag;
 use knib::model::op::Verb;
 use knib::model::orphan::OrphanKind;
 use knib::model::record::Record;
+use knib::model::step::BackupAt;
+use knib::model::step::Image;
 use knib::model::world::World;
 use knib::planner::restore;
+use knib::planner::restore::How;
 use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
 use knib::planner::snapshots;
@@ -89,7 +97,8 @@ fn actions() -> Vec<(Op, Record)> {
         backup: guest.record.current.clone().expect("the third"),
         name: "copy".to_owned(),
         dir: None,
-        format: knib::model::machine::Format::Qcow2,
+        format: Format::Qcow2,
+        how: How::default(),
     };
     let record = guest.record.clone();
     let current = record.current.clone().expect("the third");
@@ -156,13 +165,30 @@ fn restores(vm: VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(Op
         stop: None,
         discard: false,
         dir: None,
-        verify: false,
+        how: How::default(),
     };
+    let consolidated = vm.clone();
     let discard = Discard {
         vm,
         restore: asked.backup.clone(),
     };
     all.push((Op::Discard(discard), record.clone()));
+    let on = OnBackup {
+        head: Image::new("/images/copy.qcow2", Format::Qcow2),
+        of: BackupAt {
+            storage: "/nas".into(),
+            id: StorageId::new(make::STORAGE),
+            vm: asked.from.clone(),
+            backup: asked.backup.clone(),
+        },
+        ancestors: record.ancestors(&asked.backup),
+    };
+    let consolidate = Consolidate {
+        vm: consolidated,
+        carries_on: None,
+        disks: BTreeMap::from([(Target::new("vda"), on)]),
+    };
+    all.push((Op::Consolidate(consolidate), record.clone()));
     let restores = [
         restore::new_vm(asked, world, &make::options()),
         restore::vms(&in_place, world, &make::options()),
@@ -203,10 +229,18 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
         | Op::Unpin(of)
         | Op::MarkUnusable(MarkUnusable { of, .. }) => (Some(&of.backup), Vec::new()),
         Op::RestoreVm(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
+        Op::Consolidate(op) => {
+            let on = op.disks.values().next().expect("a disk");
+            (Some(&on.of.backup), on.ancestors.clone())
+        }
         Op::RestoreNew(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
         _ => (None, Vec::new()),
     };
-    let of = |id: &BackupId| word(&leases, &Subject::Backup(id.clone()));
+    let writes = |id: &BackupId| leases.contains(&Lease::exclusive(Subject::Marks(id.clone())));
+    let of = |id: &BackupId| match word(&leases, &Subject::Backup(id.clone())) {
+        "shared" if writes(id) => "shared, sole writer",
+        word => word,
+    };
     let vm = op
         .vm()
         .map(|vm| word(&leases, &Subject::Vm(vm.uuid.clone())));
@@ -215,6 +249,7 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
     let counted = leases.len();
     let named = usize::from(vm.is_some_and(|word| word != "-"))
         + usize::from(backup.is_some_and(|id| of(id) != "-"))
+        + usize::from(backup.is_some_and(writes))
         + continued.iter().filter(|id| of(id) != "-").count();
     assert_eq!(counted, named, "{op:?} holds what no column names");
     [vm, backup.map(of), words.first().copied()].map(|word| word.unwrap_or("-").to_owned())

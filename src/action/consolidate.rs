@@ -18,12 +18,16 @@ pub(super) fn leases(op: &Consolidate) -> Vec<Lease> {
     if op.carries_on.is_some() {
         return Vec::new();
     }
-    let of_disk = |disk: &OnBackup| std::iter::once(disk.of.backup.clone()).chain(disk.ancestors.clone());
+    let of_disk =
+        |disk: &OnBackup| std::iter::once(disk.of.backup.clone()).chain(disk.ancestors.clone());
     let mut read: Vec<BackupId> = op.disks.values().flat_map(of_disk).collect();
     read.sort();
     read.dedup();
     let mut leases = vm::lease(&op.vm);
-    leases.extend(read.into_iter().map(|id| Lease::shared(Subject::Backup(id))));
+    leases.extend(
+        read.into_iter()
+            .map(|id| Lease::shared(Subject::Backup(id))),
+    );
     leases
 }
 
@@ -39,7 +43,10 @@ pub(super) fn program(op: &Consolidate, guest: &Guest) -> Result<Program, Refusa
         if head != Some(&on.head.path) {
             return Err(Refusal::new(
                 "disk_changed",
-                format!("{target} of {} is not on {} any more", machine.name, on.head.path),
+                format!(
+                    "{target} of {} is not on {} any more",
+                    machine.name, on.head.path
+                ),
                 "plan again",
             ));
         }

@@ -57,10 +57,16 @@ pub(super) fn unchanged(origin: &Origin, source: Option<&Guest>) -> Result<(), R
 pub(super) fn checks(origin: &Origin, vm: &VmRef) -> Vec<Vec<Step>> {
     let mut stages = Vec::new();
     if origin.verify {
-        stages.push(of_each(origin, |target, files| Step::Check { target, files }));
+        stages.push(of_each(origin, |target, files| Step::Check {
+            target,
+            files,
+        }));
     }
     if origin.quick {
-        stages.push(of_each(origin, |target, files| Step::Inspect { target, files }));
+        stages.push(of_each(origin, |target, files| Step::Inspect {
+            target,
+            files,
+        }));
         stages.push(vec![Step::Lend {
             of: place(origin),
             to: vm.uuid.clone(),
@@ -122,7 +128,10 @@ pub(super) fn consolidates(
         heads: heads.clone(),
     };
     let mut pulls: Vec<_> = heads.iter().map(pull).collect();
-    pulls.extend(of_each(origin, |target, files| Step::Audit { target, files }));
+    pulls.extend(of_each(origin, |target, files| Step::Audit {
+        target,
+        files,
+    }));
     let release = Step::Release {
         of: place(origin),
         to: vm.uuid.clone(),

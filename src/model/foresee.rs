@@ -101,8 +101,10 @@ impl Step {
             }
             Self::Start { .. } => {
                 machine.power = Power::Running;
-                for disk in &mut machine.disks {
-                    disk.live = disk.layers.iter().map(|layer| layer.path.clone()).collect();
+                for disk in machine.disks.iter_mut().filter(|disk| disk.holds_data()) {
+                    let head = disk.head().map(Utf8Path::to_owned);
+                    let below = disk.layers.iter().skip(1).map(|layer| layer.path.clone());
+                    disk.live = head.into_iter().chain(below).collect();
                 }
             }
             Self::Pull { target, .. } => {

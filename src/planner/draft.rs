@@ -382,7 +382,10 @@ fn holder(op: &Op, guest: &Guest, world: &World) -> Option<Block> {
         let verb = open.op.verb().as_str().replace('_', " ");
         let consolidates = open.op.vm().filter(|_| open.consolidates());
         if let (true, Some(vm)) = (clash, consolidates) {
-            let text = format!("{} is not consolidated yet: it reads from a backup", vm.name);
+            let text = format!(
+                "{} is not consolidated yet: it reads from a backup",
+                vm.name
+            );
             return Some(Block::Held { until: None, text });
         }
         clash.then(|| {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 30] = [
+const COMMANDS: [&[&str]; 32] = [
     &[],
     &["init"],
     &["lint"],
@@ -33,6 +33,7 @@ const COMMANDS: [&[&str]; 30] = [
     &["snapshot", "delete"],
     &["restore", "vm"],
     &["restore", "new"],
+    &["restore", "resume"],
     &["state", "check"],
     &["state", "rebuild"],
     &["completions"],

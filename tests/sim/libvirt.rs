@@ -227,7 +227,7 @@ impl Site {
 
     pub(crate) fn described(&self, id: &VmId, heads: &[Head]) -> Result<String> {
         let mut definition = self.vm(id)?.stored.clone();
-        for Head { target, image } in heads {
+        for Head { target, image, .. } in heads {
             let disk = definition.disk_mut(target).expect("a disk that is there");
             disk.image = Some(image.clone());
             disk.below = None;
@@ -243,7 +243,7 @@ impl Site {
                 .map_err(|error| no(error.to_string()))?;
             let mut disk = stored.disk(&head.target).expect("it is described").clone();
             disk.image = Some(head.image.clone());
-            disk.below = None;
+            disk.below = named(&head.backing);
             let chain = self.files.chain(&head.image.path)?;
             let shown = self.files.seen(&chain)?;
             let vm = self.vm_mut(id)?;

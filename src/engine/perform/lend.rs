@@ -46,7 +46,10 @@ pub(super) async fn lend<H: Host>(
         Err(error) if error.fault == Fault::Denied => {
             engine.tell(
                 scene,
-                format!("{path} cannot be written: other hosts will not know that {} is read", of.backup),
+                format!(
+                    "{path} cannot be written: other hosts will not know that {} is read",
+                    of.backup
+                ),
             );
             Ok(Receipt::Done)
         }

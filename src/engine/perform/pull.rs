@@ -82,7 +82,10 @@ impl Pull<'_> {
     ) -> Result<Looked, StepError> {
         let machine = match engine.host.machine(self.vm).await {
             Err(error) if error.fault == Fault::Gone => {
-                let text = format!("the VM is not defined any more; {} is as it was", self.head.path);
+                let text = format!(
+                    "the VM is not defined any more; {} is as it was",
+                    self.head.path
+                );
                 engine.tell(scene, text);
                 return Ok(Looked::Alone);
             }
@@ -138,7 +141,10 @@ impl Pull<'_> {
                     "{} runs {} without the files below {}",
                     machine.name, self.target, self.head.path
                 ),
-                format!("stop {} and take <backingStore/> out of its definition: virsh edit {}", machine.name, machine.name),
+                format!(
+                    "stop {} and take <backingStore/> out of its definition: virsh edit {}",
+                    machine.name, machine.name
+                ),
             ));
         }
         self.forget_chain(engine).await
@@ -213,7 +219,9 @@ fn given_up(machine: &Machine, target: &Target) -> StepError {
     let name = &machine.name;
     StepError {
         fault: Fault::Io,
-        text: format!("QEMU began {PULLS} times to consolidate {target} of {name} and ended early; the VM goes on"),
+        text: format!(
+            "QEMU began {PULLS} times to consolidate {target} of {name} and ended early; the VM goes on"
+        ),
         hint: Some(format!(
             "a full disk, or a storage that is gone, is the usual cause; /var/log/libvirt/qemu/{name}.log may say more"
         )),

@@ -106,11 +106,14 @@ pub(super) async fn inspect<H: Host>(
     };
     let linked = layers.iter().map(|layer| names(&layer.path));
     if !linked.eq(paths.iter().map(|path| names(path))) {
-        return Err(damaged(first, "its header names other files than it continues"));
+        return Err(damaged(
+            first,
+            "its header names other files than it continues",
+        ));
     }
     engine.host.readable(&image).await.map_err(|error| {
         let mut error = StepError::from(error);
-        let hint = "give the user that QEMU runs as read access to the storage (group or ACL), or restore without --quick";
+        let hint = "let QEMU's group read the storage (chgrp -R GROUP DIR; find DIR -type d -exec chmod g+rxs {} +), or restore without --quick";
         error.hint = Some(hint.to_owned());
         error
     })?;
@@ -142,11 +145,7 @@ pub(super) async fn audit<H: Host>(
 }
 
 /// An empty layer, for a VM to run from at once.
-pub(super) async fn lay<H: Host>(
-    engine: &Engine<H>,
-    on: &Utf8Path,
-    path: &Utf8Path,
-) -> Performed {
+pub(super) async fn lay<H: Host>(engine: &Engine<H>, on: &Utf8Path, path: &Utf8Path) -> Performed {
     engine.host.remove(path).await?;
     let below = Image::new(on, Format::Qcow2);
     engine.host.create(path, &below).await?;
@@ -183,9 +182,8 @@ async fn difference<H: Host>(
         limit: None,
     };
     let (found, _) = engine.host.digest(path, &task).await?;
-    Ok((found != *digest).then(|| {
-        format!("{path} is damaged: its digest is {found}, it was written as {digest}")
-    }))
+    Ok((found != *digest)
+        .then(|| format!("{path} is damaged: its digest is {found}, it was written as {digest}")))
 }
 
 fn damaged(path: &Utf8Path, found: &str) -> StepError {

@@ -33,7 +33,10 @@ pub(super) async fn start<H: Host>(
     }
     for head in heads.values() {
         if !engine.host.is_blank(head).await? {
-            let text = format!("{} cannot be started and stays off: {}", machine.name, error.cause);
+            let text = format!(
+                "{} cannot be started and stays off: {}",
+                machine.name, error.cause
+            );
             engine.tell(scene, text);
             return Ok(Receipt::Done);
         }

@@ -150,7 +150,10 @@ pub(super) async fn describe<H: Host>(
     to: &Utf8Path,
 ) -> Performed {
     claimed(&engine.host.machine(vm).await?, claim)?;
-    let text = engine.host.described(vm, &heads(kept, &BTreeMap::new())).await?;
+    let text = engine
+        .host
+        .described(vm, &heads(kept, &BTreeMap::new()))
+        .await?;
     engine.host.write(to, text.as_bytes()).await?;
     Ok(Receipt::Done)
 }

@@ -91,7 +91,10 @@ impl Step {
                 )
             }
             Self::Inspect { target, files } => {
-                format!("see that QEMU can read the {} of {target}", counted(files.len()))
+                format!(
+                    "see that QEMU can read the {} of {target}",
+                    counted(files.len())
+                )
             }
             Self::Audit { target, files } => {
                 format!("read the {} of {target} meanwhile", counted(files.len()))

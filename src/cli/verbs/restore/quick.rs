@@ -24,7 +24,9 @@ impl Quick {
     /// Says what running from a backup means, and leaves the rest to QEMU where that was asked.
     pub(super) fn prepare(self, session: &Session) -> Result<()> {
         if self.detach && !self.quick {
-            return Err(Failure::usage("--detach wants --quick: nothing else goes on without knib"));
+            return Err(Failure::usage(
+                "--detach wants --quick: nothing else goes on without knib",
+            ));
         }
         if self.quick {
             session.note(

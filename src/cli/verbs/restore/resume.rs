@@ -44,7 +44,10 @@ pub(super) async fn run(session: &Session, args: &Resume) -> Result<Exit> {
         "" if finished.plan.actions.is_empty() => {
             format!("Nothing of {} refers to a backup.\n", vm.name)
         }
-        "" => format!("{} is consolidated: nothing of it refers to a backup any more.\n", vm.name),
+        "" => format!(
+            "{} is consolidated: nothing of it refers to a backup any more.\n",
+            vm.name
+        ),
         _ => left,
     })
 }
