@@ -120,7 +120,7 @@ async fn on_primary<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>,
             }
             let removable = match kind {
                 // Nothing in it tells whose restore it is of, or what lies on it.
-                OrphanKind::Unfinished | OrphanKind::Snapshot | OrphanKind::Replaced => false,
+                OrphanKind::Unfinished | OrphanKind::Replaced | OrphanKind::Snapshot => false,
                 // One whose backup is unknown may be of another state; a chain that could not be read
                 // may hold it.
                 _ if vm.is_none() || !all_read(world) || is_current(world, &layer) => false,

@@ -12,13 +12,18 @@ use crate::support::KIB;
 use crate::support::MIB;
 use crate::support::Vm;
 use crate::support::deadline::wait_for;
+use crate::support::deadline::wait_until;
+use crate::support::guest::Guest;
 use crate::support::knib::Knib;
 use crate::support::oracle;
+use crate::support::tool;
+use crate::support::tool::run;
 use crate::support::tool::virsh;
 use crate::support::vm::Xml;
 
 use super::judge;
 use super::judge::assert_holds;
+use super::judge::assert_sums_to;
 use super::site::Backup;
 use super::site::Site;
 
@@ -31,11 +36,7 @@ fn with_a_chain(size: u64) -> (Site, Vm, [(Backup, PathBuf); 2]) {
         "backupChainSize: 0",
         "backupChainSize: 0, allowQuickRestore: true",
     );
-    let group = crate::support::tool::qemu_group();
-    // Whatever is made below is the group's as well.
-    let storage = site.storage().display().to_string();
-    crate::support::tool::run("chgrp", [&group, &storage]).must();
-    crate::support::tool::run("chmod", ["g+s", &storage]).must();
+    readable(&site);
     let vm = site.vm("a").disk(Disk::qcow2("vda", size)).start_paused();
     vm.write("vda", 0, 0x11, size / 2);
     let full = (site.first(&vm), vm.truth("vda"));
@@ -45,9 +46,16 @@ fn with_a_chain(size: u64) -> (Site, Vm, [(Backup, PathBuf); 2]) {
     (site, vm, [full, next])
 }
 
+/// Lets QEMU's group read what will be on the storage: whatever is made below is the group's as well.
+fn readable(site: &Site) {
+    let (group, storage) = (tool::qemu_group(), site.storage().display().to_string());
+    run("chgrp", [&group, &storage]).must();
+    run("chmod", ["g+s", &storage]).must();
+}
+
 /// Owners and modes of everything on the storage but leases.
 fn owners(site: &Site) -> Vec<(PathBuf, u32, u32, u32)> {
-    let found = crate::support::tool::run("find", [site.storage()]).must();
+    let found = run("find", [site.storage()]).must();
     let paths = found.lines().filter(|path| !path.contains("/leases"));
     let one = |path: &str| {
         let meta = fs::symlink_metadata(path).expect("it is there");
@@ -66,7 +74,7 @@ fn owners(site: &Site) -> Vec<(PathBuf, u32, u32, u32)> {
 /// Fails unless nothing is below a disk: in its header, in what runs, in the definition.
 #[track_caller]
 fn assert_alone(vm: &Vm) {
-    for (target, _) in &vm.disks {
+    for target in vm.disks.keys() {
         let head = vm.source(target);
         assert_eq!(
             oracle::info(&head).get("backing-filename"),
@@ -106,7 +114,7 @@ fn slowly(site: &Site, args: &[&str]) -> Knib {
 }
 
 /// A VM that was restored quickly and slowly, with QEMU at it, and what its disk must hold.
-fn half_way<'a>(site: &'a Site, backup: &Backup, truth: &Path) -> Vm {
+fn half_way(site: &Site, backup: &Backup, truth: &Path) -> Vm {
     let name = format!("{}-new", site.run);
     let left = slowly(site, &quick(backup, &name, &["--detach"]))
         .run()
@@ -121,7 +129,7 @@ fn half_way<'a>(site: &'a Site, backup: &Backup, truth: &Path) -> Vm {
 #[track_caller]
 fn assert_consolidated(site: &Site, new: &Vm) {
     assert_alone(new);
-    let leases = crate::support::tool::run(
+    let leases = run(
         "find",
         [
             site.storage().as_path(),
@@ -324,4 +332,76 @@ fn without_a_state_what_a_vm_reads_is_enough_to_go_by() {
     assert_consolidated(&site, &new);
     site.apply().exits(0);
     site.backup(&vm, &[]);
+}
+
+#[test]
+fn in_place_a_vm_runs_at_once_as_well() {
+    let (site, vm, taken) = with_a_chain(16 * MIB);
+    let (backup, truth) = &taken[0];
+    let before = vm.truth("vda");
+    let restore = ["restore", "vm", backup.id(), "--quick", "--destroy"];
+    let output = site.knib(restore).exits(0);
+    assert_eq!(vm.state(), "running");
+    virsh(["suspend", &vm.name]).must();
+    vm.goes_back_to("vda", truth);
+    vm.write("vda", MIB, 0x77, 64 * KIB);
+    assert_consolidated(&site, &vm);
+    let back = output
+        .stdout
+        .split('\'')
+        .nth(1)
+        .expect("it says how to go back");
+    virsh(["define", back]).must();
+    assert_holds(&vm.source("vda"), &before);
+}
+
+#[test]
+fn a_guest_goes_down_ten_times_and_finds_everything_again() {
+    let site = Site::with(
+        "backupChainSize: 0",
+        "backupChainSize: 0, allowQuickRestore: true",
+    );
+    readable(&site);
+    let disk = Disk::qcow2("vda", 64 * MIB).ext4();
+    let (vm, guest) = site.vm("a").disk(disk).boot();
+    guest.write_file("vda", "big", 24 << 10);
+    site.first(&vm);
+    let big = guest.run("sha256sum </mnt/vda/big");
+    vm.destroy();
+
+    let name = format!("{}-new", site.run);
+    let latest = format!("{}@latest", vm.name);
+    let args = [
+        "restore", "new", &latest, "--name", &name, "--quick", "--detach",
+    ];
+    let very_slowly = |args: &[&str]| {
+        let knib = site.knib_with(args).env("KNIB_PULL_RATE", "400000");
+        knib.run().exits(0)
+    };
+    very_slowly(&args);
+    let new = site.defined("new");
+    let mut guest = Guest::answering(&name);
+    for n in 0..10 {
+        guest.run(&format!("echo {n} >/mnt/vda/own{n} && sync"));
+        in_the_middle(&new);
+        virsh(["shutdown", "--mode", "agent", &name]).must();
+        wait_until("the guest's end", 60, || new.state() == "shut off");
+        guest = new.boot();
+        very_slowly(&["restore", "resume", &name, "--detach"]);
+    }
+    in_the_middle(&new);
+    site.knib(["restore", "resume", &name, "--detach"]).exits(0);
+    virsh(["blockjob", &name, "vda", "--bandwidth", "0"]).must();
+    site.knib(["restore", "resume", &name]).exits(0);
+    assert_alone(&new);
+    assert_eq!(guest.run("sha256sum </mnt/vda/big"), big);
+    assert_eq!(
+        guest.run("cat /mnt/vda/own?").split_whitespace().count(),
+        10
+    );
+    guest.stop_writes("vda");
+    let sum = guest.disk_sha256("vda");
+    new.destroy();
+    assert_sums_to(&new.source("vda"), &sum);
+    oracle::assert_clean_ext4(&new.source("vda"));
 }

@@ -26,15 +26,14 @@ impl Step {
                     branches: Vec::new(),
                 })
                 .collect(),
-            Self::Copy { to, .. } | Self::Place { to, .. } => {
-                vec![Self::Discard { path: to.clone() }]
-            }
-            Self::Lay { path, .. } => vec![Self::Discard { path: path.clone() }],
+            Self::Copy { to: path, .. }
+            | Self::Place { to: path, .. }
+            | Self::Describe { to: path, .. }
+            | Self::Lay { path, .. } => vec![Self::Discard { path: path.clone() }],
             Self::Lend { of, to } => vec![Self::Release {
                 of: of.clone(),
                 to: to.clone(),
             }],
-            Self::Describe { to, .. } => vec![Self::Discard { path: to.clone() }],
             Self::Fetch { to, .. } => vec![Self::Discard {
                 path: to.path.clone(),
             }],

@@ -7,6 +7,7 @@ use crate::cli::failure::Result;
 use crate::cli::session::Session;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
+use crate::model::program::Program;
 use crate::model::step::Step;
 
 /// How a VM runs before its disks are written.
@@ -44,7 +45,7 @@ impl Quick {
 pub(super) fn left_to_qemu(plan: &Plan) -> String {
     let mut said = String::new();
     for action in &plan.actions {
-        let steps = action.program.iter().flat_map(|program| program.steps());
+        let steps = action.program.iter().flat_map(Program::steps);
         let mut pulls = steps.filter(|(_, _, step)| matches!(step, Step::Pull { .. }));
         let detached = action.result == Some(Outcome::Held) && action.is_free();
         if let (true, Some(vm), Some(_)) = (detached, &action.vm, pulls.next()) {

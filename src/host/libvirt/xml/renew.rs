@@ -36,7 +36,7 @@ pub(in crate::host::libvirt) fn renew(xml: &str, renewal: &Renewal) -> Result<St
         let seen = disk::disk(target, node);
         match head {
             Some(head) => {
-                point::lay(&mut edits, node, head).map_err(|why| format!("{target} {why}"))?
+                point::lay(&mut edits, node, head).map_err(|why| format!("{target} {why}"))?;
             }
             None if matches!(seen.device, Device::Disk | Device::Lun) && !seen.readonly => {
                 edits.remove(node);
