@@ -201,9 +201,9 @@ fn foresee_action(action: &Action, world: &World, machine: &mut Machine) {
     else {
         return;
     };
-    // A VM that was started may be off again.
+    // A VM that was started, or stopped, may be anything by now.
     let is_past = |stage: usize, n: usize, step: &Step| {
-        matches!(step, Step::Start { .. }) && marks[stage][n] == Some(Mark::Done)
+        matches!(step, Step::Start { .. } | Step::Stop { .. }) && marks[stage][n] == Some(Mark::Done)
     };
     let steps = program.steps();
     let steps = steps.filter(|(stage, n, step)| !is_past(*stage, *n, step));

@@ -28,7 +28,7 @@ use super::site::Backup;
 use super::site::Site;
 
 /// Bytes a second: slow enough to interrupt a pull.
-const SLOW: &str = "2097152";
+const SLOW: &str = "400000";
 
 /// A site whose offering allows quick restore, with a VM, a chain of two backups and what each shows.
 fn with_a_chain(size: u64) -> (Site, Vm, [(Backup, PathBuf); 2]) {
@@ -226,7 +226,7 @@ fn a_damaged_byte_is_found_while_the_vm_runs() {
 
 #[test]
 fn qemu_is_killed_ten_times_and_nothing_is_lost() {
-    let (site, vm, taken) = with_a_chain(32 * MIB);
+    let (site, vm, taken) = with_a_chain(64 * MIB);
     let (backup, truth) = &taken[1];
     let new = half_way(&site, backup, truth);
     for n in 0..10 {
@@ -263,7 +263,7 @@ fn qemu_is_killed_ten_times_and_nothing_is_lost() {
 
 #[test]
 fn knib_is_killed_ten_times_while_it_follows() {
-    let (site, _vm, taken) = with_a_chain(32 * MIB);
+    let (site, _vm, taken) = with_a_chain(64 * MIB);
     let (backup, truth) = &taken[0];
     let new = half_way(&site, backup, truth);
     let mut last = (0, 0);
@@ -282,6 +282,7 @@ fn knib_is_killed_ten_times_while_it_follows() {
     // It goes on by itself all the while.
     let next = in_the_middle(&new);
     assert!(next >= last, "{next:?} after {last:?}");
+    virsh(["blockjob", &new.name, "vda", "--bandwidth", "0"]).must();
     site.knib(["restore", "resume", &new.name]).exits(0);
     assert_consolidated(&site, &new);
 }
