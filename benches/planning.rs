@@ -281,6 +281,8 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
             size: Bytes(1 << 30),
             birth: digest,
             digest,
+            uncompressed: None,
+            becomes: None,
             delta: (!ends).then_some(delta),
         };
         let mut backup = Backup {

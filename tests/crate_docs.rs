@@ -9,23 +9,31 @@ use knib::model::backup::VmRef;
 use knib::model::id::BackupId;
 use knib::model::id::StorageId;
 use knib::model::id::Target;
+use knib::model::job::JobKind;
 use knib::model::lease::Lease;
 use knib::model::lease::Mode;
 use knib::model::lease::Subject;
 use knib::model::machine::Format;
 use knib::model::op::Adopt;
 use knib::model::op::Clear;
+use knib::model::op::Compress;
+use knib::model::op::Compression;
 use knib::model::op::Consolidate;
 use knib::model::op::Discard;
 use knib::model::op::MarkUnusable;
 use knib::model::op::Named;
 use knib::model::op::OnBackup;
 use knib::model::op::OneBackup;
+use knib::model::op::OneJob;
 use knib::model::op::Op;
+use knib::model::op::Phase;
+use knib::model::op::Retry;
 use knib::model::op::Tag;
 use knib::model::op::Verb;
 use knib::model::orphan::OrphanKind;
+use knib::model::policy::CompressionLibrary;
 use knib::model::record::Record;
+use knib::model::seconds::Seconds;
 use knib::model::step::BackupAt;
 use knib::model::step::Image;
 use knib::model::world::World;
@@ -126,6 +134,7 @@ fn actions() -> Vec<(Op, Record)> {
     for op in [Op::Expire, Op::Delete, Op::Pin, Op::Unpin] {
         all.push((op(of.clone()), record.clone()));
     }
+    all.extend(jobs(&of).into_iter().map(|op| (op, record.clone())));
     let vm = guest.vm.clone();
     let uuid = vm.uuid.clone();
     let asked_vm = vm.clone();
@@ -155,6 +164,42 @@ fn actions() -> Vec<(Op, Record)> {
         );
     }
     all.extend(restores(asked_vm, &asked, &record, &world));
+    all
+}
+
+/// Every attempt at a job about a backup, and what is decided about one.
+fn jobs(of: &OneBackup) -> Vec<Op> {
+    let mut all = Vec::new();
+    let retry = Retry {
+        attempts: None,
+        interval: Seconds(0),
+    };
+    let how = Compression {
+        library: CompressionLibrary::Zstd,
+        coroutines: 1,
+        rate: None,
+    };
+    let start = Phase::Start {
+        how,
+        room: 1000,
+        timeout: Seconds(0),
+        at_once: None,
+    };
+    for phase in [start, Phase::Finalize] {
+        let op = Compress {
+            of: of.clone(),
+            phase,
+            retry,
+        };
+        all.push(Op::Compress(Box::new(op)));
+    }
+    for op in [Op::JobRetry, Op::JobCancel] {
+        let job = OneJob {
+            of: of.clone(),
+            kind: JobKind::Finalize,
+        };
+        all.push(op(job));
+    }
     all
 }
 
@@ -228,6 +273,8 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
         | Op::Pin(of)
         | Op::Unpin(of)
         | Op::MarkUnusable(MarkUnusable { of, .. }) => (Some(&of.backup), Vec::new()),
+        Op::Compress(op) => (Some(&op.of.backup), record.ancestors(&op.of.backup)),
+        Op::JobRetry(op) | Op::JobCancel(op) => (Some(&op.of.backup), Vec::new()),
         Op::RestoreVm(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
         Op::Consolidate(op) => {
             let on = op.disks.values().next().expect("a disk");
@@ -259,13 +306,19 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
 fn the_lease_table_is_what_actions_hold() {
     let table = table();
     assert_eq!(
-        table.keys().cloned().collect::<BTreeSet<_>>(),
+        table
+            .keys()
+            .map(|row| row.split(' ').next().unwrap_or_default().to_owned())
+            .collect::<BTreeSet<_>>(),
         verbs(),
-        "a row a verb"
+        "a row a verb, or a phase of it"
     );
     let mut strongest: BTreeMap<String, [String; 3]> = BTreeMap::new();
     for (op, record) in actions() {
-        let verb = op.verb().as_str().to_owned();
+        let verb = match &op {
+            Op::Compress(op) => format!("compress {}", op.kind().as_str()),
+            op => op.verb().as_str().to_owned(),
+        };
         let found = found(&op, &record);
         let row = strongest.entry(verb).or_insert_with(|| found.clone());
         for (cell, found) in row.iter_mut().zip(found) {

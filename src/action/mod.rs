@@ -7,11 +7,13 @@ mod adopt;
 mod backup;
 mod branches;
 mod clear;
+mod compress;
 mod config;
 mod consolidate;
 mod delete;
 mod deltas;
 mod discard;
+mod job;
 mod merge;
 mod readme;
 mod remark;
@@ -59,6 +61,8 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::MarkUnusable(MarkUnusable { of, .. }) => remark::leases(of),
         Op::Delete(of) => delete::leases(of, record),
         Op::Clear(op) => clear::leases(op),
+        Op::Compress(op) => compress::leases(op, record),
+        Op::JobCancel(op) => job::leases_to_cancel(op),
         Op::RestoreVm(op) => restore::leases(&op.origin, &op.vm),
         Op::RestoreNew(op) => restore::leases(&op.origin, &op.vm),
         Op::Consolidate(op) => consolidate::leases(op),
@@ -76,6 +80,7 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::PolicyDelete(_)
         | Op::Assign(_)
         | Op::Unassign(_)
+        | Op::JobRetry(_)
         | Op::Recover(_) => Vec::new(),
     }
 }
@@ -96,6 +101,9 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         }
         Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
         Op::Clear(op) => Ok(clear::program(op)),
+        Op::Compress(op) => compress::program(op, vm::known(guest, &op.of.vm)?),
+        Op::JobRetry(op) => job::retry(op, vm::known(guest, &op.of.vm)?),
+        Op::JobCancel(op) => job::cancel(op, vm::known(guest, &op.of.vm)?),
         Op::RestoreVm(op) => restore_vm::program(op, vm::known(guest, &op.vm)?),
         Op::RestoreNew(op) => restore_new::program(op, guest),
         Op::Consolidate(op) => consolidate::program(op, vm::known(guest, &op.vm)?),
@@ -140,6 +148,9 @@ pub fn changes(
             changes
         }
         (Op::RestoreNew(op), _) => restore::damaged(&op.origin, receipts),
+        (Op::Compress(op), Direction::Forward) => compress::changes(op, program, receipts),
+        (Op::JobRetry(op), Direction::Forward) => job::retried(op),
+        (Op::JobCancel(op), Direction::Forward) => job::cancelled(op),
         (Op::Discard(op), _) => vm::touched(&op.vm, program, went),
         (Op::Adopt(op), Direction::Forward) => adopt::changes(op),
         (Op::SnapshotCreate(op), _) => vm::touched(&op.vm, program, went),

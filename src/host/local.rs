@@ -174,6 +174,10 @@ impl Host for Local {
         self.qemu_img.convert(convert, task).await
     }
 
+    async fn compare(&self, one: &Image, other: &Image, task: &Task<'_>) -> Result<bool> {
+        self.qemu_img.compare(one, other, task).await
+    }
+
     async fn commit_offline(&self, top: &Image, base: &Image, task: &Task<'_>) -> Result<()> {
         self.qemu_img.commit(top, base, task).await
     }
@@ -235,6 +239,10 @@ impl Host for Local {
 
     async fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
         files::rename(from, to).await
+    }
+
+    async fn replace(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        files::replace(from, to).await
     }
 
     async fn remove(&self, path: &Utf8Path) -> Result<()> {

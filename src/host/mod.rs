@@ -34,6 +34,7 @@ use crate::model::machine::Job;
 use crate::model::machine::Layer;
 use crate::model::machine::Machine;
 use crate::model::machine::Note;
+use crate::model::op::Compression;
 use crate::model::step::Image;
 use crate::model::world::Identity;
 use crate::model::world::Space;
@@ -60,6 +61,10 @@ pub struct Convert {
     pub to: Utf8PathBuf,
     /// `qcow2`, or `raw` for a full copy.
     pub format: Format,
+    /// How it is compressed; none: it is not. Always qcow2.
+    pub compression: Option<Compression>,
+    /// Whether everybody else's reads and writes go first.
+    pub idle: bool,
 }
 
 /// A definition's disk that is to name another file.
@@ -228,6 +233,9 @@ pub trait Host: 'static {
     async fn idle(&self, image: &Image) -> Result<()>;
     /// Writes a new file. QEMU's lock refuses a layer that is still written.
     async fn convert(&self, convert: &Convert, task: &Task<'_>) -> Result<()>;
+    /// Whether two images show the same to a guest, each through what lies below it. Everybody else's
+    /// reads and writes go first.
+    async fn compare(&self, one: &Image, other: &Image, task: &Task<'_>) -> Result<bool>;
     /// Commits `top` into `base` while no VM has them open; `top` keeps its content.
     async fn commit_offline(&self, top: &Image, base: &Image, task: &Task<'_>) -> Result<()>;
     /// Writes another backing file into a header, both being known to show the same.
@@ -264,6 +272,8 @@ pub trait Host: 'static {
     /// Renames a file, or a directory onto nothing, and syncs the directories. `Conflict` where
     /// something is.
     async fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()>;
+    /// Renames a file onto another one, whose name it takes, and syncs the directory.
+    async fn replace(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()>;
     /// Removes a file, or a directory with all it holds, symbolic links not followed. What is not
     /// there is removed.
     async fn remove(&self, path: &Utf8Path) -> Result<()>;

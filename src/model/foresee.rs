@@ -3,6 +3,8 @@
 //! The planner decides a later action of a VM on the guest that the earlier ones will leave; tests
 //! hold what happened against it. Nothing here asks whether a step is wise.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8Path;
 use jiff::Timestamp;
 
@@ -144,6 +146,13 @@ impl Step {
             | Self::Remark { .. }
             | Self::Remove { .. }
             | Self::Clear { .. }
+            | Self::Room { .. }
+            | Self::Compress { .. }
+            | Self::Compare { .. }
+            | Self::Announce { .. }
+            | Self::Recant { .. }
+            | Self::Replace { .. }
+            | Self::Settle { .. }
             | Self::Describe { .. }
             | Self::Keep { .. }
             | Self::Check { .. }
@@ -246,10 +255,14 @@ impl Step {
                 consistency: Consistency::Crash,
                 thaw_owed: false,
             },
-            Self::Copy { .. } => Receipt::Copied {
+            Self::Copy { .. } | Self::Compress { .. } => Receipt::Copied {
                 size: Bytes(0),
                 digest: Digest::of(b""),
                 virtual_size: Bytes(0),
+                uncompressed: None,
+            },
+            Self::Announce { .. } => Receipt::Announced {
+                files: BTreeMap::new(),
             },
             Self::Capture { .. } => Receipt::Captured { files: Vec::new() },
             _ => Receipt::Done,

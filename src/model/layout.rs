@@ -82,6 +82,23 @@ pub fn disk_file(target: &Target) -> String {
     format!("{target}.qcow2")
 }
 
+/// What a compressed file's name ends with until it takes the place of the one beside it.
+const COMPRESSED: &str = ".comp";
+
+/// The compressed file beside a disk's file in a backup's directory.
+#[must_use]
+pub fn compressed(file: &Utf8Path) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{file}{COMPRESSED}"))
+}
+
+/// The file whose place a compressed one is to take.
+#[must_use]
+pub fn uncompressed(path: &Utf8Path) -> Option<Utf8PathBuf> {
+    path.as_str()
+        .strip_suffix(COMPRESSED)
+        .map(Utf8PathBuf::from)
+}
+
 /// How a backup's file names its parent's.
 #[must_use]
 pub fn backing(parent: &BackupId, target: &Target) -> Utf8PathBuf {

@@ -12,6 +12,7 @@ use crate::model::digest::Digest;
 use crate::model::finding::Finding;
 use crate::model::id::ActionId;
 use crate::model::id::BackupId;
+use crate::model::id::JobId;
 use crate::model::id::StateId;
 use crate::model::id::VmId;
 use crate::model::lease::Lease;
@@ -45,6 +46,7 @@ use crate::planner::Options;
 pub(super) enum Key {
     Vm(VmId),
     Backup(VmId, BackupId),
+    Job(VmId, JobId),
     Storage(String),
     Offering(String),
     Policy(String),
@@ -177,10 +179,7 @@ impl<'a> Draft<'a> {
     /// lets the world ahead learn what it will change. Returns whether it will be done.
     pub(super) fn add(&mut self, wish: Wish) -> bool {
         let vm = wish.op.vm().cloned();
-        if !self.admits(
-            wish.op.verb().group(),
-            vm.as_ref().map(|vm| vm.name.as_str()),
-        ) {
+        if !self.admits(wish.op.group(), vm.as_ref().map(|vm| vm.name.as_str())) {
             return false;
         }
         let mut blocks = wish.blocks;

@@ -14,6 +14,7 @@ mod damage;
 mod draft;
 pub mod due;
 mod fields;
+pub mod jobs;
 pub mod rebuild;
 mod recover;
 pub mod removal;
@@ -84,6 +85,7 @@ pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
     removal::plan(&mut draft);
     damage::plan(&mut draft);
     let upcoming = backups::plan(&mut draft, policy);
+    jobs::plan(&mut draft, policy);
     restore::discard(&mut draft);
     unbuilt::tell(&mut draft, policy);
     draft.finish(Some(policy.digest), upcoming, unprotected)

@@ -15,6 +15,7 @@ use crate::model::machine::Disk;
 use crate::model::op::Group;
 use crate::model::op::OneBackup;
 use crate::model::op::Op;
+use crate::model::op::Phase;
 use crate::model::plan::Class;
 use crate::model::plan::Plan;
 use crate::model::reason::Block;
@@ -194,7 +195,7 @@ pub(super) fn wish(
     let backup = guest.record.backups.get(id).map(AsRef::as_ref);
     let (storage, elsewhere) = match backup {
         Some(backup) => {
-            let (storage, block) = storages::holding(draft.now, &backup.storage, id);
+            let (storage, block) = storages::holding(&draft.ahead, &backup.storage, id);
             (Some(storage), block)
         }
         None => (None, None),
@@ -212,9 +213,13 @@ pub(super) fn wish(
         described(&guest.record, backup)
     });
     wish.blocks.extend(elsewhere);
-    if let Op::Delete(of) | Op::Expire(of) = &wish.op {
-        wish.blocks.extend(in_use(draft.now, of));
-    }
+    let goes = match &wish.op {
+        Op::Delete(of) | Op::Expire(of) => Some(of),
+        Op::Compress(op) if op.phase == Phase::Finalize => Some(&op.of),
+        _ => None,
+    };
+    let read = goes.and_then(|of| in_use(draft.now, of));
+    wish.blocks.extend(read);
     if let Some(storage) = storage {
         let owned = backups::owned_elsewhere(draft, guest, &storage.is.name);
         wish.blocks.extend(owned);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 32] = [
+const COMMANDS: [&[&str]; 35] = [
     &[],
     &["init"],
     &["lint"],
@@ -27,6 +27,9 @@ const COMMANDS: [&[&str]; 32] = [
     &["backup", "unpin"],
     &["chain", "list"],
     &["chain", "finish"],
+    &["job", "list"],
+    &["job", "retry"],
+    &["job", "cancel"],
     &["snapshot", "create"],
     &["snapshot", "list"],
     &["snapshot", "revert"],

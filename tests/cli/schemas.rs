@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use knib::cli::view::backup::BackupView;
 use knib::cli::view::chain::ChainView;
+use knib::cli::view::job::JobView;
 use knib::cli::view::offering::OfferingView;
 use knib::cli::view::rebuilt::RebuiltView;
 use knib::cli::view::run::RunView;
@@ -18,11 +19,12 @@ use schemars::Schema;
 use schemars::schema_for;
 use serde_json::Value;
 
-fn schemas() -> [(&'static str, Schema); 11] {
+fn schemas() -> [(&'static str, Schema); 12] {
     [
         ("plan", schema_for!(Plan)),
         ("backup", schema_for!(BackupView)),
         ("chain", schema_for!(ChainView)),
+        ("job", schema_for!(JobView)),
         ("vm", schema_for!(VmView)),
         ("storage", schema_for!(StorageView)),
         ("offering", schema_for!(OfferingView)),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use knib::model::id::BackupId;
+use knib::model::id::JobId;
 use knib::model::id::Target;
 use knib::model::id::VmId;
 use knib::model::machine::Format;
@@ -13,6 +14,7 @@ use knib::model::policy::Policy;
 use knib::model::world::World;
 use knib::planner;
 use knib::planner::Options;
+use knib::planner::jobs;
 use knib::planner::removal::Removal;
 use knib::planner::request::BackupRun;
 use knib::planner::restore;
@@ -77,6 +79,8 @@ pub(crate) enum Ask {
     InPlace(InPlace),
     /// `knib snapshot`.
     Snapshot(Asked),
+    /// `knib job retry`, or `cancel`.
+    Job(jobs::Asked, JobId),
 }
 
 impl Ask {
@@ -93,6 +97,9 @@ impl Ask {
             Self::Clear(found) => planner::request::clear(found, world, options),
             Self::Pin(backup, pinned) => {
                 planner::request::pin((&VmId::new(DB), backup), *pinned, world, options)
+            }
+            Self::Job(asked, job) => {
+                planner::jobs::ask(*asked, (&VmId::new(DB), job), world, options)
             }
             Self::Finish => planner::request::finish(&VmId::new(DB), world, options),
         }
@@ -118,6 +125,10 @@ pub(crate) fn policy_of(names: &str, chain_size: i64, lines: &str) -> Rc<Policy>
         "version: 1\nstorage: {{ nas: {{ path: /backup }} }}\nofferings: {{ plain: {{ backupChainSize: {chain_size} }} }}\n\
          policies:\n  all:\n    select: {{ names: [\"{names}\"] }}\n    offering: plain\n    storage: nas\n    {lines}\n"
     );
+    load(&text)
+}
+
+fn load(text: &str) -> Rc<Policy> {
     let mut sources = Sources::default();
     sources.add("knib.yaml", text.as_bytes());
     let (policy, findings) = knib::policy::load(&sources);
@@ -135,6 +146,17 @@ pub(crate) fn quickly() -> Rc<Policy> {
     let offerings = policy.offerings.values_mut();
     offerings.for_each(|offering| offering.allow_quick_restore = true);
     Rc::new(policy)
+}
+
+/// The same with backups that are compressed: by jobs that are carried out or only kept, or at once.
+pub(crate) fn compressed(mode: &str, jobs: bool) -> Rc<Policy> {
+    let offering = format!("plain: {{ backupChainSize: 3, compress: true, compressMode: {mode} }}");
+    let settings = format!("backup.compression.task.enabled: {jobs}");
+    load(&format!(
+        "version: 1\nsettings: {{ {settings} }}\nstorage: {{ nas: {{ path: /backup }} }}\nofferings: {{ {offering} }}\n\
+         policies:\n  all:\n    select: {{ names: [\"db-*\"] }}\n    offering: plain\n    storage: nas\n    {}\n",
+        schedule("none")
+    ))
 }
 
 /// The same for VMs that are not here.

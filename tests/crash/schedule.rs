@@ -203,7 +203,8 @@ fn foresee_action(action: &Action, world: &World, machine: &mut Machine) {
     };
     // A VM that was started, or stopped, may be anything by now.
     let is_past = |stage: usize, n: usize, step: &Step| {
-        matches!(step, Step::Start { .. } | Step::Stop { .. }) && marks[stage][n] == Some(Mark::Done)
+        matches!(step, Step::Start { .. } | Step::Stop { .. })
+            && marks[stage][n] == Some(Mark::Done)
     };
     let steps = program.steps();
     let steps = steps.filter(|(stage, n, step)| !is_past(*stage, *n, step));

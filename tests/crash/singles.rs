@@ -80,6 +80,14 @@ singles! {
     delete_chain: stories::delete_chain();
     pin: stories::pin();
     clear: stories::clear();
+    compress_one: stories::compress_one();
+    compress_chain: stories::compress_chain();
+    compress_beside: stories::compress_beside();
+    compress_let_go: stories::compress_let_go();
+    compress_inline_on: stories::compress_inline(Power::On);
+    compress_inline_off: stories::compress_inline(Power::Off);
+    job_cancel: stories::job_cancel();
+    job_retry: stories::job_retry();
     damaged_on: stories::damaged(Power::On);
     damaged_off: stories::damaged(Power::Off);
     restore_qcow2: stories::restore(&Format::Qcow2);

@@ -18,6 +18,7 @@ use knib::model::plan::Plan;
 use knib::model::program::Program;
 use knib::model::world::Guest;
 use knib::model::world::World;
+use knib::planner::jobs;
 use knib::planner::snapshots::Asked;
 
 use crate::crash::bench::Bench;
@@ -64,6 +65,9 @@ pub(crate) fn judge(
     wrong.extend(leftovers(&site, world, &tolerated(scenario, calm)));
     wrong.extend(nothing_held(bench, world));
     wrong.extend(asked_for(&site, world, scenario, calm));
+    if calm {
+        wrong.extend(compressed(bench, world, scenario));
+    }
     wrong
 }
 
@@ -365,6 +369,25 @@ fn asked_for(site: &Site, world: &World, scenario: &Scenario, calm: bool) -> Vec
         }
     }
     wrong
+}
+
+/// What the policy wants compressed is, unless it was let go or its job was ended.
+fn compressed(bench: &Bench<'_>, world: &World, scenario: &Scenario) -> Vec<String> {
+    let policy = &bench.policy;
+    let wanted = policy.offerings["plain"].compress && policy.settings.compression.enabled;
+    let ended = matches!(scenario.ask, Ask::Job(jobs::Asked::Cancel, _));
+    if !wanted || ended {
+        return Vec::new();
+    }
+    let records = world.guests.values().map(|guest| &guest.record.backups);
+    let good = records.flatten().filter(|(_, backup)| backup.is_good());
+    let plain = good.filter(|(_, backup)| {
+        let mut disks = backup.disks.values();
+        !backup.marks.compressed || disks.any(|disk| disk.uncompressed.is_none())
+    });
+    plain
+        .map(|(id, _)| format!("{id} is not compressed"))
+        .collect()
 }
 
 /// A snapshot is there unless it was asked to go, and a VM goes on from one only if that was asked.

@@ -238,6 +238,8 @@ pub(crate) fn backed_up(guest: &mut Guest, created: &str, position: u32) -> Back
             size: Bytes(1 << 30),
             birth: Digest::of(b"birth"),
             digest: Digest::of(b"birth"),
+            uncompressed: None,
+            becomes: None,
             delta: Some(Delta {
                 path: path.into(),
                 base: base.into(),

@@ -210,7 +210,7 @@ impl Host for Sim {
 
     async fn convert(&self, convert: &Convert, task: &Task<'_>) -> Result<()> {
         self.tick(Place::Before, "convert").await?;
-        let read = self.site.borrow_mut().open_for_convert(convert)?;
+        let [read, open] = self.site.borrow_mut().open_for_convert(convert)?;
         let first = self.site.borrow_mut().convert(convert, &read, Half::First);
         (task.report)(Bytes(1), Bytes(2));
         let middle = match first {
@@ -219,9 +219,22 @@ impl Host for Sim {
         };
         let second =
             middle.and_then(|()| self.site.borrow_mut().convert(convert, &read, Half::Second));
-        self.site.borrow_mut().close(&read);
+        self.site.borrow_mut().close(&open);
         second?;
         self.tick(Place::After, "convert").await
+    }
+
+    async fn compare(&self, one: &Image, other: &Image, task: &Task<'_>) -> Result<bool> {
+        let files = [one.path.clone(), other.path.clone()];
+        self.tick(Place::Before, "compare").await?;
+        let read = self.site.borrow_mut().open_for_compare(&files)?;
+        (task.report)(Bytes(1), Bytes(2));
+        let middle = self.tick(Place::Middle, "compare").await;
+        let same = middle.and_then(|()| self.site.borrow().compare(&files[0], &files[1]));
+        self.site.borrow_mut().close(&read);
+        let same = same?;
+        self.tick(Place::After, "compare").await?;
+        Ok(same)
     }
 
     async fn commit_offline(&self, top: &Image, base: &Image, task: &Task<'_>) -> Result<()> {
@@ -327,6 +340,10 @@ impl Host for Sim {
 
     async fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
         self.act("rename", |site| site.rename(from, to)).await
+    }
+
+    async fn replace(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        self.act("replace", |site| site.replace(from, to)).await
     }
 
     async fn remove(&self, path: &Utf8Path) -> Result<()> {

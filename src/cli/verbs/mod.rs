@@ -6,6 +6,7 @@ pub(super) mod chain;
 pub(super) mod completions;
 mod delete;
 pub(super) mod init;
+pub(super) mod job;
 pub(super) mod lint;
 pub(super) mod log;
 mod man;
@@ -44,6 +45,7 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Exit> {
         Command::Vm(args) => vm::run(session, args).await,
         Command::Backup(args) => backup::run(session, args).await,
         Command::Chain(args) => chain::run(session, args).await,
+        Command::Job(args) => job::run(session, args).await,
         Command::Snapshot(args) => snapshot::run(session, args).await,
         Command::Restore(args) => restore::run(session, args).await,
         Command::Completions(args) => completions::run(session, &args),

@@ -102,6 +102,7 @@ fn kind(kind: OrphanKind) -> &'static str {
         OrphanKind::Merged => "a delta that was merged",
         OrphanKind::Replaced => "what a restore replaced, or what somebody went back from",
         OrphanKind::Unfinished => "a disk that a restore did not complete",
+        OrphanKind::Compressed => "a compressed file that no job is about",
     }
 }
 

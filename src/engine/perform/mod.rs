@@ -5,6 +5,7 @@
 
 mod branch;
 mod clear;
+mod compress;
 mod copy;
 mod freeze;
 mod lend;
@@ -16,6 +17,7 @@ mod place;
 mod point;
 mod pull;
 mod remark;
+mod replace;
 mod restore;
 mod seal;
 mod stage;
@@ -99,7 +101,59 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             parent,
             to,
             limit,
-        } => copy::perform(engine, scene, target, layers, parent.as_deref(), to, *limit).await,
+            compression,
+        } => {
+            let copy = copy::Copy {
+                target,
+                layers,
+                parent: parent.as_deref(),
+                to,
+                limit: *limit,
+                compression: *compression,
+            };
+            copy::copy(engine, scene, &copy).await
+        }
+        Step::Room {
+            of,
+            files,
+            thousandths,
+        } => compress::room(engine, of, files, *thousandths).await,
+        Step::Compress {
+            target,
+            from,
+            parent,
+            to,
+            how,
+            limit,
+        } => {
+            let files = compress::Files {
+                target,
+                from,
+                to,
+                limit: *limit,
+            };
+            files.compress(engine, scene, parent.as_deref(), *how).await
+        }
+        Step::Compare {
+            target,
+            one,
+            other,
+            limit,
+        } => {
+            let files = compress::Files {
+                target,
+                from: one,
+                to: other,
+                limit: *limit,
+            };
+            files.compare(engine, scene).await
+        }
+        Step::Announce { of } => replace::announce(engine, of).await,
+        Step::Recant { of } => remark::remark(engine, of, &replace::NONE).await,
+        Step::Replace { target, from, to } => {
+            replace::replace(engine, scene, target, from, to).await
+        }
+        Step::Settle { of } => replace::settle(engine, scene, of).await,
         Step::Capture { vm, dir } => seal::capture(engine, scene, vm, dir).await,
         Step::Thaw { vm } => freeze::thaw(engine, scene, vm).await,
         Step::Seal { dir } => seal::seal(engine, scene, dir).await,

@@ -43,6 +43,8 @@ pub(super) async fn fetch<H: Host>(
         backing: None,
         to: to.path.clone(),
         format: to.format.clone(),
+        compression: None,
+        idle: false,
     };
     let report = engine.reporter(scene, "restore", target);
     let task = Task {

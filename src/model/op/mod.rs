@@ -5,6 +5,8 @@
 
 mod backup;
 mod config;
+mod job;
+mod lane;
 mod removal;
 mod restore;
 mod snapshot;
@@ -17,6 +19,7 @@ use serde::Serialize;
 use crate::model::backup::StorageRef;
 use crate::model::backup::VmRef;
 use crate::model::id::ActionId;
+use crate::model::id::JobId;
 pub use crate::model::op::backup::BackupOp;
 pub use crate::model::op::backup::DiskPlan;
 pub use crate::model::op::backup::Merge;
@@ -30,6 +33,13 @@ pub use crate::model::op::config::PolicySet;
 pub use crate::model::op::config::StorageCreate;
 pub use crate::model::op::config::Tag;
 pub use crate::model::op::config::Unassign;
+pub use crate::model::op::job::Attempt;
+pub use crate::model::op::job::Compress;
+pub use crate::model::op::job::Compression;
+pub use crate::model::op::job::OneJob;
+pub use crate::model::op::job::Phase;
+pub use crate::model::op::job::Retry;
+pub use crate::model::op::lane::Lane;
 pub use crate::model::op::removal::Clear;
 pub use crate::model::op::removal::MarkUnusable;
 pub use crate::model::op::removal::OneBackup;
@@ -90,6 +100,12 @@ pub enum Op {
     Clear(Clear),
     /// Count on a backup no longer whose files are damaged.
     MarkUnusable(MarkUnusable),
+    /// Try a phase of compressing a backup.
+    Compress(Box<Compress>),
+    /// Try a job again that failed or was cancelled.
+    JobRetry(OneJob),
+    /// End a job.
+    JobCancel(OneJob),
     /// A VM gets the disks of a backup.
     RestoreVm(Box<RestoreVm>),
     /// A new VM from a backup.
@@ -122,6 +138,9 @@ pub struct Recover {
     pub action: ActionId,
     /// The VM it holds.
     pub vm: Option<VmRef>,
+    /// What that action waits for.
+    #[serde(default)]
+    pub lane: Lane,
 }
 
 impl Op {
@@ -149,6 +168,9 @@ impl Op {
             Self::Unpin(_) => Verb::Unpin,
             Self::MarkUnusable(_) => Verb::MarkUnusable,
             Self::Clear(_) => Verb::Clear,
+            Self::Compress(_) => Verb::Compress,
+            Self::JobRetry(_) => Verb::JobRetry,
+            Self::JobCancel(_) => Verb::JobCancel,
             Self::RestoreVm(_) => Verb::RestoreVm,
             Self::RestoreNew(_) => Verb::RestoreNew,
             Self::Consolidate(_) => Verb::Consolidate,
@@ -172,6 +194,8 @@ impl Op {
             Self::Merge(op) => Some(&op.vm),
             Self::Expire(op) | Self::Delete(op) | Self::Pin(op) | Self::Unpin(op) => Some(&op.vm),
             Self::MarkUnusable(op) => Some(&op.of.vm),
+            Self::Compress(op) => Some(&op.of.vm),
+            Self::JobRetry(op) | Self::JobCancel(op) => Some(&op.of.vm),
             Self::Clear(op) => op.vm.as_ref(),
             Self::RestoreVm(op) => Some(&op.vm),
             Self::RestoreNew(op) => Some(&op.vm),
@@ -186,6 +210,29 @@ impl Op {
             | Self::PolicyCreate(_)
             | Self::PolicyUpdate(_)
             | Self::PolicyDelete(_) => None,
+        }
+    }
+
+    /// What it restores from.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Origin> {
+        match self {
+            Self::RestoreVm(op) => Some(&op.origin),
+            Self::RestoreNew(op) => Some(&op.origin),
+            _ => None,
+        }
+    }
+
+    /// The job that it is an attempt at.
+    #[must_use]
+    pub fn attempt(&self) -> Option<Attempt<'_>> {
+        match self {
+            Self::Compress(op) => Some(Attempt {
+                vm: &op.of.vm,
+                job: JobId::of(&op.of.backup, op.kind().as_str()),
+                retry: op.retry,
+            }),
+            _ => None,
         }
     }
 

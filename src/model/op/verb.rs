@@ -31,6 +31,9 @@ pub enum Verb {
     Unpin,
     MarkUnusable,
     Clear,
+    Compress,
+    JobRetry,
+    JobCancel,
     RestoreVm,
     RestoreNew,
     Consolidate,
@@ -65,6 +68,9 @@ impl Verb {
             Self::Unpin => "unpin",
             Self::MarkUnusable => "mark_unusable",
             Self::Clear => "clear",
+            Self::Compress => "compress",
+            Self::JobRetry => "job_retry",
+            Self::JobCancel => "job_cancel",
             Self::RestoreVm => "restore_vm",
             Self::RestoreNew => "restore_new",
             Self::Consolidate => "consolidate",
@@ -106,6 +112,7 @@ impl Verb {
             | Self::SnapshotCreate
             | Self::SnapshotRevert
             | Self::SnapshotDelete => Group::Backup,
+            Self::Compress | Self::JobRetry | Self::JobCancel => Group::Jobs,
         }
     }
 }

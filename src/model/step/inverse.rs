@@ -28,6 +28,7 @@ impl Step {
                 .collect(),
             Self::Copy { to: path, .. }
             | Self::Place { to: path, .. }
+            | Self::Compress { to: path, .. }
             | Self::Describe { to: path, .. }
             | Self::Lay { path, .. } => vec![Self::Discard { path: path.clone() }],
             Self::Lend { of, to } => vec![Self::Release {
@@ -63,6 +64,7 @@ impl Step {
                     back: true,
                 }]
             }
+            Self::Announce { of } => vec![Self::Recant { of: of.clone() }],
             Self::Rename { from, to } => vec![Self::Unname {
                 from: from.clone(),
                 to: to.clone(),
@@ -107,6 +109,11 @@ impl Step {
             | Self::Discard { .. }
             | Self::Remove { .. }
             | Self::Clear { .. }
+            | Self::Room { .. }
+            | Self::Compare { .. }
+            | Self::Recant { .. }
+            | Self::Replace { .. }
+            | Self::Settle { .. }
             | Self::Unname { .. }
             | Self::Undefine { .. } => Vec::new(),
         }

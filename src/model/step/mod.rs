@@ -24,6 +24,7 @@ use crate::model::id::VmId;
 use crate::model::layout;
 use crate::model::machine::Format;
 use crate::model::machine::Note;
+use crate::model::op::Compression;
 use crate::model::op::OriginFile;
 use crate::model::orphan::OrphanKind;
 use crate::model::policy::Quiesce;
@@ -127,6 +128,9 @@ pub enum Step {
         to: Utf8PathBuf,
         /// Bounds the copy.
         limit: Seconds,
+        /// How it is compressed; none: it is not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        compression: Option<Compression>,
     },
     /// Definitions, firmware and boot files of the VM are in the stage.
     Capture {
@@ -328,6 +332,68 @@ pub enum Step {
         /// What it is.
         kind: OrphanKind,
     },
+    /// The storage is the right one, the VM's directory on it is ours, and there is room beside these
+    /// files.
+    Room {
+        /// Which backup.
+        of: BackupAt,
+        /// Its files.
+        files: Vec<Utf8PathBuf>,
+        /// Thousandths of their length that must be free.
+        thousandths: u64,
+    },
+    /// A compressed file is beside a backup's, continues what that one continues, and is on stable
+    /// storage.
+    Compress {
+        /// Which disk.
+        target: Target,
+        /// The backup's file.
+        from: Utf8PathBuf,
+        /// The file that it continues, named relative to its directory.
+        parent: Option<Utf8PathBuf>,
+        /// The new file.
+        to: Utf8PathBuf,
+        /// How.
+        how: Compression,
+        /// Bounds it.
+        limit: Seconds,
+    },
+    /// Two files show the same to a guest, each through what it continues.
+    Compare {
+        /// Which disk.
+        target: Target,
+        /// The backup's file.
+        one: Utf8PathBuf,
+        /// The compressed one.
+        other: Utf8PathBuf,
+        /// Bounds it.
+        limit: Seconds,
+    },
+    /// The record of a backup says that each of its files is what it was, or the compressed one that
+    /// its job found smaller.
+    Announce {
+        /// Which backup.
+        of: BackupAt,
+    },
+    /// The record of a backup says that its files are what they were.
+    Recant {
+        /// Which backup.
+        of: BackupAt,
+    },
+    /// A compressed file has the place of a backup's, or is not there where it was not announced.
+    Replace {
+        /// Which disk.
+        target: Target,
+        /// The compressed file.
+        from: Utf8PathBuf,
+        /// The backup's.
+        to: Utf8PathBuf,
+    },
+    /// The record of a backup says what its files are now.
+    Settle {
+        /// Which backup.
+        of: BackupAt,
+    },
     /// Files of backups have the bytes they must have.
     Check {
         /// Which disk.
@@ -520,6 +586,13 @@ impl Step {
             | Self::Remark { .. }
             | Self::Remove { .. }
             | Self::Clear { .. }
+            | Self::Room { .. }
+            | Self::Compress { .. }
+            | Self::Compare { .. }
+            | Self::Announce { .. }
+            | Self::Recant { .. }
+            | Self::Replace { .. }
+            | Self::Settle { .. }
             | Self::Check { .. }
             | Self::Inspect { .. }
             | Self::Audit { .. }

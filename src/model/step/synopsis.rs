@@ -31,10 +31,15 @@ impl Step {
                 format!("freeze {} under new overlays", names.join(" and "))
             }
             Self::Copy {
-                target, layers, to, ..
+                target,
+                layers,
+                to,
+                compression,
+                ..
             } => {
                 let from: Vec<_> = layers.iter().map(|layer| file(&layer.path)).collect();
-                format!("copy {target}: {} to {to}", from.join(", "))
+                let how = compression.map_or_else(String::new, |how| format!(", {how}"));
+                format!("copy {target}: {} to {to}{how}", from.join(", "))
             }
             Self::Capture { dir, .. } => format!("write the definitions to {dir}"),
             Self::Thaw { .. } => "see the guest thawed".to_owned(),
@@ -133,10 +138,23 @@ impl Step {
                     Remark::Removed { at: None } => "not removed",
                     Remark::Unusable { why: Some(_) } => "unusable",
                     Remark::Unusable { why: None } => "usable",
+                    Remark::Becomes { .. } => "being compressed",
+                    Remark::Compressed { .. } => "compressed",
                 };
                 format!("note in {}: {what}", of.dir())
             }
             Self::Remove { of } => format!("remove {}", of.dir()),
+            Self::Room { of, .. } => format!("see that there is room beside {}", of.dir()),
+            Self::Compress {
+                target, to, how, ..
+            } => format!("compress {target} to {to}, {how}"),
+            Self::Compare { target, other, .. } => {
+                format!("see that {} shows the same {target}", file(other))
+            }
+            Self::Announce { of } => format!("note in {}: being compressed", of.dir()),
+            Self::Recant { of } => format!("note in {}: not compressed", of.dir()),
+            Self::Replace { from, to, .. } => format!("put {} in the place of {to}", file(from)),
+            Self::Settle { of } => format!("note in {}: compressed", of.dir()),
             Self::Fetch { target, to, .. } => format!("write {target} to {}", to.path),
             Self::Place { from, to } => format!("copy {from} to {to}"),
             Self::Rename { from, to } => format!("rename {} to {to}", file(from)),

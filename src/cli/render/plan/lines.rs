@@ -14,6 +14,7 @@ use crate::model::op::BackupOp;
 use crate::model::op::Estate;
 use crate::model::op::Op;
 use crate::model::op::Origin;
+use crate::model::op::Phase;
 use crate::model::op::RestoreVm;
 use crate::model::op::Verb;
 use crate::model::plan::Action;
@@ -84,6 +85,8 @@ pub(super) fn sections(plan: &Plan, zone: &TimeZone) -> Vec<Section> {
         "Removals",
         "Damaged",
         "Backups",
+        "Compression",
+        "Jobs",
         "Restores",
         "Snapshots",
         "Waiting",
@@ -128,6 +131,8 @@ fn section(action: &Action) -> &'static str {
         Verb::Expire | Verb::Delete | Verb::Clear | Verb::Discard => "Removals",
         Verb::MarkUnusable => "Damaged",
         Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin => "Backups",
+        Verb::Compress => "Compression",
+        Verb::JobRetry | Verb::JobCancel => "Jobs",
         Verb::RestoreVm | Verb::RestoreNew => "Restores",
         Verb::SnapshotCreate | Verb::SnapshotRevert | Verb::SnapshotDelete => "Snapshots",
     }
@@ -182,6 +187,8 @@ fn sign(action: &Action) -> Sign {
         | Verb::Pin
         | Verb::Unpin
         | Verb::MarkUnusable
+        | Verb::Compress
+        | Verb::JobRetry
         | Verb::RestoreVm
         | Verb::SnapshotRevert => Sign::Change,
         Verb::OfferingDelete
@@ -190,6 +197,7 @@ fn sign(action: &Action) -> Sign {
         | Verb::Expire
         | Verb::Delete
         | Verb::Clear
+        | Verb::JobCancel
         | Verb::Discard
         | Verb::SnapshotDelete => Sign::Remove,
         Verb::Assign if !action.change.before.is_null() => Sign::Change,
@@ -255,6 +263,15 @@ fn described(action: &Action) -> (String, String) {
         ),
         Op::Pin(of) => (vm(), format!("{}: pin", of.backup)),
         Op::Unpin(of) => (vm(), format!("{}: unpin", of.backup)),
+        Op::Compress(op) => {
+            let what = match &op.phase {
+                Phase::Start { how, .. } => format!("compress with {how}"),
+                Phase::Finalize => "put the compressed files in place".to_owned(),
+            };
+            (vm(), format!("{}{}: {what}", op.of.backup, place(action)))
+        }
+        Op::JobRetry(op) => (vm(), format!("{}: try again", op.id())),
+        Op::JobCancel(op) => (vm(), format!("{}: cancel", op.id())),
         Op::RestoreVm(op) => (vm(), format!("its disks as in {}", op.origin.backup)),
         Op::RestoreNew(op) => (vm(), from(&op.origin)),
         Op::Consolidate(_) => (vm(), "consolidate what it reads from a backup".to_owned()),
@@ -310,7 +327,10 @@ fn backup(op: &BackupOp, chain_size: Option<i64>) -> String {
         }
         (Some(link), _) => format!("{} in chain {}", link.position, link.chain),
     };
-    format!("{kind}, {place}, to {}", op.storage.is.name)
+    let compressed = op
+        .compression
+        .map_or_else(String::new, |how| format!(", compressed with {how}"));
+    format!("{kind}, {place}, to {}{compressed}", op.storage.is.name)
 }
 
 /// File system, device and free bytes of a storage.
@@ -339,7 +359,12 @@ fn cost(action: &Action) -> Option<String> {
     }
     let timed = matches!(
         action.verb,
-        Verb::Backup | Verb::Merge | Verb::RestoreVm | Verb::RestoreNew | Verb::Recover
+        Verb::Backup
+            | Verb::Merge
+            | Verb::RestoreVm
+            | Verb::RestoreNew
+            | Verb::Recover
+            | Verb::Compress
     );
     (timed && estimate.seconds > 0).then(|| {
         let bytes = if action.verb == Verb::Merge && estimate.bytes.0 == 0 {

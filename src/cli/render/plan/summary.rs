@@ -13,7 +13,7 @@ use crate::model::plan::Plan;
 use crate::model::reason::Reason;
 
 /// Verbs in the order they are summed up, with their object and what happens to it.
-const VERBS: [(&str, &str, &str); 21] = [
+const VERBS: [(&str, &str, &str); 24] = [
     ("recover", "action", "to recover"),
     ("backup", "", "to back up"),
     ("merge", "", "to merge"),
@@ -24,6 +24,9 @@ const VERBS: [(&str, &str, &str); 21] = [
     ("unpin", "", "to unpin"),
     ("clear", "leftover", "to remove"),
     ("mark_unusable", "", "to mark unusable"),
+    ("compress", "step", "to compress"),
+    ("job_retry", "job", "to try again"),
+    ("job_cancel", "job", "to cancel"),
     ("restore_vm", "VM", "to restore"),
     ("restore_new", "VM", "to make"),
     ("storage_create", "storage", "to add"),
