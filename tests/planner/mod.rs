@@ -2,8 +2,11 @@
 
 mod config;
 mod due;
+mod forecast;
 mod jobs;
+mod judge;
 mod kinds;
 pub(crate) mod make;
 mod removals;
 mod restores;
+pub(crate) mod retention;
