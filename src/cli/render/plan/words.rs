@@ -137,29 +137,38 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
             }
             said
         }
-        Reason::Interrupted {
-            stage,
-            stages,
-            doing,
-            error,
-            turning_back,
-            ..
-        } => match (error, turning_back) {
-            (_, true) => {
-                let why = error.as_deref().unwrap_or("it was turned back");
-                format!("it failed ({why}) and is taken back")
-            }
-            (Some(error), false) => format!(
-                "it failed at step {} of {stages} ({error}) and goes on: {}",
-                stage + 1,
-                first(doing)
-            ),
-            (None, false) => format!(
-                "it was interrupted at step {} of {stages} and goes on: {}",
-                stage + 1,
-                first(doing)
-            ),
-        },
+        Reason::Interrupted { .. } => interrupted(&action.reason)?,
+    })
+}
+
+/// How far an action got, and what becomes of it.
+fn interrupted(reason: &Reason) -> Option<String> {
+    let Reason::Interrupted {
+        stage,
+        stages,
+        doing,
+        error,
+        turning_back,
+        ..
+    } = reason
+    else {
+        return None;
+    };
+    Some(match (error, turning_back) {
+        (_, true) => {
+            let why = error.as_deref().unwrap_or("it was turned back");
+            format!("it failed ({why}) and is taken back")
+        }
+        (Some(error), false) => format!(
+            "it failed at step {} of {stages} ({error}) and goes on: {}",
+            stage + 1,
+            first(doing)
+        ),
+        (None, false) => format!(
+            "it was interrupted at step {} of {stages} and goes on: {}",
+            stage + 1,
+            first(doing)
+        ),
     })
 }
 
