@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 38] = [
+const COMMANDS: [&[&str]; 39] = [
     &[],
     &["init"],
     &["lint"],
@@ -40,6 +40,7 @@ const COMMANDS: [&[&str]; 38] = [
     &["snapshot", "delete"],
     &["restore", "vm"],
     &["restore", "new"],
+    &["restore", "resume"],
     &["state", "check"],
     &["state", "rebuild"],
     &["completions"],

@@ -37,6 +37,7 @@ pub enum Verb {
     JobCancel,
     RestoreVm,
     RestoreNew,
+    Consolidate,
     Discard,
     SnapshotCreate,
     SnapshotRevert,
@@ -74,6 +75,7 @@ impl Verb {
             Self::JobCancel => "job_cancel",
             Self::RestoreVm => "restore_vm",
             Self::RestoreNew => "restore_new",
+            Self::Consolidate => "consolidate",
             Self::Discard => "discard",
             Self::SnapshotCreate => "snapshot_create",
             Self::SnapshotRevert => "snapshot_revert",
@@ -109,6 +111,7 @@ impl Verb {
             | Self::Clear
             | Self::RestoreVm
             | Self::RestoreNew
+            | Self::Consolidate
             | Self::Discard
             | Self::SnapshotCreate
             | Self::SnapshotRevert
