@@ -70,6 +70,7 @@
 //! | `restore_disk` | exclusive | shared | shared |
 //! | `restore_new` | exclusive | shared | shared |
 //! | `discard` | exclusive | - | - |
+//! | `consolidate` | exclusive | shared | shared |
 //! | `snapshot_create` | exclusive | - | - |
 //! | `snapshot_revert` | exclusive | - | - |
 //! | `snapshot_delete` | exclusive | - | - |

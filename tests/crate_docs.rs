@@ -8,18 +8,22 @@ use knib::model::backup::Unusable;
 use knib::model::backup::VmRef;
 use knib::model::ground::Ground;
 use knib::model::id::BackupId;
+use knib::model::id::StorageId;
 use knib::model::id::Target;
 use knib::model::job::JobKind;
 use knib::model::lease::Lease;
 use knib::model::lease::Mode;
 use knib::model::lease::Subject;
+use knib::model::machine::Format;
 use knib::model::op::Adopt;
 use knib::model::op::Clear;
 use knib::model::op::Compress;
 use knib::model::op::Compression;
+use knib::model::op::Consolidate;
 use knib::model::op::Discard;
 use knib::model::op::MarkUnusable;
 use knib::model::op::Named;
+use knib::model::op::OnBackup;
 use knib::model::op::OneBackup;
 use knib::model::op::OneJob;
 use knib::model::op::Op;
@@ -31,8 +35,11 @@ use knib::model::orphan::OrphanKind;
 use knib::model::policy::CompressionLibrary;
 use knib::model::record::Record;
 use knib::model::seconds::Seconds;
+use knib::model::step::BackupAt;
+use knib::model::step::Image;
 use knib::model::world::World;
 use knib::planner::restore;
+use knib::planner::restore::How;
 use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
 use knib::planner::restore::OneDisk;
@@ -100,11 +107,11 @@ fn actions() -> Vec<(Op, Record)> {
         backup: guest.record.current.clone().expect("the third"),
         name: "copy".to_owned(),
         dir: None,
-        format: knib::model::machine::Format::Qcow2,
+        format: Format::Qcow2,
         keep_mac: false,
         network: None,
         start: false,
-        verify: false,
+        how: How::default(),
     };
     let record = guest.record.clone();
     let current = record.current.clone().expect("the third");
@@ -208,8 +215,9 @@ fn restores(vm: &VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(O
         stop: None,
         discard: false,
         dir: None,
-        verify: false,
+        how: How::default(),
     };
+    let consolidated = vm.clone();
     let discard = Discard {
         vm: vm.clone(),
         restore: asked.backup.clone(),
@@ -225,6 +233,22 @@ fn restores(vm: &VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(O
         format: asked.format.clone(),
         verify: false,
     };
+    let on = OnBackup {
+        head: Image::new("/images/copy.qcow2", Format::Qcow2),
+        of: BackupAt {
+            storage: "/nas".into(),
+            id: StorageId::new(make::STORAGE),
+            vm: asked.from.clone(),
+            backup: asked.backup.clone(),
+        },
+        ancestors: record.ancestors(&asked.backup),
+    };
+    let consolidate = Consolidate {
+        vm: consolidated,
+        carries_on: None,
+        disks: BTreeMap::from([(Target::new("vda"), on)]),
+    };
+    all.push((Op::Consolidate(consolidate), record.clone()));
     let restores = [
         restore::disk(&one, &Ground::default(), world, &make::options()),
         restore::new_vm(asked, &Ground::default(), world, &make::options()),
@@ -269,6 +293,10 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
         Op::JobRetry(op) | Op::JobCancel(op) => (Some(&op.of.backup), Vec::new()),
         Op::RestoreVm(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
         Op::RestoreDisk(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
+        Op::Consolidate(op) => {
+            let on = op.disks.values().next().expect("a disk");
+            (Some(&on.of.backup), on.ancestors.clone())
+        }
         Op::RestoreNew(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
         _ => (None, Vec::new()),
     };

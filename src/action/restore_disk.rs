@@ -29,7 +29,7 @@ pub(super) fn program(op: &RestoreDisk, guest: &Guest) -> Result<Program, Refusa
         current,
         guest.snapshots(),
     )]];
-    stages.extend(restore::checks(&op.origin));
+    stages.extend(restore::checks(&op.origin, &op.vm));
     let [fetch, rename] = restore::fetch(&op.origin, &op.disk, &op.image);
     stages.extend([vec![fetch], vec![rename]]);
     let no_return = stages.len();

@@ -40,13 +40,14 @@ pub(super) fn program(op: &RestoreVm, guest: Option<&Guest>) -> Result<Program, 
 
 /// All of it is new, so an error anywhere takes all of it back.
 fn again(op: &RestoreVm, guest: Option<&Guest>) -> Program {
-    let mut stages = Vec::from_iter(restore::checks(&op.origin));
+    let mut stages = restore::checks(&op.origin, &op.vm);
     stages.extend(restore::files(&op.origin, &op.disks, &op.beside));
     stages.push(vec![Step::Define {
         definition: restore::definition(&op.origin),
         vm: op.vm.uuid.clone(),
         name: op.vm.name.clone(),
         disks: op.disks.clone(),
+        backing: restore::backing(&op.origin),
         nvram: op.beside.nvram.clone(),
         manner: Manner::Again,
     }]);
@@ -62,10 +63,9 @@ fn again(op: &RestoreVm, guest: Option<&Guest>) -> Program {
             ..Note::default()
         }),
     }]);
-    Program {
-        no_return: stages.len() - 1,
-        stages,
-    }
+    let no_return = stages.len() - 1;
+    stages.extend(restore::consolidates(&op.origin, &op.vm, &op.disks));
+    Program { stages, no_return }
 }
 
 /// Claim, stop, write, swap, say so, keep what was replaced, and merge what other disks have.
@@ -89,7 +89,7 @@ fn in_place(op: &RestoreVm, guest: &Guest) -> Result<Program, Refusal> {
         stop.foresee(&mut ahead);
         stages.push(vec![stop]);
     }
-    stages.extend(restore::checks(&op.origin));
+    stages.extend(restore::checks(&op.origin, &op.vm));
     let [mut fetches, renames] = restore::files(&op.origin, &op.disks, &Beside::default());
     let way_back = swap.way_back(op, machine);
     if let Some(to) = &way_back {
@@ -108,6 +108,7 @@ fn in_place(op: &RestoreVm, guest: &Guest) -> Result<Program, Refusal> {
         turns: swap.turns.clone(),
         added: swap.added.clone(),
         definition: restore::definition(&op.origin),
+        backing: restore::backing(&op.origin),
     }]);
 
     let mut replaced = machine.replaced();
@@ -133,6 +134,7 @@ fn in_place(op: &RestoreVm, guest: &Guest) -> Result<Program, Refusal> {
             .collect(),
     );
     stages.extend(others(op, guest, &ahead, claim)?);
+    stages.extend(restore::consolidates(&op.origin, &op.vm, &op.disks));
     stages.retain(|stage| !stage.is_empty());
     Ok(Program { stages, no_return })
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 39] = [
+const COMMANDS: [&[&str]; 40] = [
     &[],
     &["init"],
     &["lint"],
@@ -41,6 +41,7 @@ const COMMANDS: [&[&str]; 39] = [
     &["restore", "vm"],
     &["restore", "disk"],
     &["restore", "new"],
+    &["restore", "resume"],
     &["state", "check"],
     &["state", "rebuild"],
     &["completions"],

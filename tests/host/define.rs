@@ -13,10 +13,7 @@ use knib::model::op::Manner;
 use crate::host::lab::*;
 
 fn head(name: &str, image: &knib::model::step::Image) -> Head {
-    Head {
-        target: target(name),
-        image: image.clone(),
-    }
+    Head::new(target(name), image.clone())
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ mod one_disk;
 mod orphans;
 mod owners;
 mod portable;
+mod quick;
 mod races;
 mod readonly;
 mod rebuild;

@@ -8,6 +8,7 @@ use knib::model::world::World;
 use knib::planner::request;
 use knib::planner::request::BackupRun;
 use knib::planner::restore;
+use knib::planner::restore::How;
 use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
 use proptest::prelude::*;
@@ -82,7 +83,7 @@ fn plans(policy: &Policy, world: &World) -> Vec<Plan> {
                 keep_mac: false,
                 network: None,
                 start: false,
-                verify: false,
+                how: How::default(),
             };
             plans.push(restore::new_vm(
                 &asked,
@@ -95,7 +96,10 @@ fn plans(policy: &Policy, world: &World) -> Vec<Plan> {
                 stop: None,
                 discard: false,
                 dir: None,
-                verify: true,
+                how: How {
+                    verify: true,
+                    quick: true,
+                },
             };
             plans.push(restore::vms(
                 &asked,

@@ -1,4 +1,4 @@
-//! A VM is brought to a stop: its guest is asked, or the plug is pulled; or it is started.
+//! A VM is brought to a stop: its guest is asked, or the plug is pulled.
 
 use std::time::Duration;
 
@@ -8,7 +8,6 @@ use crate::engine::Engine;
 use crate::engine::perform::Performed;
 use crate::engine::perform::Scene;
 use crate::engine::perform::conflict;
-use crate::engine::perform::untouched;
 use crate::host::Host;
 use crate::host::StopLevel;
 use crate::model::fault::Fault;
@@ -68,21 +67,6 @@ pub(super) async fn stop<H: Host>(
         }
     }
     Ok(Receipt::Done)
-}
-
-pub(super) async fn start<H: Host>(engine: &Engine<H>, vm: &VmId) -> Performed {
-    if engine.host.machine(vm).await?.power.is_on() {
-        return Ok(Receipt::Done);
-    }
-    let started = engine.host.start(vm).await;
-    if engine.host.machine(vm).await?.power.is_on() {
-        return Ok(Receipt::Done);
-    }
-    match started {
-        Err(error) => Err(untouched(error.into())),
-        // Its guest, or somebody, switched it off again at once.
-        Ok(()) => Ok(Receipt::Done),
-    }
 }
 
 fn stopped() -> StepError {

@@ -1,15 +1,19 @@
 //! What takes a step back.
 
+use std::collections::BTreeMap;
+
+use crate::model::id::Target;
+use crate::model::id::VmId;
 use crate::model::machine::Format;
 use crate::model::step::Image;
 use crate::model::step::Step;
+use crate::model::step::Turn;
 
 impl Step {
     /// What makes it as if it had never been done, from wherever it got to. Guest writes are never
     /// dropped: the inverse of an overlay is a merge. A claim is spent rather than taken back: it is
     /// made again, for the record will know it.
     #[must_use]
-    #[expect(clippy::too_many_lines, reason = "one arm a step")]
     pub fn inverse(&self) -> Vec<Self> {
         match self {
             Self::Note { claims: true, .. } => vec![self.clone()],
@@ -27,13 +31,16 @@ impl Step {
                     branches: Vec::new(),
                 })
                 .collect(),
-            Self::Copy { to, .. }
-            | Self::Place { to, .. }
-            | Self::Compress { to, .. }
-            | Self::Unpack { to, .. } => {
-                vec![Self::Discard { path: to.clone() }]
-            }
-            Self::Describe { to, .. } => vec![Self::Discard { path: to.clone() }],
+            Self::Copy { to: path, .. }
+            | Self::Place { to: path, .. }
+            | Self::Compress { to: path, .. }
+            | Self::Unpack { to: path, .. }
+            | Self::Describe { to: path, .. }
+            | Self::Lay { path, .. } => vec![Self::Discard { path: path.clone() }],
+            Self::Lend { of, to } => vec![Self::Release {
+                of: of.clone(),
+                to: to.clone(),
+            }],
             Self::Fetch { to, .. } => vec![Self::Discard {
                 path: to.path.clone(),
             }],
@@ -52,17 +59,7 @@ impl Step {
             }],
             Self::Point {
                 vm, claim, heads, ..
-            } => {
-                let back = heads
-                    .iter()
-                    .map(|(target, turn)| (target.clone(), turn.back()));
-                vec![Self::Point {
-                    vm: vm.clone(),
-                    claim: *claim,
-                    heads: back.collect(),
-                    back: true,
-                }]
-            }
+            } => vec![pointed_back(vm, *claim, heads)],
             Self::Announce { of } => vec![Self::Recant { of: of.clone() }],
             Self::Rename { from, to } => vec![Self::Unname {
                 from: from.clone(),
@@ -98,9 +95,13 @@ impl Step {
             | Self::Stop { .. }
             | Self::Swap { .. }
             | Self::Attach { .. }
-            | Self::Start { .. }
             | Self::Keep { .. }
             | Self::Check { .. }
+            | Self::Inspect { .. }
+            | Self::Audit { .. }
+            | Self::Release { .. }
+            | Self::Start { .. }
+            | Self::Pull { .. }
             | Self::Drop { .. }
             | Self::Discard { .. }
             | Self::Remove { .. }
@@ -113,5 +114,17 @@ impl Step {
             | Self::Unname { .. }
             | Self::Undefine { .. } => Vec::new(),
         }
+    }
+}
+
+fn pointed_back(vm: &VmId, claim: u64, heads: &BTreeMap<Target, Turn>) -> Step {
+    let back = heads
+        .iter()
+        .map(|(target, turn)| (target.clone(), turn.back()));
+    Step::Point {
+        vm: vm.clone(),
+        claim,
+        heads: back.collect(),
+        back: true,
     }
 }

@@ -26,6 +26,7 @@ use crate::planner::draft::Wish;
 use crate::planner::recover;
 use crate::planner::request::about;
 use crate::planner::restore;
+use crate::planner::restore::How;
 use crate::planner::restore::vm::dir_of;
 
 /// What `knib restore disk` asks for.
@@ -85,7 +86,11 @@ fn wish(
     } else {
         path
     };
-    let (origin, mut blocks) = restore::origin(draft.now, record, backup, wanted(), asked.verify);
+    let how = How {
+        verify: asked.verify,
+        quick: false,
+    };
+    let (origin, mut blocks) = restore::origin(draft.now, record, backup, wanted(), how);
     let estimate = restore::estimate(record, &backup.id, wanted());
     blocks.extend(restore::no_place(
         ground,

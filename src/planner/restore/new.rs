@@ -31,6 +31,7 @@ use crate::planner::draft::Wish;
 use crate::planner::draft::blocked;
 use crate::planner::request::about;
 use crate::planner::restore;
+use crate::planner::restore::How;
 
 /// What `knib restore new` asks for.
 #[derive(Clone, Debug)]
@@ -51,8 +52,8 @@ pub struct NewVm {
     pub network: Option<String>,
     /// It is started.
     pub start: bool,
-    /// Everything is read before anything is written.
-    pub verify: bool,
+    /// How the backup is read.
+    pub how: How,
 }
 
 /// A new, stopped VM from a backup. `world` holds the guest the backup is of, and whatever is defined.
@@ -104,7 +105,7 @@ fn wish(
         // libvirt names it after the VM.
         tpm: tpm.map(|tpm| tpm.with_file_name(vm.uuid.as_str())),
     };
-    let (origin, mut blocks) = restore::origin(world, record, backup, disks.keys(), asked.verify);
+    let (origin, mut blocks) = restore::origin(world, record, backup, disks.keys(), asked.how);
     let paths: BTreeMap<_, _> = disks
         .iter()
         .map(|(target, image)| (target, &image.path))

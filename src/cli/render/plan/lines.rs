@@ -131,7 +131,7 @@ fn section(action: &Action) -> &'static str {
         return "Waiting";
     }
     match action.verb {
-        Verb::Recover => "Interrupted",
+        Verb::Recover | Verb::Consolidate => "Interrupted",
         Verb::StorageCreate => "Storages",
         Verb::OfferingCreate
         | Verb::OfferingUpdate
@@ -192,7 +192,7 @@ fn sign(action: &Action) -> Sign {
         return Sign::Waits;
     }
     match action.verb {
-        Verb::Recover => Sign::Resume,
+        Verb::Recover | Verb::Consolidate => Sign::Resume,
         Verb::Merge => Sign::Merge,
         Verb::OfferingUpdate
         | Verb::PolicyUpdate
@@ -298,6 +298,7 @@ fn described(action: &Action) -> (String, String) {
             format!("{}, {} {}", op.target, op.disk, from(&op.origin)),
         ),
         Op::RestoreNew(op) => (vm(), from(&op.origin)),
+        Op::Consolidate(_) => (vm(), "consolidate what it reads from a backup".to_owned()),
         Op::Discard(op) => (
             vm(),
             format!("what restore {} replaced: delete", op.restore),

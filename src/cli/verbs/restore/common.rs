@@ -15,6 +15,7 @@ use crate::cli::render::plan as render;
 use crate::cli::saved;
 use crate::cli::session::Seen;
 use crate::cli::session::Session;
+use crate::cli::verbs::restore::left_to_qemu;
 use crate::cli::work;
 use crate::engine;
 use crate::model::backup::Backup;
@@ -102,7 +103,8 @@ impl Common {
             draw_up(world, options)
         });
         let finished = done.await?;
-        let exit = finished.conclude(session, json, || said(&finished.plan))?;
+        let left = left_to_qemu(&finished.plan);
+        let exit = finished.conclude(session, json, || said(&finished.plan) + &left)?;
         drop(finished);
         forget(&basis.state)?;
         Ok(exit)

@@ -3,6 +3,8 @@
 mod common;
 mod disk;
 mod new;
+mod quick;
+mod resume;
 mod vm;
 
 use std::fmt::Write;
@@ -14,6 +16,8 @@ use crate::cli::failure::Result;
 use crate::cli::session::Session;
 use crate::cli::verbs::restore::disk::Disk;
 use crate::cli::verbs::restore::new::New;
+use crate::cli::verbs::restore::quick::left_to_qemu;
+use crate::cli::verbs::restore::resume::Resume;
 use crate::cli::verbs::restore::vm::Vm;
 use crate::model::id::Target;
 use crate::model::machine::Format;
@@ -28,6 +32,7 @@ pub(in crate::cli) enum Restore {
     Vm(Vm),
     Disk(Disk),
     New(New),
+    Resume(Resume),
 }
 
 /// A format that disks are written in.
@@ -53,6 +58,7 @@ pub(super) async fn run(session: &Session, restore: Restore) -> Result<Exit> {
         Restore::Vm(args) => vm::run(session, args).await,
         Restore::Disk(args) => disk::run(session, args).await,
         Restore::New(args) => new::run(session, args).await,
+        Restore::Resume(args) => resume::run(session, &args).await,
     }
 }
 

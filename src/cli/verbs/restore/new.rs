@@ -1,15 +1,18 @@
 //! `knib restore new`: a VM of its own from a backup.
 
 use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 use crate::cli::session::Session;
 use crate::cli::verbs::restore;
 use crate::cli::verbs::restore::DiskFormat;
 use crate::cli::verbs::restore::common::Common;
+use crate::cli::verbs::restore::quick::Quick;
 use crate::model::op::Op;
 use crate::model::op::RestoreNew;
 use crate::model::plan::Plan;
 use crate::planner;
+use crate::planner::restore::How;
 use crate::planner::restore::NewVm;
 
 /// Define a new VM with its own copies of a backup's disks
@@ -30,6 +33,8 @@ pub(in crate::cli) struct New {
     /// Connect its network cards to this network of libvirt's
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
+    #[command(flatten)]
+    quick: Quick,
     /// Keep the addresses of its network cards: never beside the VM that was backed up
     #[arg(long)]
     keep_mac: bool,
@@ -52,8 +57,16 @@ pub(super) async fn run(session: &Session, args: New) -> Result<Exit> {
         keep_mac: args.keep_mac,
         network: args.network,
         start: args.start,
-        verify: common.verify,
+        how: How {
+            verify: common.verify,
+            quick: args.quick.quick,
+        },
     };
+    if args.quick.quick && args.disk_format == DiskFormat::Raw {
+        let text = "--quick wants disks in the format qcow2: they lie on the backup at first";
+        return Err(Failure::usage(text));
+    }
+    args.quick.prepare(session)?;
     let names = ("restore new", asked.name.as_str());
     let draw_up =
         |world: &_, options: &_| planner::restore::new_vm(&asked, &ground, world, options);
@@ -77,7 +90,9 @@ fn defined(op: &RestoreNew) -> String {
         vm.name, vm.uuid, origin.backup, origin.from.name
     );
     said += &restore::listed(&op.disks);
-    if op.start {
+    if origin.quick {
+        said + "It runs, and nothing of it refers to the backup any more.\n"
+    } else if op.start {
         said + "It runs\n"
     } else {
         said + &format!("It is stopped: virsh start {}\n", vm.name)

@@ -11,6 +11,7 @@ use crate::cli::session::Session;
 use crate::cli::times;
 use crate::cli::verbs::restore;
 use crate::cli::verbs::restore::common::Common;
+use crate::cli::verbs::restore::quick::Quick;
 use crate::model::backup::Backup;
 use crate::model::op::Op;
 use crate::model::op::Stopping;
@@ -20,6 +21,7 @@ use crate::model::seconds::Seconds;
 use crate::model::step::Step;
 use crate::model::world::Guest;
 use crate::planner;
+use crate::planner::restore::How;
 use crate::planner::restore::InPlace;
 
 /// Give VMs the disks they had when they were backed up
@@ -44,6 +46,8 @@ pub(in crate::cli) struct Vm {
     /// Delete the disks that are replaced at once, instead of after the next good backup
     #[arg(long)]
     discard_old: bool,
+    #[command(flatten)]
+    quick: Quick,
     #[command(flatten)]
     common: Common,
 }
@@ -72,8 +76,12 @@ pub(super) async fn run(session: &Session, args: Vm) -> Result<Exit> {
         stop: (args.stop.is_some() || args.destroy).then_some(stop),
         discard: args.discard_old,
         dir: common.dir()?,
-        verify: common.verify,
+        how: How {
+            verify: common.verify,
+            quick: args.quick.quick,
+        },
     };
+    args.quick.prepare(session)?;
     let names = ("restore vm", names.join(", "));
     let draw_up = |world: &_, options: &_| planner::restore::vms(&asked, &ground, world, options);
     common
