@@ -63,6 +63,7 @@
 //! | `clear` | exclusive | - | - |
 //! | `mark_unusable` | - | shared | - |
 //! | `restore_new` | exclusive | shared | shared |
+//! | `files` | - | shared | shared |
 //! | `snapshot_create` | exclusive | - | - |
 //! | `snapshot_revert` | exclusive | - | - |
 //! | `snapshot_delete` | exclusive | - | - |

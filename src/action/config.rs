@@ -69,6 +69,7 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
         | Op::MarkUnusable(_)
         | Op::Clear(_)
         | Op::RestoreNew(_)
+        | Op::Files(_)
         | Op::SnapshotCreate(_)
         | Op::SnapshotRevert(_)
         | Op::SnapshotDelete(_) => return Vec::new(),

@@ -10,6 +10,7 @@ mod clear;
 mod config;
 mod delete;
 mod deltas;
+mod files;
 mod merge;
 mod readme;
 mod remark;
@@ -21,11 +22,18 @@ mod snapshot_revert;
 mod tag;
 mod vm;
 
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+
 pub use crate::action::readme::readme;
 use crate::model::backup::Backup;
 use crate::model::backup::Maker;
+use crate::model::bytes::Bytes;
 use crate::model::change::Change;
+use crate::model::id::Target;
 use crate::model::lease::Lease;
+use crate::model::op::Files;
 use crate::model::op::MarkUnusable;
 use crate::model::op::Op;
 use crate::model::program::Direction;
@@ -56,6 +64,7 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         Op::Delete(of) => delete::leases(of, record),
         Op::Clear(op) => clear::leases(op),
         Op::RestoreNew(op) => restore::leases(op),
+        Op::Files(op) => files::leases(op),
         Op::Adopt(op) => adopt::leases(op),
         Op::Tag(op) => tag::leases(op),
         Op::SnapshotCreate(op) => vm::lease(&op.vm),
@@ -71,6 +80,17 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::Unassign(_)
         | Op::Recover(_) => Vec::new(),
     }
+}
+
+/// The files that each disk of a backup is read from, the wanted one first, with their lengths.
+///
+/// # Errors
+/// One of them is not on record.
+pub fn files(
+    op: &Files,
+    guest: &Guest,
+) -> Result<BTreeMap<Target, Vec<(Utf8PathBuf, Bytes)>>, Refusal> {
+    files::chains(op, guest)
 }
 
 /// How an action is carried out on a guest as it is now.
@@ -90,6 +110,7 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
         Op::Clear(op) => Ok(clear::program(op)),
         Op::RestoreNew(op) => restore::program(op, vm::known(guest, &op.from)?),
+        Op::Files(op) => files::program(op, vm::known(guest, &op.vm)?),
         Op::SnapshotCreate(op) => snapshot_create::program(op, vm::known(guest, &op.vm)?),
         Op::SnapshotRevert(op) => snapshot_revert::program(op, vm::known(guest, &op.vm)?),
         Op::SnapshotDelete(op) => snapshot_delete::program(op, vm::known(guest, &op.vm)?),

@@ -75,7 +75,7 @@ pub(super) fn program(op: &RestoreNew, source: &Guest) -> Result<Program, Refusa
 }
 
 /// The files that make up a disk of a backup, the wanted one first, with the digests they must have.
-fn chain(
+pub(super) fn chain(
     record: &Record,
     backup: &BackupId,
     target: &Target,

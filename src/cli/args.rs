@@ -15,6 +15,7 @@ use crate::cli::verbs::apply::Apply;
 use crate::cli::verbs::backup::Backup;
 use crate::cli::verbs::chain::Chain;
 use crate::cli::verbs::completions::Completions;
+use crate::cli::verbs::files::Files;
 use crate::cli::verbs::init::Init;
 use crate::cli::verbs::lint::Lint;
 use crate::cli::verbs::log::Log;
@@ -153,6 +154,8 @@ pub(super) enum Command {
     Snapshot(Snapshot),
     #[command(subcommand)]
     Restore(Restore),
+    #[command(subcommand)]
+    Files(Files),
     #[command(subcommand)]
     State(State),
     Completions(Completions),

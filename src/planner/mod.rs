@@ -13,6 +13,8 @@ mod damage;
 mod draft;
 pub mod due;
 mod fields;
+pub mod files;
+pub mod offerings;
 mod recover;
 pub mod removal;
 pub mod request;

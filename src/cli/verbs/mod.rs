@@ -5,6 +5,7 @@ pub(super) mod backup;
 pub(super) mod chain;
 pub(super) mod completions;
 mod delete;
+pub(super) mod files;
 pub(super) mod init;
 pub(super) mod lint;
 pub(super) mod log;
@@ -45,6 +46,7 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Exit> {
         Command::Chain(args) => chain::run(session, args).await,
         Command::Snapshot(args) => snapshot::run(session, args).await,
         Command::Restore(args) => restore::run(session, args).await,
+        Command::Files(args) => files::run(session, args).await,
         Command::Completions(args) => completions::run(session, &args),
         Command::Man => man::run(session),
     }

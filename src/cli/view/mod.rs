@@ -5,6 +5,7 @@
 
 pub mod backup;
 pub mod chain;
+pub mod file;
 pub mod offering;
 pub mod run;
 pub mod snapshot;

@@ -5,6 +5,7 @@
 
 mod backup;
 mod config;
+mod files;
 mod removal;
 mod restore;
 mod snapshot;
@@ -30,6 +31,7 @@ pub use crate::model::op::config::PolicySet;
 pub use crate::model::op::config::StorageCreate;
 pub use crate::model::op::config::Tag;
 pub use crate::model::op::config::Unassign;
+pub use crate::model::op::files::Files;
 pub use crate::model::op::removal::Clear;
 pub use crate::model::op::removal::MarkUnusable;
 pub use crate::model::op::removal::OneBackup;
@@ -85,6 +87,8 @@ pub enum Op {
     MarkUnusable(MarkUnusable),
     /// A new, stopped VM from a backup.
     RestoreNew(Box<RestoreNew>),
+    /// Read files in a backup.
+    Files(Files),
     /// Keep all disks of a VM as they are at one instant.
     SnapshotCreate(SnapshotCreate),
     /// A VM goes on from a snapshot.
@@ -137,6 +141,7 @@ impl Op {
             Self::MarkUnusable(_) => Verb::MarkUnusable,
             Self::Clear(_) => Verb::Clear,
             Self::RestoreNew(_) => Verb::RestoreNew,
+            Self::Files(_) => Verb::Files,
             Self::SnapshotCreate(_) => Verb::SnapshotCreate,
             Self::SnapshotRevert(_) => Verb::SnapshotRevert,
             Self::SnapshotDelete(_) => Verb::SnapshotDelete,
@@ -158,6 +163,7 @@ impl Op {
             Self::MarkUnusable(op) => Some(&op.of.vm),
             Self::Clear(op) => op.vm.as_ref(),
             Self::RestoreNew(op) => Some(&op.vm),
+            Self::Files(op) => Some(&op.vm),
             Self::SnapshotCreate(op) => Some(&op.vm),
             Self::SnapshotRevert(op) | Self::SnapshotDelete(op) => Some(&op.vm),
             Self::StorageCreate(_)

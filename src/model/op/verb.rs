@@ -32,6 +32,7 @@ pub enum Verb {
     MarkUnusable,
     Clear,
     RestoreNew,
+    Files,
     SnapshotCreate,
     SnapshotRevert,
     SnapshotDelete,
@@ -63,6 +64,7 @@ impl Verb {
             Self::MarkUnusable => "mark_unusable",
             Self::Clear => "clear",
             Self::RestoreNew => "restore_new",
+            Self::Files => "files",
             Self::SnapshotCreate => "snapshot_create",
             Self::SnapshotRevert => "snapshot_revert",
             Self::SnapshotDelete => "snapshot_delete",
@@ -94,6 +96,7 @@ impl Verb {
             | Self::MarkUnusable
             | Self::Clear
             | Self::RestoreNew
+            | Self::Files
             | Self::SnapshotCreate
             | Self::SnapshotRevert
             | Self::SnapshotDelete => Group::Backup,

@@ -1,6 +1,7 @@
 //! Lists and shows, drawn for people.
 
 mod backups;
+mod files;
 mod others;
 mod runs;
 mod snapshots;
@@ -11,6 +12,8 @@ use jiff::tz::TimeZone;
 
 pub use crate::cli::render::lists::backups::backup;
 pub use crate::cli::render::lists::backups::backups;
+pub use crate::cli::render::lists::files::file;
+pub use crate::cli::render::lists::files::filesystems;
 pub use crate::cli::render::lists::others::chains;
 pub use crate::cli::render::lists::others::offerings;
 pub use crate::cli::render::lists::others::storages;

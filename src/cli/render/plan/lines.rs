@@ -120,7 +120,7 @@ fn section(action: &Action) -> &'static str {
         Verb::Assign | Verb::Unassign | Verb::Adopt | Verb::Tag => "VMs",
         Verb::Expire | Verb::Delete | Verb::Clear => "Removals",
         Verb::MarkUnusable => "Damaged",
-        Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin => "Backups",
+        Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin | Verb::Files => "Backups",
         Verb::RestoreNew => "New VMs",
         Verb::SnapshotCreate | Verb::SnapshotRevert | Verb::SnapshotDelete => "Snapshots",
     }
@@ -192,6 +192,7 @@ fn sign(action: &Action) -> Sign {
         | Verb::Adopt
         | Verb::Backup
         | Verb::RestoreNew
+        | Verb::Files
         | Verb::SnapshotCreate => Sign::Add,
     }
 }
@@ -247,6 +248,7 @@ fn described(action: &Action) -> (String, String) {
         Op::Pin(of) => (vm(), format!("{}: pin", of.backup)),
         Op::Unpin(of) => (vm(), format!("{}: unpin", of.backup)),
         Op::RestoreNew(op) => (vm(), format!("from {} of {}", op.backup, op.from.name)),
+        Op::Files(op) => (vm(), format!("{}: read files", op.backup)),
         Op::SnapshotCreate(op) => (vm(), format!("snapshot {}", op.name)),
         Op::SnapshotRevert(op) => (vm(), format!("back to snapshot {}", op.name)),
         Op::SnapshotDelete(op) => (vm(), format!("snapshot {}", op.name)),

@@ -42,6 +42,7 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::MarkUnusable => "mark unusable",
         Verb::Clear => "remove what is left over of",
         Verb::RestoreNew => "restore",
+        Verb::Files => "read files of",
         Verb::SnapshotCreate => "snapshot",
         Verb::SnapshotRevert => "revert",
         Verb::SnapshotDelete => "delete a snapshot of",
