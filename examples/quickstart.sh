@@ -25,8 +25,8 @@ install_packages
 install_rust
 build_guest
 say "building knib"
-(cd "$root" && cargo build --release --quiet)
-PATH=$target/release:$PATH
+(cd "$root" && cargo build --quiet)
+PATH=$target/debug:$PATH
 begin
 
 vm=knib-quickstart

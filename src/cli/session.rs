@@ -225,6 +225,13 @@ impl Session {
         self.see_at(basis, self.now).await
     }
 
+    /// Sees everything as if there had never been a state.
+    pub(super) async fn see_without_state(&self, basis: &Basis) -> Result<Seen> {
+        let host = Rc::new(Local::connect(&basis.uri).await?);
+        let world = engine::observe(&host, None, &basis.storages(), self.now).await?;
+        Ok(Seen { host, world })
+    }
+
     /// Sees everything at a later instant.
     pub(super) async fn see_at(&self, basis: &Basis, now: Timestamp) -> Result<Seen> {
         let state = State::look(&basis.state)?;

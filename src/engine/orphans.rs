@@ -14,9 +14,11 @@ use crate::model::backup::VmRef;
 use crate::model::bytes::Bytes;
 use crate::model::fault::Fault;
 use crate::model::id::BackupId;
+use crate::model::id::Target;
 use crate::model::layout;
 use crate::model::machine::Disk;
 use crate::model::machine::Format;
+use crate::model::machine::Machine;
 use crate::model::orphan::Orphan;
 use crate::model::orphan::OrphanKind;
 use crate::model::step::Image;
@@ -102,17 +104,23 @@ async fn on_primary<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>,
             let Some((kind, layer)) = layer(&path) else {
                 continue;
             };
-            let used = disks(world).any(|disk| disk.uses(&path) || disk.uses(&layer));
+            let used = disks(world).any(|disk| {
+                let on_branch = disk.layer(&layer).is_some();
+                disk.uses(&path) || disk.uses(&layer) || on_branch
+            });
             if used || is_worked_on(world, &layer) {
                 continue;
             }
-            let vm = layout::delta_of(&layer).and_then(|id| known.get(&id).cloned());
-            if vm.as_ref().is_some_and(|vm| has_snapshots(world, vm)) {
+            let vm = match layout::snapshotted(&layer) {
+                Some(disk) => has_disk(world, &disk),
+                None => layout::delta_of(&layer).and_then(|id| known.get(&id).cloned()),
+            };
+            if vm.as_ref().is_some_and(|vm| has_unseen_branches(world, vm)) {
                 continue;
             }
             let removable = match kind {
-                // Nothing in it tells whose restore it is of.
-                OrphanKind::Unfinished => false,
+                // Nothing in it tells whose restore it is of, or what lies on it.
+                OrphanKind::Unfinished | OrphanKind::Snapshot => false,
                 // One whose backup is unknown may be of another state; a chain that could not be read
                 // may hold it.
                 _ if vm.is_none() || !all_read(world) || is_current(world, &layer) => false,
@@ -142,6 +150,9 @@ fn layer(path: &Utf8Path) -> Option<(OrphanKind, Utf8PathBuf)> {
     if layout::delta_of(path).is_some() {
         return Some((OrphanKind::Delta, path.to_owned()));
     }
+    if layout::snapshotted(path).is_some() {
+        return Some((OrphanKind::Snapshot, path.to_owned()));
+    }
     let unmerged = layout::unmerged(path)?;
     layout::delta_of(&unmerged)?;
     Some((OrphanKind::Merged, unmerged))
@@ -155,12 +166,31 @@ fn disks(world: &World) -> impl Iterator<Item = &Disk> {
     machines.flat_map(|machine| &machine.disks)
 }
 
-/// Whether a VM has branches that it does not go on from now: a layer of one is in no chain of its disks.
-fn has_snapshots(world: &World, vm: &VmRef) -> bool {
-    world.guests.get(&vm.uuid).is_some_and(|guest| {
-        let foreign = guest.machine.iter().flat_map(|machine| &machine.snapshots);
-        !guest.snapshots().is_empty() || !guest.record.snapshots.is_empty() || foreign.count() > 0
-    })
+/// Whether files may belong to a branch of a VM that nobody has seen: one that somebody else's
+/// snapshots keep, or one of a disk that is not attached or could not be read.
+fn has_unseen_branches(world: &World, vm: &VmRef) -> bool {
+    let Some(guest) = world.guests.get(&vm.uuid) else {
+        return false;
+    };
+    let machine = guest.machine.as_ref();
+    let seen = |target: &Target, file: &Image| {
+        let disk = machine.and_then(|machine| machine.disk(target));
+        disk.is_some_and(|disk| disk.layer(&file.path).is_some())
+    };
+    let of_all = [guest.snapshots(), &guest.record.snapshots].map(|known| known.all.values());
+    let mut files = of_all.into_iter().flatten().flat_map(|one| &one.disks);
+    machine.is_some_and(Machine::has_foreign_snapshots)
+        || files.any(|(target, file)| !seen(target, file))
+}
+
+/// The VM on whose disk of this name a layer was laid, if it is one VM's alone.
+fn has_disk(world: &World, path: &Utf8Path) -> Option<VmRef> {
+    let mut owners = world.guests.values().filter(|guest| {
+        let machine = guest.machine.as_ref();
+        machine.is_some_and(|machine| machine.disks.iter().any(|disk| disk.uses(path)))
+    });
+    let owner = owners.next()?;
+    owners.next().is_none().then(|| owner.vm.clone())
 }
 
 /// Whether a VM is to write to it: one that was undefined may be defined again.

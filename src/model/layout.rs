@@ -130,12 +130,18 @@ pub fn snapshot_layer(disk: &Utf8Path, serial: u64) -> Utf8PathBuf {
     disk.with_file_name(format!("{name}{SNAPSHOT}{serial}"))
 }
 
+/// The disk that a snapshot's layer was laid on, if a file's name says it is one.
+#[must_use]
+pub fn snapshotted(path: &Utf8Path) -> Option<Utf8PathBuf> {
+    let (disk, serial) = path.file_name()?.rsplit_once(SNAPSHOT)?;
+    serial.parse::<u64>().ok()?;
+    Some(path.with_file_name(disk))
+}
+
 /// Whether a file's name says that knib laid it on a disk.
 #[must_use]
 pub fn is_ours(path: &Utf8Path) -> bool {
-    let numbered = |(_, serial): (&str, &str)| serial.parse::<u64>().is_ok();
-    let name = path.file_name().unwrap_or_default();
-    delta_of(path).is_some() || name.rsplit_once(SNAPSHOT).is_some_and(numbered)
+    delta_of(path).is_some() || snapshotted(path).is_some()
 }
 
 /// The name that a merged delta has until the definition has let go of it, so that no start finds it.

@@ -36,6 +36,8 @@ pub enum OrphanKind {
     Backup,
     /// A layer of a disk.
     Delta,
+    /// A layer of a disk, laid there for a snapshot.
+    Snapshot,
     /// A layer whose content is in the file it covered.
     Merged,
     /// A disk that a restore did not complete.

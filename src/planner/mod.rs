@@ -15,6 +15,7 @@ pub mod due;
 mod fields;
 pub mod files;
 pub mod offerings;
+pub mod rebuild;
 mod recover;
 pub mod removal;
 pub mod request;

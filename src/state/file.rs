@@ -18,6 +18,7 @@ use rusqlite::backup::StepResult;
 use rusqlite::config::DbConfig;
 use tempfile::NamedTempFile;
 
+use crate::model::id::StateId;
 use crate::state::ATTEMPTS;
 use crate::state::PAUSE;
 use crate::state::error::Result;
@@ -133,24 +134,41 @@ fn wait(attempts: i32) -> bool {
     attempts < ATTEMPTS
 }
 
-/// Makes a new file beside the locks of runs, where leftovers are swept, and gives it its name when
-/// it is whole. Somebody else may do so first.
+/// Makes a new file and gives it its name when it is whole. Somebody else may do so first.
 fn make(path: &Utf8Path, steps: &[&str]) -> Result<(), Trouble> {
-    let (dir, name) = split(path)?;
-    private_dir(&dir)?;
-    let path = dir.canonicalize_utf8()?.join(name);
-    let new = new_beside(&path)?;
-    let db = settled(Connection::open(new.path())?)?;
-    let transaction = Transaction::new_unchecked(&db, TransactionBehavior::Immediate)?;
-    schema::upgrade(&transaction, 0, steps)?;
-    transaction.execute("INSERT INTO meta (key, value) VALUES ('id', ?1)", [uuid()?])?;
-    transaction.commit()?;
-    db.close().map_err(|(_, error)| error)?;
+    let path = place(path)?;
+    let new = whole(&path, steps, None, |_| Ok(()))?;
     match new.persist_noclobber(&path) {
         Ok(_) => Ok(sync_parent(&path)?),
         Err(_) if path.try_exists()? => Ok(()),
         Err(refused) => Err(refused.error.into()),
     }
+}
+
+/// Where a file that may not be there yet will be, without symbolic links; its directory is made.
+pub(super) fn place(path: &Utf8Path) -> io::Result<Utf8PathBuf> {
+    let (dir, name) = split(path)?;
+    private_dir(&dir)?;
+    Ok(dir.canonicalize_utf8()?.join(name))
+}
+
+/// A file beside the locks of runs, where leftovers are swept, with everything that `fill` writes.
+pub(super) fn whole(
+    path: &Utf8Path,
+    steps: &[&str],
+    id: Option<&StateId>,
+    fill: impl FnOnce(&Connection) -> Result<(), Trouble>,
+) -> Result<NamedTempFile, Trouble> {
+    let new = new_beside(path)?;
+    let db = settled(Connection::open(new.path())?)?;
+    let transaction = Transaction::new_unchecked(&db, TransactionBehavior::Immediate)?;
+    schema::upgrade(&transaction, 0, steps)?;
+    let id = id.map_or_else(uuid, |id| Ok(id.to_string()))?;
+    transaction.execute("INSERT INTO meta (key, value) VALUES ('id', ?1)", [id])?;
+    fill(&transaction)?;
+    transaction.commit()?;
+    db.close().map_err(|(_, error)| error)?;
+    Ok(new)
 }
 
 /// Brings an older file up to date, after a copy.
@@ -210,7 +228,7 @@ fn split(path: &Utf8Path) -> io::Result<(Utf8PathBuf, &str)> {
     Ok((dir.unwrap_or(Utf8Path::new(".")).to_owned(), name))
 }
 
-fn sync_parent(path: &Utf8Path) -> io::Result<()> {
+pub(super) fn sync_parent(path: &Utf8Path) -> io::Result<()> {
     File::open(split(path)?.0)?.sync_all()
 }
 

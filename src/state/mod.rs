@@ -10,6 +10,7 @@
 //! sqlite alone, which gives its locks up when anything in the process closes the file: use a file
 //! from one thread.
 
+mod anew;
 mod applied;
 mod error;
 mod file;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 29] = [
+const COMMANDS: [&[&str]; 30] = [
     &[],
     &["init"],
     &["lint"],
@@ -33,6 +33,7 @@ const COMMANDS: [&[&str]; 29] = [
     &["snapshot", "delete"],
     &["restore", "new"],
     &["state", "check"],
+    &["state", "rebuild"],
     &["completions"],
 ];
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use knib::cli::view::backup::BackupView;
 use knib::cli::view::chain::ChainView;
 use knib::cli::view::offering::OfferingView;
+use knib::cli::view::rebuilt::RebuiltView;
 use knib::cli::view::run::RunView;
 use knib::cli::view::snapshot::SnapshotView;
 use knib::cli::view::storage::StorageView;
@@ -17,7 +18,7 @@ use schemars::Schema;
 use schemars::schema_for;
 use serde_json::Value;
 
-fn schemas() -> [(&'static str, Schema); 10] {
+fn schemas() -> [(&'static str, Schema); 11] {
     [
         ("plan", schema_for!(Plan)),
         ("backup", schema_for!(BackupView)),
@@ -29,6 +30,7 @@ fn schemas() -> [(&'static str, Schema); 10] {
         ("snapshot", schema_for!(SnapshotView)),
         ("finding", schema_for!(Finding)),
         ("orphan", schema_for!(Orphan)),
+        ("rebuilt", schema_for!(RebuiltView)),
     ]
 }
 

@@ -19,6 +19,7 @@ mod owners;
 mod portable;
 mod races;
 mod readonly;
+mod rebuild;
 mod refusals;
 mod restore;
 mod since;

@@ -126,6 +126,43 @@ fn what_nothing_refers_to_is_listed_and_only_what_holds_nothing_goes() {
 }
 
 #[test]
+fn branches_of_snapshots_are_referred_to_and_what_a_lost_one_left_is_kept() {
+    let site = Site::new();
+    let vm = site.vm("a").disk(Disk::qcow2("vda", 8 * MIB)).define();
+    vm.write("vda", 0, 0x11, 192 * KIB);
+    let id = site.first(&vm).id().to_owned();
+    for (name, byte) in [("one", 0x22), ("two", 0x33)] {
+        vm.write("vda", 0, byte, 64 * KIB);
+        site.knib(["snapshot", "create", &vm.name, name]).exits(0);
+    }
+    let two = vm.truth("vda");
+    vm.write("vda", 0, 0x44, 64 * KIB);
+    site.knib(["snapshot", "revert", &vm.name, "one"]).exits(0);
+    let ours = |args: &[&str]| -> Vec<_> {
+        let all = told(&site.knib(args).json()).into_iter();
+        all.filter(|(path, _, _)| path.starts_with(site.root()))
+            .collect()
+    };
+    assert_eq!(ours(&CHECK), []);
+
+    // Laid on the same disk, and named by no snapshot.
+    let left = PathBuf::from(format!("{}.knib-snapshot-99", vm.disks["vda"].display()));
+    fs::rename(overlay(&vm, "20260101-010101-0a0a0a0a"), &left).expect("both are the test's own");
+    let delta = overlay(&vm, &id.replace(&id[..8], "20250101"));
+    let wanted = [
+        (delta, "delta".to_owned(), false),
+        (left, "snapshot".to_owned(), false),
+    ];
+    for fix in [&[][..], &["--fix"]] {
+        let args = [&CHECK[..], fix].concat();
+        wait_until("a look at all disks", 60, || ours(&args) == wanted);
+    }
+    assert!(wanted.iter().all(|(path, _, _)| path.exists()));
+    site.knib(["snapshot", "revert", &vm.name, "two"]).exits(0);
+    assert_holds(&vm.source("vda"), &two);
+}
+
+#[test]
 fn what_an_interrupted_action_has_in_hand_is_no_orphan() {
     let site = Site::new();
     let vm = site

@@ -13,6 +13,7 @@ mod man;
 pub(super) mod offering;
 mod pin;
 pub(super) mod plan;
+mod rebuild;
 pub(super) mod restore;
 mod schema;
 pub(super) mod show;

@@ -1,4 +1,4 @@
-//! `knib state`: whether everything that carries knib's mark is accounted for.
+//! `knib state`: whether everything that carries knib's mark is accounted for, and what knib knows of it.
 
 use std::fmt::Write;
 
@@ -8,6 +8,8 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Result;
 use crate::cli::render::text;
 use crate::cli::session::Session;
+use crate::cli::verbs::rebuild;
+use crate::cli::verbs::rebuild::Rebuild;
 use crate::engine;
 use crate::model::orphan::Orphan;
 use crate::model::orphan::OrphanKind;
@@ -20,6 +22,8 @@ use crate::planner::request;
 pub(in crate::cli) enum State {
     /// List what carries knib's mark, on storages and beside disks, and nothing refers to
     Check(Check),
+    /// Make a lost state file anew from the storages that the policy names
+    Rebuild(Rebuild),
 }
 
 #[derive(Debug, clap::Args)]
@@ -31,7 +35,14 @@ pub(in crate::cli) struct Check {
     patience: Patience,
 }
 
-pub(super) async fn run(session: &Session, State::Check(args): State) -> Result<Exit> {
+pub(super) async fn run(session: &Session, state: State) -> Result<Exit> {
+    match state {
+        State::Check(args) => check(session, args).await,
+        State::Rebuild(args) => rebuild::run(session, &args).await,
+    }
+}
+
+async fn check(session: &Session, args: Check) -> Result<Exit> {
     let json = session.global.format.is_json()?;
     let basis = session.basis_anyhow()?;
     let seen = session.see(&basis).await?;
@@ -87,6 +98,7 @@ fn kind(kind: OrphanKind) -> &'static str {
         OrphanKind::Deleted => "the rest of a deleted backup",
         OrphanKind::Backup => "a backup that is not on record",
         OrphanKind::Delta => "a delta",
+        OrphanKind::Snapshot => "a layer of a snapshot",
         OrphanKind::Merged => "a delta that was merged",
         OrphanKind::Unfinished => "a disk that a restore did not complete",
     }
@@ -96,7 +108,7 @@ fn fate(one: &Orphan) -> &'static str {
     match (one.removable, one.kind) {
         (true, _) => "--fix removes it",
         (false, OrphanKind::Backup) => "kept: it can be restored by what its README.txt says",
-        (false, OrphanKind::Delta) => "kept: it may hold what a guest wrote",
+        (false, OrphanKind::Delta | OrphanKind::Snapshot) => "kept: it may hold what a guest wrote",
         (false, _) => "kept: somebody else may use it",
     }
 }

@@ -7,6 +7,7 @@ pub mod backup;
 pub mod chain;
 pub mod file;
 pub mod offering;
+pub mod rebuilt;
 pub mod run;
 pub mod snapshot;
 pub mod storage;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 
+use crate::engine::kept;
 use crate::host::Host;
 use crate::host::HostError;
 use crate::model::backup::Backup;
@@ -128,23 +129,12 @@ pub(super) async fn foreign<H: Host>(
     backups: &BTreeSet<BackupId>,
     findings: &mut Vec<Finding>,
 ) -> Vec<Arc<Backup>> {
-    let mut all = Vec::new();
-    for id in backups {
-        let path = layout::backup_dir(storage, vm, id).join(layout::RECORD);
-        let read = host.read(&path).await.map_err(|error| error.cause);
-        let read = read.and_then(|text| {
-            serde_json::from_slice::<Backup>(&text).map_err(|error| error.to_string())
-        });
-        match read {
-            Ok(backup) => all.push(Arc::new(backup)),
-            Err(cause) => findings.push(Finding::new(
-                Severity::Warning,
-                "unreadable_storage",
-                format!("{path} could not be read: {cause}"),
-            )),
-        }
-    }
-    all
+    let (read, unread) = kept::records(host, storage, vm, backups).await;
+    findings.extend(unread.iter().map(|unread| {
+        let text = format!("{} {}", unread.path, unread.why);
+        Finding::new(Severity::Warning, "unreadable_storage", text)
+    }));
+    read
 }
 
 fn is_uuid(name: &str) -> bool {
