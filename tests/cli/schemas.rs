@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use knib::cli::view::backup::BackupView;
 use knib::cli::view::chain::ChainView;
+use knib::cli::view::file::FileView;
+use knib::cli::view::file::FilesystemView;
+use knib::cli::view::file::TakenView;
 use knib::cli::view::offering::OfferingView;
 use knib::cli::view::rebuilt::RebuiltView;
 use knib::cli::view::run::RunView;
@@ -18,7 +21,7 @@ use schemars::Schema;
 use schemars::schema_for;
 use serde_json::Value;
 
-fn schemas() -> [(&'static str, Schema); 11] {
+fn schemas() -> [(&'static str, Schema); 14] {
     [
         ("plan", schema_for!(Plan)),
         ("backup", schema_for!(BackupView)),
@@ -28,6 +31,9 @@ fn schemas() -> [(&'static str, Schema); 11] {
         ("offering", schema_for!(OfferingView)),
         ("run", schema_for!(RunView)),
         ("snapshot", schema_for!(SnapshotView)),
+        ("filesystem", schema_for!(FilesystemView)),
+        ("file", schema_for!(FileView)),
+        ("taken", schema_for!(TakenView)),
         ("finding", schema_for!(Finding)),
         ("orphan", schema_for!(Orphan)),
         ("rebuilt", schema_for!(RebuiltView)),

@@ -9,6 +9,8 @@ mod content;
 mod damage;
 mod deletion;
 mod drift;
+mod files;
+mod files_hostile;
 mod harness;
 mod judge;
 mod killed;

@@ -1,0 +1,1 @@
+//! `knib files` and a guest that means harm, or is broken.
