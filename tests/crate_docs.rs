@@ -19,6 +19,7 @@ use knib::model::op::Tag;
 use knib::model::op::Verb;
 use knib::model::orphan::OrphanKind;
 use knib::model::record::Record;
+use knib::planner::files;
 use knib::planner::request;
 use knib::planner::request::NewVm;
 use knib::planner::snapshots;
@@ -87,6 +88,7 @@ fn actions() -> Vec<(Op, Record)> {
         dir: None,
         format: knib::model::machine::Format::Qcow2,
     };
+    let asked_backup = asked.backup.clone();
     let record = guest.record.clone();
     let current = record.current.clone().expect("the third");
     let of = OneBackup {
@@ -141,10 +143,12 @@ fn actions() -> Vec<(Op, Record)> {
         );
     }
     let restore = request::new_vm(&asked, &world, &make::options());
+    let read = files::plan((&uuid, &asked_backup), None, &world, &make::options());
     all.extend(
         restore
             .actions
             .into_iter()
+            .chain(read.actions)
             .map(|action| (action.op, record.clone())),
     );
     all
@@ -177,6 +181,7 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
         | Op::Unpin(of)
         | Op::MarkUnusable(MarkUnusable { of, .. }) => (Some(&of.backup), Vec::new()),
         Op::RestoreNew(op) => (Some(&op.backup), record.ancestors(&op.backup)),
+        Op::Files(op) => (Some(&op.backup), record.ancestors(&op.backup)),
         _ => (None, Vec::new()),
     };
     let of = |id: &BackupId| word(&leases, &Subject::Backup(id.clone()));

@@ -160,7 +160,7 @@ fn guest(site: &Site) -> (Vm, PathBuf) {
     guestfish(&format!(
         "add-drive {dir}/vda format:raw\nadd-drive {dir}/vdb format:raw\nadd-drive {dir}/vdc format:raw\nrun\n\
          part-init /dev/sda gpt\npart-add /dev/sda p 2048 18431\npart-add /dev/sda p 18432 -64\n\
-         mkfs vfat /dev/sda1 label:EFI\nmkfs ext4 /dev/sda2 label:root\n\
+         mkfs vfat /dev/sda1 label:EFI\nmkfs ext4 /dev/sda2 blocksize:4096 label:root\n\
          pvcreate /dev/sdb\npvcreate /dev/sdc\nvgcreate vg \"/dev/sdb /dev/sdc\"\nlvcreate-free data vg 100\n\
          mkfs xfs /dev/vg/data label:srv\nmount /dev/sda2 /\nmkdir /srv\nmount /dev/vg/data /srv\n\
          tar-in {dir}/tree.tar / xattrs:true\nmount /dev/sda1 /boot/efi\nwrite /boot/efi/boot.txt \"of the firmware\"\n"
@@ -293,45 +293,39 @@ fn each_backup_of_a_chain_gives_what_the_guest_had_written_by_then() {
     );
     assert_same_tree(&to, &tree);
 
-    // The same two paths from the later ones, the last two compressed.
+    // The same paths from the later ones, the last two compressed.
     for link in [3, 4] {
         for target in ["vda", "vdb", "vdc"] {
             compress(&backups[link], target, Some(&backups[link - 1]));
         }
     }
-    for (link, backup) in (2_u8..).zip(&backups[1..]) {
-        let to = site.path(&format!("link-{link}"));
-        let there = to.display().to_string();
-        let taken = get(
-            &site,
-            backup.id(),
-            &["/data/seq", "/srv/sub/file", "--format", "json"],
-            &there,
-        );
-        schemas::assert_valid("taken", &taken.exits(0).json());
-        assert_holds(&to.join("seq"), FIRST + link);
-        assert_eq!(fs::read(to.join("file")).expect("it is there"), b"deep");
-    }
-    let bytes = raw(
-        &site,
-        &["files", "get", backups[4].id(), "/srv/seq", "-o", "-"],
+    let of = |link: usize, what: &[&str]| {
+        let args = ["files", "get", backups[link].id()]
+            .into_iter()
+            .chain(what.iter().copied());
+        raw(&site, &args.chain(["-o", "-"]).collect::<Vec<_>>())
+    };
+    assert_full(
+        &of(1, &["vda", "/data/seq", "--fs", "/dev/vda2"]),
+        FIRST + 2,
     );
-    assert!(bytes.len() as u64 == LONG && bytes.iter().all(|byte| *byte == 0xB1 + 5));
-    let bytes = raw(
-        &site,
-        &[
-            "files",
-            "get",
-            backups[2].id(),
-            "vda",
-            "/boot.txt",
-            "--fs",
-            "/dev/vda1",
-            "-o",
-            "-",
-        ],
+    assert_full(&of(3, &["/srv/seq"]), 0xB1 + 4);
+    let archive = site.path("archive.tar");
+    fs::write(&archive, of(2, &["/data/seq", "/srv/sub"])).expect("the sandbox is the test's own");
+    let out = site.make_dir("unpacked");
+    sh(&out, "tar -xf ../archive.tar");
+    assert_full(&fs::read(out.join("seq")).expect("it is there"), FIRST + 3);
+    assert_same_tree(&out.join("sub"), &tree.join("sub"));
+    let out = site.path("last");
+    let there = out.display().to_string();
+    let what = ["/data/seq", "/boot/efi/boot.txt", "--format", "json"];
+    let taken = get(&site, backups[4].id(), &what, &there).exits(0).json();
+    schemas::assert_valid("taken", &taken);
+    assert_full(&fs::read(out.join("seq")).expect("it is there"), FIRST + 5);
+    assert_eq!(
+        fs::read(out.join("boot.txt")).expect("it is there"),
+        b"of the firmware"
     );
-    assert_eq!(bytes, b"of the firmware");
     assert!(site.leftovers().is_empty());
 }
 
@@ -354,18 +348,17 @@ fn raw(site: &Site, args: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// Fails unless a file is long enough and has this byte only.
+/// Fails unless this is all of a file that holds one byte only.
 #[track_caller]
-fn assert_holds(file: &Path, byte: u8) {
-    let mut found = fs::read(file).expect("it is there");
+fn assert_full(content: &[u8], byte: u8) {
+    let mut found = content.to_vec();
     if std::env::var_os("KNIB_TEST_FLIP").is_some() {
         found[0] ^= 1;
     }
     let same = found.iter().all(|found| *found == byte);
     assert!(
         found.len() as u64 == LONG && same,
-        "{} is not full of {byte:#x}",
-        file.display()
+        "it is not full of {byte:#x}"
     );
 }
 

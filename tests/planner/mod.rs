@@ -2,6 +2,7 @@
 
 mod config;
 mod due;
+mod files;
 mod kinds;
 pub(crate) mod make;
 mod removals;

@@ -30,8 +30,12 @@ impl Filesystem {
     /// Nothing in it can be read without a key.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
-        self.kind.starts_with("crypto") || self.kind == "BitLocker"
+        is_encrypted(&self.kind)
     }
+}
+
+fn is_encrypted(kind: &str) -> bool {
+    kind.starts_with("crypto") || kind == "BitLocker"
 }
 
 /// What is looked at.
@@ -51,32 +55,49 @@ impl Appliance {
     pub fn filesystems(&mut self) -> Result<Vec<Filesystem>> {
         let tried = "list the file systems";
         let listed = self.words("list-filesystems", &[], tried)?;
-        let mut found = Vec::new();
-        for line in listed.lines() {
-            let Some((device, kind)) = line.rsplit_once(": ") else {
-                continue;
-            };
-            if matches!(kind, "swap" | "unknown") {
-                continue;
-            }
-            let inside = device.as_bytes();
-            let size = self.words("blockdev-getsize64", &[inside], tried);
-            let label = self
-                .words("vfs-label", &[inside], tried)
+        let known = listed.lines().filter_map(|line| line.rsplit_once(": "));
+        let mut found: Vec<_> = known
+            .clone()
+            .map(|(device, kind)| (device, kind.to_owned()))
+            .collect();
+        // What is encrypted is not among them.
+        let devices =
+            ["list-devices", "list-partitions", "lvs"].map(|list| self.words(list, &[], tried));
+        let devices = devices.into_iter().collect::<Result<Vec<_>>>()?;
+        for device in devices.iter().flat_map(|list| list.lines()) {
+            let unknown = !known
+                .clone()
+                .any(|(known, kind)| known == device && kind != "unknown");
+            let kind = self
+                .words("vfs-type", &[device.as_bytes()], tried)
                 .unwrap_or_default();
-            let label = label.trim_end_matches('\n');
-            found.push(Filesystem {
-                device: self.outside(device),
-                kind: kind.to_owned(),
-                size: Bytes(
-                    size.ok()
-                        .and_then(|size| size.trim().parse().ok())
-                        .unwrap_or(0),
-                ),
-                label: (!label.is_empty()).then(|| label.to_owned()),
-            });
+            if unknown && is_encrypted(kind.trim()) {
+                found.push((device, kind.trim().to_owned()));
+            }
         }
-        Ok(found)
+        found.retain(|(_, kind)| !matches!(kind.as_str(), "swap" | "unknown"));
+        found.sort();
+        found.dedup();
+        let found = found
+            .into_iter()
+            .map(|(device, kind)| self.filesystem(device, kind));
+        Ok(found.collect())
+    }
+
+    fn filesystem(&mut self, device: &str, kind: String) -> Filesystem {
+        let inside = device.as_bytes();
+        let mut asked = |what: &str| {
+            let said = self.words(what, &[inside], "look at a file system");
+            said.unwrap_or_default().trim_end_matches('\n').to_owned()
+        };
+        let size = asked("blockdev-getsize64").parse().unwrap_or_default();
+        let label = Some(asked("vfs-label")).filter(|label| !label.is_empty());
+        Filesystem {
+            device: self.outside(device),
+            kind,
+            size: Bytes(size),
+            label,
+        }
     }
 
     /// Mounts what is to be looked at. Returns what could not be mounted of it, in sentences.

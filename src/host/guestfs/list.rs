@@ -79,29 +79,24 @@ impl Appliance {
             });
         }
         let mut names = self.names(&real, recursive)?;
-        let mut batch: Vec<Vec<u8>> = Vec::new();
-        let mut length = 0;
+        let mut batch = Batch::default();
         while let Some(name) = names.next()? {
-            let escaped = words::escaped(&name).len() + 1;
-            let full = length + escaped > words::LONGEST_LINE - 200 || batch.len() == AT_A_TIME;
-            // A path of the directory takes its share of the line.
-            let room = words::escaped(&real).len() + escaped < words::LONGEST_LINE - 200;
-            if !words::is_one_word(&name) || !room {
+            let end = name.iter().rposition(|byte| *byte == b'/');
+            let (dir, own) = match end {
+                Some(end) => (&name[..end], &name[end + 1..]),
+                None => (&b""[..], &name[..]),
+            };
+            if !batch.has_room(&real, dir, own) {
                 self.look(&real, &mut batch, each)?;
-                length = 0;
+            }
+            if words::is_one_word(own) && batch.has_room(&real, dir, own) {
+                batch.dir = dir.to_vec();
+                batch.names.push(own.to_vec());
+            } else {
+                self.look(&real, &mut batch, each)?;
                 let about = self.look_at(&real, &name);
                 each(Listed { name, about })?;
-                continue;
             }
-            if full {
-                self.look(&real, &mut batch, each)?;
-                length = 0;
-            }
-            if length == 0 {
-                length = words::escaped(&real).len();
-            }
-            length += escaped;
-            batch.push(name);
         }
         self.look(&real, &mut batch, each)
     }
@@ -109,25 +104,28 @@ impl Appliance {
     /// Looks at many files of a directory at once.
     fn look(
         &mut self,
-        dir: &[u8],
-        batch: &mut Vec<Vec<u8>>,
+        root: &[u8],
+        batch: &mut Batch,
         each: &mut dyn FnMut(Listed) -> Result<()>,
     ) -> Result<()> {
-        if batch.is_empty() {
+        let Batch { dir, names } = std::mem::take(batch);
+        if names.is_empty() {
             return Ok(());
         }
-        let tried = format!("look at what is in {}", shown(dir));
-        let list = batch.join(&b' ');
-        let answer = self.words("lstatnslist", &[dir, &list], &tried)?;
+        let above = [root, b"/", &dir].concat();
+        let tried = format!("look at what is in {}", shown(&above));
+        let list = names.join(&b' ');
+        let answer = self.words("lstatnslist", &[&above, &list], &tried)?;
         let stats = words::stats(&answer);
-        if stats.len() != batch.len() {
-            return Err(HostError::new(
-                Fault::Io,
-                tried,
-                "there are other files than before",
-            ));
+        if stats.len() != names.len() {
+            let cause = "there are other files than before";
+            return Err(HostError::new(Fault::Io, tried, cause));
         }
-        for (name, stat) in batch.drain(..).zip(stats) {
+        for (own, stat) in names.into_iter().zip(stats) {
+            let name = match dir.is_empty() {
+                true => own,
+                false => [&dir, &b"/"[..], &own].concat(),
+            };
             let about = stat.as_ref().and_then(About::of);
             each(Listed { name, about })?;
         }
@@ -190,6 +188,25 @@ impl Appliance {
                 _ => {}
             }
         }
+    }
+}
+
+/// Files of one directory that are looked at with one question.
+#[derive(Default)]
+struct Batch {
+    /// Below the one that is listed.
+    dir: Vec<u8>,
+    names: Vec<Vec<u8>>,
+}
+
+impl Batch {
+    /// Whether a file of a directory can be asked for as well.
+    fn has_room(&self, root: &[u8], dir: &[u8], own: &[u8]) -> bool {
+        let length = |text: &[u8]| words::escaped(text).len() + 1;
+        let names: usize = self.names.iter().map(|name| length(name)).sum();
+        (self.names.is_empty() || self.dir == dir)
+            && self.names.len() < AT_A_TIME
+            && length(root) + length(dir) + names + length(own) < words::LONGEST_LINE - 100
     }
 }
 

@@ -18,13 +18,19 @@ mod stream;
 mod take;
 mod words;
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::Command;
+use std::process::Stdio;
 use std::time::Duration;
 
+use camino::Utf8Path;
 use camino::Utf8PathBuf;
 
 use crate::host::HostError;
 use crate::host::Result;
 use crate::host::command::Program;
+use crate::host::faults;
 pub use crate::host::guestfs::browse::Filesystem;
 pub use crate::host::guestfs::browse::View;
 pub use crate::host::guestfs::list::About;
@@ -72,6 +78,7 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub struct Guestfs {
     guestfish: Utf8PathBuf,
+    qemu_img: Utf8PathBuf,
 }
 
 impl Guestfs {
@@ -88,8 +95,11 @@ impl Guestfs {
             )
             .hinted("install it: guestfish on Debian and Ubuntu, libguestfs and libguestfs-xfs on Fedora")
         })?;
+        let qemu_img = Program::find("qemu-img")
+            .ok_or_else(|| HostError::new(Fault::Gone, "find qemu-img", "it is not in PATH"))?;
         Ok(Self {
             guestfish: found.path().to_owned(),
+            qemu_img: qemu_img.path().to_owned(),
         })
     }
 
@@ -117,6 +127,25 @@ impl Guestfs {
         self.start(disks, true, brake)
     }
 
+    /// A scratch file over an image, which takes what the appliance writes. libguestfs can do that
+    /// itself (`readonly:true`), and then lets QEMU guess a format from what the guest wrote: a guest
+    /// could name any file of this host as its backing file.
+    fn lay(&self, image: &Utf8Path, scratch: &Path, tried: &str) -> Result<()> {
+        let made = Command::new(&self.qemu_img)
+            .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"])
+            .args([image.as_std_path(), scratch])
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| HostError::new(faults::of_io(&error), tried, error))?;
+        if made.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&made.stderr);
+        let fault = faults::of_words(&said).unwrap_or(Fault::Io);
+        Err(HostError::new(fault, tried, said.trim()))
+    }
+
     fn start(
         &self,
         disks: &[(Target, Utf8PathBuf)],
@@ -124,16 +153,16 @@ impl Guestfs {
         brake: &Brake,
     ) -> Result<Appliance> {
         let mut session = Session::start(&self.guestfish, emulate, brake)?;
-        for (target, image) in disks {
+        for (number, (target, image)) in disks.iter().enumerate() {
             let tried = format!("open {target} ({image})");
-            let image = image.as_str().as_bytes();
-            let flags: [&[u8]; 2] = [b"readonly:true", b"format:qcow2"];
-            session.ask(
-                "add-drive",
-                &[image, flags[0], flags[1]],
-                &tried,
-                |_| Ok(()),
-            )?;
+            let scratch = session.scratch().join(format!("{number}.qcow2"));
+            self.lay(image, &scratch, &tried)?;
+            let args: [&[u8]; 3] = [
+                scratch.as_os_str().as_bytes(),
+                b"format:qcow2",
+                b"cachemode:unsafe",
+            ];
+            session.ask("add-drive", &args, &tried, |_| Ok(()))?;
         }
         session.run(if emulate { EMULATED } else { LIMIT })?;
         Ok(Appliance {

@@ -10,6 +10,7 @@ use std::io::BufReader;
 use std::io::Read;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Child;
 use std::process::ChildStdin;
 use std::process::ChildStdout;
@@ -107,7 +108,7 @@ pub(super) struct Session {
     complaints: Receiver<String>,
     mark: String,
     brake: Brake,
-    _scratch: TempDir,
+    scratch: TempDir,
 }
 
 impl Session {
@@ -152,8 +153,13 @@ impl Session {
             complaints,
             mark,
             brake: brake.clone(),
-            _scratch: scratch,
+            scratch,
         })
+    }
+
+    /// A directory that goes with it.
+    pub(super) fn scratch(&self) -> &Path {
+        self.scratch.path()
     }
 
     /// Asks, and gives the answer to `read` as it comes. `tried` reads after "could not".

@@ -91,6 +91,8 @@ pub(super) fn cause(said: &str) -> String {
         let cause = line.split_once("libguestfs: error: ");
         cause.map_or(line, |(_, cause)| cause).trim()
     });
+    // Advice of its own, on finding defects of libguestfs.
+    let said = said.take_while(|line| !line.starts_with("This usually means"));
     let said: Vec<_> = said.filter(|line| !line.is_empty()).collect();
     said.join("; ")
 }

@@ -153,6 +153,50 @@ pub(super) fn unknown(appliance: &mut Appliance, path: &[u8], error: HostError) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::bytes::Bytes;
+
+    fn filesystem(device: &str, kind: &str) -> Filesystem {
+        Filesystem {
+            device: device.to_owned(),
+            kind: kind.to_owned(),
+            size: Bytes(1),
+            label: None,
+        }
+    }
+
+    /// What is chosen, or why nothing is.
+    fn chosen(all: &[Filesystem], fs: Option<&str>) -> String {
+        let places = Places {
+            disk: Some("vda".to_owned()),
+            fs: fs.map(str::to_owned),
+            paths: Vec::new(),
+        };
+        match choose(all, &places) {
+            Ok(one) => one.device.clone(),
+            Err(failure) => failure.step_error().text,
+        }
+    }
+
+    #[test]
+    fn one_file_system_needs_no_name_and_several_do() {
+        let ext4 = filesystem("/dev/vda1", "ext4");
+        let luks = filesystem("/dev/vda2", "crypto_LUKS");
+        let data = filesystem("/dev/vg/data", "xfs");
+        assert_eq!(chosen(&[ext4.clone(), luks.clone()], None), "/dev/vda1");
+        let all = [ext4, luks.clone(), data];
+        assert_eq!(chosen(&all, Some("/dev/vg/data")), "/dev/vg/data");
+        assert_eq!(chosen(&all, Some("vda1")), "/dev/vda1");
+        let none = "no file system was found on vda";
+        let locked = "/dev/vda2 is encrypted (crypto_LUKS), and knib has no key";
+        assert_eq!(chosen(&all, None), "there are 2 file systems on vda");
+        assert_eq!(
+            chosen(&all, Some("vda3")),
+            "there is no file system \"vda3\""
+        );
+        assert_eq!(chosen(&all, Some("vda2")), locked);
+        assert_eq!(chosen(&[luks], None), locked);
+        assert_eq!(chosen(&[], None), none);
+    }
 
     #[test]
     fn a_disk_comes_first_and_paths_begin_with_a_slash() {
