@@ -1,5 +1,5 @@
-//! Full backup, incremental without a change, and restore, each against the best that can be done
-//! without knib, in turns on the same disk.
+//! Full backup, incremental without a change, restore and compression, each against the best that can
+//! be done without knib, in turns on the same disk.
 //!
 //! `cargo bench --bench backup [-- DIR [MIB]]`: needs libvirt at `qemu:///system` and twelve times MIB of
 //! room in DIR. Ratios of medians are what counts; the machine's own speed is not knib's. virtnbdbackup
@@ -17,6 +17,8 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
+
+use serde_json::Value;
 
 const ROUNDS: usize = 3;
 const MIB: u64 = 1 << 20;
@@ -82,7 +84,8 @@ impl Bench {
     fn write_policy(&self) {
         let storage = self.dir.join("storage");
         let text = format!(
-            "version: 1\nstate: {0}/state.db\nstorage: {{ nas: {{ path: {1}, minFree: 1MiB }} }}\nofferings: {{ plain: {{ backupChainSize: 0 }} }}\n\
+            "version: 1\nstate: {0}/state.db\nstorage: {{ nas: {{ path: {1}, minFree: 1MiB }} }}\nofferings: {{ plain: {{ backupChainSize: 0, compress: true }} }}\n\
+             settings: {{ backup.compression.coroutines: 16 }}\n\
              policies:\n  bench:\n    select: {{ names: [{VM}] }}\n    offering: plain\n    storage: nas\n    first: nextSlot\n    \
              schedules: {{ yearly: {{ cron: \"@yearly\" }} }}\n",
             self.dir.display(),
@@ -142,6 +145,10 @@ impl Bench {
             "qemu-img convert of the backup and sync",
             "knib restore new",
             "virtnbdbackup of the whole VM and sync",
+            "qemu-img convert -c -m 16 with zstd and sync",
+            "qemu-img convert -c -W -m 16 with zstd and sync",
+            "knib's compression of the same file",
+            "knib's check of it",
         ]
         .map(row);
         let others = Command::new("virtnbdbackup")
@@ -180,6 +187,19 @@ impl Bench {
                 &mut self.knib(&["backup", "run", VM, "--full"]),
                 &out,
             );
+            let full = self.newest();
+            for (row, more) in [(8, &[][..]), (9, &["-W"])] {
+                let mut command = Command::new("qemu-img");
+                command
+                    .args(["convert", "-c", "-m", "16", "-f", "qcow2", "-O", "qcow2"])
+                    .args(["-o", "compression_type=zstd"])
+                    .args(more)
+                    .args([&full, &out]);
+                time(&mut rows[row], &mut command, &out);
+            }
+            let [compressed, compared] = self.compress(&full);
+            rows[10].times.push(compressed);
+            rows[11].times.push(compared);
             time(&mut rows[4], &mut self.knib(&["backup", "run", VM]), &out);
             // Both read the chain out of the page cache: whoever came first would have read it from disk.
             run(Command::new("qemu-img")
@@ -206,6 +226,48 @@ impl Bench {
         rows.into_iter()
             .filter(|row| !row.times.is_empty())
             .collect()
+    }
+
+    /// Compresses a backup, and how long its conversion and its check took, as the journal has it.
+    fn compress(&self, file: &Path) -> [Duration; 2] {
+        run(&mut Command::new("sync"));
+        run(&mut self.knib(&["apply", "--auto-approve", "--only", "jobs"]));
+        let log = self
+            .knib(&["log", "--format", "json"])
+            .stdout(Stdio::piped())
+            .output()
+            .expect("a log");
+        let log: Value = serde_json::from_slice(&log.stdout).expect("JSON");
+        let steps = |run: &Value| run["actions"].as_array().cloned().unwrap_or_default();
+        let runs = log.as_array().cloned().unwrap_or_default();
+        let steps: Vec<Value> = runs
+            .iter()
+            .flat_map(steps)
+            .flat_map(|action| action["steps"].as_array().cloned().unwrap_or_default())
+            .collect();
+        let compressed = format!("{}.comp", file.display());
+        ["compress vda", "see that vda.qcow2.comp"].map(|begins| {
+            // Every backup is compressed once, and the newest is the last.
+            let of_it = |step: &&Value| {
+                let what = step["what"].as_str().unwrap_or_default();
+                what.starts_with(begins)
+                    && (what.contains(&compressed) || begins.starts_with("see"))
+            };
+            let mut took: Vec<_> = steps
+                .iter()
+                .filter(of_it)
+                .map(|step| {
+                    let at = |key: &str| {
+                        let at = step[key].as_str().expect("an instant");
+                        at.parse::<jiff::Timestamp>().expect("an instant")
+                    };
+                    (at("started"), at("marked"))
+                })
+                .collect();
+            took.sort_unstable();
+            let (started, marked) = took.pop().expect("it was compressed");
+            Duration::try_from(marked.duration_since(started)).expect("it took some time")
+        })
     }
 
     /// A whole copy without a checkpoint, so that the next one finds the VM as this one did.
@@ -308,6 +370,12 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?} failed");
 }
 
+/// The best of the rows whose names begin so.
+fn rows_named(rows: &[Row], begin: &str) -> f64 {
+    let found = rows.iter().filter(|row| row.name.starts_with(begin));
+    found.map(Row::median).fold(f64::INFINITY, f64::min)
+}
+
 fn print(size: u64, rows: &[Row]) {
     let mut out = std::io::stdout();
     let best = rows[0].median().min(rows[1].median());
@@ -323,6 +391,10 @@ fn print(size: u64, rows: &[Row]) {
             "knib restore new" => format!(
                 "  {:.2} x convert of the same file",
                 row.median() / rows[5].median()
+            ),
+            "knib's compression of the same file" => format!(
+                "  {:.2} x the faster convert -c",
+                row.median() / rows_named(rows, "qemu-img convert -c")
             ),
             "virtnbdbackup of the whole VM and sync" => {
                 format!(

@@ -281,6 +281,8 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
             size: Bytes(1 << 30),
             birth: digest,
             digest,
+            uncompressed: None,
+            becomes: None,
             delta: (!ends).then_some(delta),
         };
         let mut backup = Backup {
@@ -332,6 +334,7 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
         serial: guest.record.serial,
         current: guest.record.current.clone(),
         snapshots: Snapshots::default(),
+        ..Note::default()
     };
     guest.machine = Some(machine(&vm, &base, delta.as_deref(), note));
     guest

@@ -56,14 +56,20 @@
 //! | --- | --- | --- | --- |
 //! | `backup` | exclusive | - | shared |
 //! | `merge` | exclusive | - | - |
-//! | `expire` | - | shared | - |
+//! | `expire` | - | shared, sole writer | - |
 //! | `delete` | exclusive | exclusive | - |
-//! | `pin` | - | shared | - |
-//! | `unpin` | - | shared | - |
+//! | `pin` | - | shared, sole writer | - |
+//! | `unpin` | - | shared, sole writer | - |
 //! | `clear` | exclusive | - | - |
-//! | `mark_unusable` | - | shared | - |
+//! | `compress start` | - | shared | shared |
+//! | `compress finalize` | - | exclusive | - |
+//! | `job_retry` | - | - | - |
+//! | `job_cancel` | - | exclusive | - |
+//! | `mark_unusable` | - | shared, sole writer | - |
+//! | `restore_vm` | exclusive | shared | shared |
 //! | `restore_new` | exclusive | shared | shared |
 //! | `files` | - | shared | shared |
+//! | `discard` | exclusive | - | - |
 //! | `snapshot_create` | exclusive | - | - |
 //! | `snapshot_revert` | exclusive | - | - |
 //! | `snapshot_delete` | exclusive | - | - |
@@ -81,8 +87,9 @@
 //! | `recover` | - | - | - |
 //!
 //! The VM of `restore_new` is the new one, and the backup of `backup` is not there yet. `delete` takes
-//! the VM only while it writes to the delta that the backup left. `recover` takes nothing: what it
-//! carries on holds its leases already.
+//! the VM only while it writes to the delta that the backup left, `job_cancel` the backup only where
+//! compressed files wait beside its own. A sole writer has what the record says of the backup to itself,
+//! beside those who read its disks. `recover` takes nothing: what it carries on holds its leases already.
 
 pub mod action;
 pub mod cli;

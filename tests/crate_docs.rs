@@ -5,23 +5,35 @@ use std::collections::BTreeSet;
 
 use knib::action;
 use knib::model::backup::Unusable;
+use knib::model::backup::VmRef;
 use knib::model::id::BackupId;
+use knib::model::job::JobKind;
 use knib::model::lease::Lease;
 use knib::model::lease::Mode;
 use knib::model::lease::Subject;
 use knib::model::op::Adopt;
 use knib::model::op::Clear;
+use knib::model::op::Compress;
+use knib::model::op::Compression;
+use knib::model::op::Discard;
 use knib::model::op::MarkUnusable;
 use knib::model::op::Named;
 use knib::model::op::OneBackup;
+use knib::model::op::OneJob;
 use knib::model::op::Op;
+use knib::model::op::Phase;
+use knib::model::op::Retry;
 use knib::model::op::Tag;
 use knib::model::op::Verb;
 use knib::model::orphan::OrphanKind;
+use knib::model::policy::CompressionLibrary;
 use knib::model::record::Record;
+use knib::model::seconds::Seconds;
+use knib::model::world::World;
 use knib::planner::files;
-use knib::planner::request;
-use knib::planner::request::NewVm;
+use knib::planner::restore;
+use knib::planner::restore::InPlace;
+use knib::planner::restore::NewVm;
 use knib::planner::snapshots;
 use knib::planner::snapshots::Asked;
 use schemars::schema_for;
@@ -88,7 +100,6 @@ fn actions() -> Vec<(Op, Record)> {
         dir: None,
         format: knib::model::machine::Format::Qcow2,
     };
-    let asked_backup = asked.backup.clone();
     let record = guest.record.clone();
     let current = record.current.clone().expect("the third");
     let of = OneBackup {
@@ -115,8 +126,10 @@ fn actions() -> Vec<(Op, Record)> {
     for op in [Op::Expire, Op::Delete, Op::Pin, Op::Unpin] {
         all.push((op(of.clone()), record.clone()));
     }
+    all.extend(jobs(&of).into_iter().map(|op| (op, record.clone())));
     let vm = guest.vm.clone();
     let uuid = vm.uuid.clone();
+    let asked_vm = vm.clone();
     let tag = Tag {
         vm: vm.clone(),
         tags: BTreeMap::new(),
@@ -142,13 +155,74 @@ fn actions() -> Vec<(Op, Record)> {
                 .map(|action| (action.op, record.clone())),
         );
     }
-    let restore = request::new_vm(&asked, &world, &make::options());
-    let read = files::plan((&uuid, &asked_backup), None, &world, &make::options());
+    let read = files::plan((&uuid, &asked.backup), None, &world, &make::options());
     all.extend(
-        restore
-            .actions
+        read.actions
             .into_iter()
-            .chain(read.actions)
+            .map(|action| (action.op, record.clone())),
+    );
+    all.extend(restores(asked_vm, &asked, &record, &world));
+    all
+}
+
+/// Every attempt at a job about a backup, and what is decided about one.
+fn jobs(of: &OneBackup) -> Vec<Op> {
+    let mut all = Vec::new();
+    let retry = Retry {
+        attempts: None,
+        interval: Seconds(0),
+    };
+    let how = Compression {
+        library: CompressionLibrary::Zstd,
+        coroutines: 1,
+        rate: None,
+    };
+    let start = Phase::Start {
+        how,
+        room: 1000,
+        timeout: Seconds(0),
+        at_once: None,
+    };
+    for phase in [start, Phase::Finalize] {
+        let op = Compress {
+            of: of.clone(),
+            phase,
+            retry,
+        };
+        all.push(Op::Compress(Box::new(op)));
+    }
+    for op in [Op::JobRetry, Op::JobCancel] {
+        let job = OneJob {
+            of: of.clone(),
+            kind: JobKind::Finalize,
+        };
+        all.push(op(job));
+    }
+    all
+}
+
+fn restores(vm: VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(Op, Record)> {
+    let mut all = Vec::new();
+    let in_place = InPlace {
+        backups: vec![(vm.uuid.clone(), asked.backup.clone())],
+        stop: None,
+        discard: false,
+        dir: None,
+        verify: false,
+    };
+    let discard = Discard {
+        vm,
+        restore: asked.backup.clone(),
+    };
+    all.push((Op::Discard(discard), record.clone()));
+    let restores = [
+        restore::new_vm(asked, world, &make::options()),
+        restore::vms(&in_place, world, &make::options()),
+    ];
+    all.extend(
+        restores
+            .into_iter()
+            .flat_map(|plan| plan.actions)
             .map(|action| (action.op, record.clone())),
     );
     all
@@ -180,11 +254,17 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
         | Op::Pin(of)
         | Op::Unpin(of)
         | Op::MarkUnusable(MarkUnusable { of, .. }) => (Some(&of.backup), Vec::new()),
-        Op::RestoreNew(op) => (Some(&op.backup), record.ancestors(&op.backup)),
-        Op::Files(op) => (Some(&op.backup), record.ancestors(&op.backup)),
+        Op::Compress(op) => (Some(&op.of.backup), record.ancestors(&op.of.backup)),
+        Op::JobRetry(op) | Op::JobCancel(op) => (Some(&op.of.backup), Vec::new()),
+        Op::RestoreVm(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
+        Op::RestoreNew(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
         _ => (None, Vec::new()),
     };
-    let of = |id: &BackupId| word(&leases, &Subject::Backup(id.clone()));
+    let writes = |id: &BackupId| leases.contains(&Lease::exclusive(Subject::Marks(id.clone())));
+    let of = |id: &BackupId| match word(&leases, &Subject::Backup(id.clone())) {
+        "shared" if writes(id) => "shared, sole writer",
+        word => word,
+    };
     let vm = op
         .vm()
         .map(|vm| word(&leases, &Subject::Vm(vm.uuid.clone())));
@@ -193,6 +273,7 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
     let counted = leases.len();
     let named = usize::from(vm.is_some_and(|word| word != "-"))
         + usize::from(backup.is_some_and(|id| of(id) != "-"))
+        + usize::from(backup.is_some_and(writes))
         + continued.iter().filter(|id| of(id) != "-").count();
     assert_eq!(counted, named, "{op:?} holds what no column names");
     [vm, backup.map(of), words.first().copied()].map(|word| word.unwrap_or("-").to_owned())
@@ -202,13 +283,19 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
 fn the_lease_table_is_what_actions_hold() {
     let table = table();
     assert_eq!(
-        table.keys().cloned().collect::<BTreeSet<_>>(),
+        table
+            .keys()
+            .map(|row| row.split(' ').next().unwrap_or_default().to_owned())
+            .collect::<BTreeSet<_>>(),
         verbs(),
-        "a row a verb"
+        "a row a verb, or a phase of it"
     );
     let mut strongest: BTreeMap<String, [String; 3]> = BTreeMap::new();
     for (op, record) in actions() {
-        let verb = op.verb().as_str().to_owned();
+        let verb = match &op {
+            Op::Compress(op) => format!("compress {}", op.kind().as_str()),
+            op => op.verb().as_str().to_owned(),
+        };
         let found = found(&op, &record);
         let row = strongest.entry(verb).or_insert_with(|| found.clone());
         for (cell, found) in row.iter_mut().zip(found) {

@@ -7,12 +7,15 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
+use jiff::Timestamp;
 
 use crate::action::deltas;
 use crate::action::receipted;
 use crate::action::vm;
 use crate::model::change::Change;
 use crate::model::id::Target;
+use crate::model::job::Job;
+use crate::model::job::JobKind;
 use crate::model::layout;
 use crate::model::lease::Lease;
 use crate::model::lease::Subject;
@@ -22,6 +25,7 @@ use crate::model::machine::Layer;
 use crate::model::machine::Machine;
 use crate::model::op::BackupOp;
 use crate::model::op::DiskPlan;
+use crate::model::policy::CompressMode;
 use crate::model::policy::Quiesce;
 use crate::model::program::Direction;
 use crate::model::program::Program;
@@ -80,6 +84,7 @@ pub(super) fn program(op: &BackupOp, guest: &Guest) -> Result<Program, Refusal> 
             parent,
             to: stage.join(layout::disk_file(target)),
             limit: op.timeout,
+            compression: op.compression,
         });
     }
     copies.push(Step::Capture {
@@ -187,6 +192,16 @@ fn new_overlays(op: &BackupOp, ahead: &Machine, claim: u64) -> Vec<Step> {
     disks.filter_map(merge).collect()
 }
 
+/// Compression by a job, where the offering has it.
+fn wished(op: &BackupOp, created: Timestamp) -> Option<Change> {
+    let spec = &op.offering.as_ref()?.spec;
+    let by_job = spec.compress && spec.compress_mode == CompressMode::Job;
+    by_job.then(|| Change::Wished {
+        vm: op.vm.clone(),
+        job: Job::new(op.id.clone(), JobKind::Start, created),
+    })
+}
+
 /// The layers that hold what was written since the parent, and the parent's file.
 fn since_parent(
     op: &BackupOp,
@@ -281,11 +296,15 @@ pub(super) fn changes(
         return vec![touched(before)];
     }
     let after = notes.last().map_or(before, |(_, current)| current);
-    let published = receipted(program, receipts).find_map(|(_, receipt)| match receipt {
-        Receipt::Sealed(backup) => Some(Change::Published(backup.clone())),
+    let sealed = receipted(program, receipts).find_map(|(_, receipt)| match receipt {
+        Receipt::Sealed(backup) => Some(backup),
         _ => None,
     });
-    let mut changes: Vec<_> = published.into_iter().collect();
+    let mut changes = Vec::new();
+    if let Some(backup) = sealed {
+        changes.push(Change::Published(backup.clone()));
+        changes.extend(wished(op, backup.created));
+    }
     changes.push(touched(after));
     if !op.slots.is_empty() {
         changes.push(Change::Served {

@@ -68,8 +68,13 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
         | Op::Unpin(_)
         | Op::MarkUnusable(_)
         | Op::Clear(_)
+        | Op::Compress(_)
+        | Op::JobRetry(_)
+        | Op::JobCancel(_)
+        | Op::RestoreVm(_)
         | Op::RestoreNew(_)
         | Op::Files(_)
+        | Op::Discard(_)
         | Op::SnapshotCreate(_)
         | Op::SnapshotRevert(_)
         | Op::SnapshotDelete(_) => return Vec::new(),

@@ -17,7 +17,7 @@ use crate::model::step::Image;
 use crate::model::step::Step;
 
 /// The longest file name that Linux file systems take, in bytes.
-const LONGEST_NAME: usize = 255;
+pub(super) const LONGEST_NAME: usize = 255;
 
 /// The merges that take every delta knib left out of a disk's chain, lowest first. `claim` is the
 /// serial that the program claims. What other branches read is never written: a delta that lies on

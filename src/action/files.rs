@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 
-use crate::action::restore;
 use crate::model::bytes::Bytes;
 use crate::model::id::Target;
 use crate::model::layout;
@@ -37,15 +36,16 @@ pub(super) fn chains(
     op: &Files,
     guest: &Guest,
 ) -> Result<BTreeMap<Target, Vec<(Utf8PathBuf, Bytes)>>, Refusal> {
-    let backups = &guest.record.backups;
-    let found = backups.get(&op.backup).ok_or_else(|| changed(op))?;
+    let record = &guest.record;
+    let found = record.backups.get(&op.backup).ok_or_else(|| changed(op))?;
     let mut chains = BTreeMap::new();
     for target in found.disks.keys() {
-        let chain = restore::chain(&guest.record, &op.backup, target)?;
-        let files = chain.into_iter().filter_map(|(id, name, _)| {
-            let size = backups.get(&id)?.disks.get(target)?.size;
-            let dir = layout::backup_dir(&op.storage.path, &op.vm.uuid, &id);
-            Some((dir.join(name), size))
+        let files = record
+            .files_of(&op.backup, target)
+            .map_err(|text| Refusal::new("chain_broken", text, "knib backup list --all"))?;
+        let files = files.into_iter().map(|(id, file)| {
+            let dir = layout::backup_dir(&op.storage.path, &op.vm.uuid, id);
+            (dir.join(&file.name), file.size)
         });
         chains.insert(target.clone(), files.collect());
     }

@@ -27,11 +27,13 @@ pub(super) fn program(op: &Merge, guest: &Guest) -> Result<Program, Refusal> {
         snapshots.follow(step);
     }
     stages.extend(deltas::side_by_side(disks));
-    stages.push(vec![if op.leave && snapshots.is_empty() {
-        vm::no_note(machine, claim)
-    } else {
-        vm::note(machine, claim, false, None, &snapshots)
-    }]);
+    stages.push(vec![
+        if op.leave && snapshots.is_empty() && machine.replaced().is_empty() {
+            vm::no_note(machine, claim)
+        } else {
+            vm::note(machine, claim, false, None, &snapshots)
+        },
+    ]);
     Ok(Program {
         stages,
         no_return: 1,

@@ -7,14 +7,19 @@ mod adopt;
 mod backup;
 mod branches;
 mod clear;
+mod compress;
 mod config;
 mod delete;
 mod deltas;
+mod discard;
 mod files;
+mod job;
 mod merge;
 mod readme;
 mod remark;
 mod restore;
+mod restore_new;
+mod restore_vm;
 mod seal;
 mod snapshot_create;
 mod snapshot_delete;
@@ -63,8 +68,12 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::MarkUnusable(MarkUnusable { of, .. }) => remark::leases(of),
         Op::Delete(of) => delete::leases(of, record),
         Op::Clear(op) => clear::leases(op),
-        Op::RestoreNew(op) => restore::leases(op),
         Op::Files(op) => files::leases(op),
+        Op::Compress(op) => compress::leases(op, record),
+        Op::JobCancel(op) => job::leases_to_cancel(op),
+        Op::RestoreVm(op) => restore::leases(&op.origin, &op.vm),
+        Op::RestoreNew(op) => restore::leases(&op.origin, &op.vm),
+        Op::Discard(op) => vm::lease(&op.vm),
         Op::Adopt(op) => adopt::leases(op),
         Op::Tag(op) => tag::leases(op),
         Op::SnapshotCreate(op) => vm::lease(&op.vm),
@@ -78,6 +87,7 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::PolicyDelete(_)
         | Op::Assign(_)
         | Op::Unassign(_)
+        | Op::JobRetry(_)
         | Op::Recover(_) => Vec::new(),
     }
 }
@@ -109,8 +119,13 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         }
         Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
         Op::Clear(op) => Ok(clear::program(op)),
-        Op::RestoreNew(op) => restore::program(op, vm::known(guest, &op.from)?),
         Op::Files(op) => files::program(op, vm::known(guest, &op.vm)?),
+        Op::Compress(op) => compress::program(op, vm::known(guest, &op.of.vm)?),
+        Op::JobRetry(op) => job::retry(op, vm::known(guest, &op.of.vm)?),
+        Op::JobCancel(op) => job::cancel(op, vm::known(guest, &op.of.vm)?),
+        Op::RestoreVm(op) => restore_vm::program(op, vm::known(guest, &op.vm)?),
+        Op::RestoreNew(op) => restore_new::program(op, guest),
+        Op::Discard(op) => discard::program(op, vm::known(guest, &op.vm)?),
         Op::SnapshotCreate(op) => snapshot_create::program(op, vm::known(guest, &op.vm)?),
         Op::SnapshotRevert(op) => snapshot_revert::program(op, vm::known(guest, &op.vm)?),
         Op::SnapshotDelete(op) => snapshot_delete::program(op, vm::known(guest, &op.vm)?),
@@ -145,6 +160,11 @@ pub fn changes(
         (Op::Expire(_) | Op::Pin(_) | Op::Unpin(_) | Op::MarkUnusable(_), Direction::Forward) => {
             remark::changes(op)
         }
+        (Op::Compress(op), Direction::Forward) => compress::changes(op, program, receipts),
+        (Op::JobRetry(op), Direction::Forward) => job::retried(op),
+        (Op::JobCancel(op), Direction::Forward) => job::cancelled(op),
+        (Op::RestoreVm(op), _) => vm::touched(&op.vm, program, went),
+        (Op::Discard(op), _) => vm::touched(&op.vm, program, went),
         (Op::Adopt(op), Direction::Forward) => adopt::changes(op),
         (Op::SnapshotCreate(op), _) => vm::touched(&op.vm, program, went),
         (Op::SnapshotRevert(op) | Op::SnapshotDelete(op), _) => vm::touched(&op.vm, program, went),

@@ -27,9 +27,13 @@ fn meant(op: &Op) -> Option<(&OneBackup, Remark)> {
     })
 }
 
-/// Readers go on: none of its disks' files changes.
+/// Readers go on: none of its disks' files changes. Of two that rewrite its record at once, one would
+/// take back what the other said.
 pub(super) fn leases(of: &OneBackup) -> Vec<Lease> {
-    vec![Lease::shared(Subject::Backup(of.backup.clone()))]
+    vec![
+        Lease::shared(Subject::Backup(of.backup.clone())),
+        Lease::exclusive(Subject::Marks(of.backup.clone())),
+    ]
 }
 
 /// One file is written anew.

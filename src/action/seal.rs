@@ -58,6 +58,7 @@ pub(super) fn sealed(
                     size,
                     digest,
                     virtual_size,
+                    uncompressed,
                 },
             ) => {
                 let edge = match (parent, &op.parent) {
@@ -82,6 +83,8 @@ pub(super) fn sealed(
                     size: *size,
                     birth: *digest,
                     digest: *digest,
+                    uncompressed: *uncompressed,
+                    becomes: None,
                     delta: delta_to_stay(program, target),
                 };
                 disks.insert(target.clone(), Box::new(file));
@@ -109,7 +112,10 @@ pub(super) fn sealed(
         origin: Arc::new(maker.clone()),
         disks,
         files,
-        marks: Marks::default(),
+        marks: Marks {
+            compressed: op.compression.is_some(),
+            ..Marks::default()
+        },
     })
 }
 

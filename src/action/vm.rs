@@ -232,6 +232,7 @@ pub(super) fn note(
             serial: claim,
             current,
             snapshots: snapshots.clone(),
+            replaced: machine.replaced(),
         }),
     }
 }

@@ -17,6 +17,7 @@ use crate::cli::verbs::chain::Chain;
 use crate::cli::verbs::completions::Completions;
 use crate::cli::verbs::files::Files;
 use crate::cli::verbs::init::Init;
+use crate::cli::verbs::job::Job;
 use crate::cli::verbs::lint::Lint;
 use crate::cli::verbs::log::Log;
 use crate::cli::verbs::offering::Offering;
@@ -150,6 +151,8 @@ pub(super) enum Command {
     Backup(Backup),
     #[command(subcommand)]
     Chain(Chain),
+    #[command(subcommand)]
+    Job(Job),
     #[command(subcommand)]
     Snapshot(Snapshot),
     #[command(subcommand)]

@@ -69,7 +69,11 @@ mod fixed {
     use jiff::Timestamp;
 
     pub(super) fn now() -> Option<Timestamp> {
-        let text = env::var("KNIB_NOW").ok()?;
+        let mut text = env::var("KNIB_NOW").ok()?;
+        // One that moves while knib runs.
+        if let Some(file) = text.strip_prefix('@') {
+            text = std::fs::read_to_string(file).expect("KNIB_NOW names a file");
+        }
         Some(text.parse().expect("KNIB_NOW is an instant"))
     }
 

@@ -15,6 +15,7 @@ use crate::model::backup::VmRef;
 use crate::model::id::BackupId;
 use crate::model::id::VmId;
 use crate::model::world::Guest;
+use crate::policy::glob::Glob;
 use crate::policy::suggest;
 
 /// All that is known, by VM.
@@ -49,6 +50,29 @@ pub(super) fn vm<'a>(guests: &'a Guests, given: &str) -> Result<&'a Guest> {
             Err(Failure::new("ambiguous", text).hint(format!("say which: {}", list(uuids))))
         }
     }
+}
+
+/// Whether a VM's name is meant as a pattern.
+pub(super) fn is_pattern(given: &str) -> bool {
+    given.contains(['*', '?', '['])
+}
+
+/// All VMs with backups whose name fits a pattern.
+pub(super) fn matching<'a>(guests: &'a Guests, pattern: &str) -> Result<Vec<&'a Guest>> {
+    let glob =
+        Glob::read(pattern).map_err(|why| Failure::usage(format!("{pattern}: {}", why.text)))?;
+    let with_backups = guests
+        .values()
+        .filter(|guest| !guest.record.backups.is_empty());
+    let fitting: Vec<_> = with_backups
+        .clone()
+        .filter(|guest| glob.matches(&guest.vm.name))
+        .collect();
+    if fitting.is_empty() {
+        let known: Vec<_> = with_backups.map(|guest| guest.vm.name.as_str()).collect();
+        return Err(unknown("VM", pattern, &known));
+    }
+    Ok(fitting)
 }
 
 /// A VM by name or uuid, that is defined here.

@@ -148,6 +148,37 @@ impl Session {
         Ok((guest, backup))
     }
 
+    /// The backups that were meant: of all VMs whose name fits a pattern, or of one.
+    pub(super) fn choose_some<'a>(
+        &self,
+        guests: &'a Guests,
+        given: &str,
+        basis: &Basis,
+    ) -> Result<Vec<(&'a Guest, &'a Backup)>> {
+        let Some((pattern, when)) = given
+            .rsplit_once('@')
+            .filter(|(vm, _)| find::is_pattern(vm))
+        else {
+            return Ok(vec![self.choose(guests, given, basis)?]);
+        };
+        let mut chosen = Vec::new();
+        for guest in find::matching(guests, pattern)? {
+            let of_it = format!("{}@{when}", guest.vm.uuid);
+            if find::backup(guests, &of_it, &basis.zone()).is_ok() {
+                chosen.push(self.choose(guests, &of_it, basis)?);
+            } else {
+                self.note(&format!(
+                    "{} is passed over: it has no such backup",
+                    guest.vm.name
+                ));
+            }
+        }
+        if chosen.is_empty() {
+            return Err(find::unknown("VM with such a backup", given, &[]));
+        }
+        Ok(chosen)
+    }
+
     /// Where the policy is, of commands that want one in files.
     pub(super) fn places(&self) -> Result<Vec<PathBuf>> {
         let places = sources::places(&self.global.files);

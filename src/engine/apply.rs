@@ -1,5 +1,6 @@
-//! What may start: an action whose dependencies are done, whose VM no other action of this run works
-//! on, and for which its lane has room. A newer plan takes the place of what has not begun.
+//! What may start: an action whose dependencies are done, on whose VM no other action of this run works,
+//! and for which its lane has a place. One that finds what it needs in other hands waits for its own run
+//! to let go of it. A newer plan takes the place of what has not begun.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -20,7 +21,7 @@ use crate::host::StopLevel;
 use crate::model::event::Event;
 use crate::model::id::ActionId;
 use crate::model::id::VmId;
-use crate::model::op::Group;
+use crate::model::op::Lane;
 use crate::model::plan::Action;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
@@ -68,7 +69,7 @@ impl<H: Host> Engine<H> {
         let mut tasks = BTreeMap::new();
         loop {
             board.report.stopped |= self.stop.level() >= StopLevel::AfterStep;
-            while let Some(action) = board.next(started.len() < parallelism.max(1)) {
+            while let Some(action) = board.next(parallelism.max(1)) {
                 let id = action.id.clone();
                 let engine = Rc::clone(self);
                 let task = started.spawn_local(async move { engine.carry_out(&action).await });
@@ -106,16 +107,36 @@ fn told(joined: Joined) -> (task::Id, Result<Ended, EngineError>) {
     }
 }
 
+/// What is worked on: actions on one VM follow one another, one job is tried once at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Vm(VmId),
+    /// The address of an action that VMs are not in the way of.
+    Job(String),
+}
+
+impl Subject {
+    fn of(action: &Action) -> Option<Self> {
+        let vm = action.vm.as_ref()?;
+        Some(match action.op.lane() {
+            Lane::Vm | Lane::Config => Self::Vm(vm.uuid.clone()),
+            Lane::Job { .. } | Lane::Free => Self::Job(action.address.clone()),
+        })
+    }
+}
+
 /// Where each action of a run stands: one with a result has ended, one that was not begun waits.
 struct Board {
     report: Report,
     /// Where each action is in the plan.
     places: BTreeMap<ActionId, usize>,
     begun: BTreeSet<ActionId>,
-    /// VMs that an action works on.
-    running: BTreeSet<VmId>,
-    /// When anything was last begun on a VM.
-    touched: BTreeMap<VmId, Instant>,
+    /// What actions work on, and in which lane.
+    running: BTreeMap<ActionId, (Option<Subject>, Lane)>,
+    /// Tried in vain, until an action of this run ends.
+    waiting: BTreeSet<ActionId>,
+    /// When anything was last begun, or ended, on something.
+    touched: BTreeMap<Subject, Instant>,
 }
 
 impl Board {
@@ -129,13 +150,14 @@ impl Board {
                 stopped: false,
             },
             begun: BTreeSet::new(),
-            running: BTreeSet::new(),
+            running: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             touched: BTreeMap::new(),
         }
     }
 
     /// The next action that may start. What cannot be done any more is passed over.
-    fn next(&mut self, room: bool) -> Option<Action> {
+    fn next(&mut self, parallelism: usize) -> Option<Action> {
         for n in 0..self.report.plan.actions.len() {
             let action = &self.report.plan.actions[n];
             if action.result.is_some() || self.begun.contains(&action.id) {
@@ -153,20 +175,48 @@ impl Board {
                 self.skip(n, text);
                 continue;
             }
-            let vm = action.vm.as_ref().map(|vm| vm.uuid.clone());
-            let works = vm.as_ref().is_some_and(|vm| self.running.contains(vm));
-            let room = room || action.verb.group() == Group::Config;
-            if needs.next().is_some() || works || !room {
+            let subject = Subject::of(action);
+            let lane = action.op.lane();
+            if needs.next().is_some()
+                || self.waiting.contains(&action.id)
+                || self.is_worked_on(subject.as_ref())
+                || !self.has_place(lane, parallelism)
+            {
                 continue;
             }
+            let action = action.clone();
             self.begun.insert(action.id.clone());
-            if let Some(vm) = vm {
-                self.touched.insert(vm.clone(), Instant::now());
-                self.running.insert(vm);
-            }
-            return Some(self.report.plan.actions[n].clone());
+            self.touch(subject.as_ref());
+            self.running.insert(action.id.clone(), (subject, lane));
+            return Some(action);
         }
         None
+    }
+
+    fn is_worked_on(&self, subject: Option<&Subject>) -> bool {
+        let mut running = self.running.values();
+        subject.is_some() && running.any(|(other, _)| other.as_ref() == subject)
+    }
+
+    fn has_place(&self, lane: Lane, parallelism: usize) -> bool {
+        let taken = |is_same: fn(&Lane, &Lane) -> bool| {
+            let running = self.running.values();
+            running.filter(|(_, other)| is_same(other, &lane)).count()
+        };
+        match lane {
+            Lane::Vm => taken(|other, _| *other == Lane::Vm) < parallelism,
+            Lane::Job {
+                places: Some(places),
+                ..
+            } => taken(is_of_kind) < places as usize,
+            Lane::Job { places: None, .. } | Lane::Config | Lane::Free => true,
+        }
+    }
+
+    fn touch(&mut self, subject: Option<&Subject>) {
+        if let Some(subject) = subject {
+            self.touched.insert(subject.clone(), Instant::now());
+        }
     }
 
     fn result_of(&self, id: &ActionId) -> Option<Outcome> {
@@ -180,13 +230,25 @@ impl Board {
     }
 
     fn end(&mut self, id: &ActionId, ended: Ended) {
+        let Some((subject, lane)) = self.running.remove(id) else {
+            return;
+        };
+        // Others hear of it by what it did, not by when it was begun.
+        self.touch(subject.as_ref());
+        if let Ended::Busy(holder) = &ended
+            && !self.running.is_empty()
+            && (holder.pid == std::process::id() || matches!(lane, Lane::Job { .. } | Lane::Free))
+        {
+            // Somebody of this run may have it, and lets go of it when he ends.
+            self.begun.remove(id);
+            self.waiting.insert(id.clone());
+            return;
+        }
+        self.waiting.clear();
         let Some(n) = self.places.get(id) else {
             return;
         };
         let action = &mut self.report.plan.actions[*n];
-        if let Some(vm) = &action.vm {
-            self.running.remove(&vm.uuid);
-        }
         self.report.stopped |= ended == Ended::Stopped;
         let (outcome, why, hint) = outcome(ended);
         action.result = Some(outcome);
@@ -200,20 +262,45 @@ impl Board {
     fn take(&mut self, newer: Newer) -> Vec<Action> {
         let Newer { looked, mut plan } = newer;
         let is_of_it = |action: &Action| {
-            let vm = action.vm.as_ref().map(|vm| &vm.uuid);
-            vm.is_none_or(|vm| {
-                let touched = self.touched.get(vm).is_some_and(|at| *at >= looked);
-                !touched && !self.running.contains(vm)
-            })
+            let subject = Subject::of(action);
+            let touched = subject
+                .as_ref()
+                .and_then(|subject| self.touched.get(subject));
+            !self.is_worked_on(subject.as_ref()) && touched.is_none_or(|at| *at < looked)
         };
         stand(&mut plan);
         plan.actions.retain(is_of_it);
-        let begun = &self.begun;
+        // What follows on something that was begun is not in a plan that was made meanwhile.
+        let mut stays = BTreeSet::new();
+        for action in &self.report.plan.actions {
+            let mut needs = action.depends_on.iter();
+            if self.begun.contains(&action.id)
+                || !is_of_it(action)
+                || needs.any(|id| self.running.contains_key(id) || self.follows(&stays, id))
+            {
+                stays.insert(action.id.clone());
+            }
+        }
         let actions = &mut self.report.plan.actions;
-        actions.retain(|action| begun.contains(&action.id) || !is_of_it(action));
-        // What was tried and may not be tried again now has been told.
+        actions.retain(|action| stays.contains(&action.id));
+        // What was tried and may not be tried again now has been told, and what is going to be done is
+        // not done twice.
         plan.actions.retain(|action| {
-            action.is_free() || !actions.iter().any(|tried| tried.address == action.address)
+            let mut same = actions.iter().filter(|old| old.address == action.address);
+            same.clone().all(|old| old.result.is_some())
+                && (action.is_free() || same.next().is_none())
+        });
+        let mut held: BTreeSet<_> = plan
+            .actions
+            .iter()
+            .map(|action| action.id.clone())
+            .collect();
+        plan.actions.retain(|action| {
+            let whole = action.depends_on.iter().all(|id| held.contains(id));
+            if !whole {
+                held.remove(&action.id);
+            }
+            whole
         });
         let free = plan.actions.iter().filter(|action| action.is_free());
         let added = free.cloned().collect();
@@ -221,6 +308,11 @@ impl Board {
         self.report.plan.upcoming = plan.upcoming;
         self.places = places(&self.report.plan);
         added
+    }
+
+    /// Whether an action that was not begun stays, and comes before others.
+    fn follows(&self, stays: &BTreeSet<ActionId>, id: &ActionId) -> bool {
+        stays.contains(id) && !self.begun.contains(id)
     }
 
     fn close(mut self) -> Report {
@@ -235,6 +327,10 @@ impl Board {
         self.report.plan.summary = Plan::summarise(&self.report.plan.actions);
         self.report
     }
+}
+
+fn is_of_kind(one: &Lane, other: &Lane) -> bool {
+    matches!((one, other), (Lane::Job { kind: a, .. }, Lane::Job { kind: b, .. }) if a == b)
 }
 
 fn places(plan: &Plan) -> BTreeMap<ActionId, usize> {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use camino::Utf8PathBuf;
 
+use crate::action;
 use crate::host::Host;
 use crate::model::backup::Backup;
 use crate::model::backup::Unusable;
@@ -13,16 +14,19 @@ use crate::model::bytes::Bytes;
 use crate::model::finding::Finding;
 use crate::model::finding::Severity;
 use crate::model::id::BackupId;
-use crate::model::id::StateId;
 use crate::model::id::VmId;
 use crate::model::layout;
+use crate::model::lease::Mode;
+use crate::model::lease::Subject;
 use crate::model::world::Guest;
 use crate::model::world::StorageSeen;
+use crate::state::State;
+use crate::state::StateError;
 
 /// Looks at every file on record of VMs that are this state's, on storages that are there.
 pub(super) async fn see<H: Host>(
     host: &Rc<H>,
-    state: &StateId,
+    state: &State,
     guests: &BTreeMap<VmId, Guest>,
     storages: &mut BTreeMap<String, StorageSeen>,
     findings: &mut Vec<Finding>,
@@ -33,7 +37,7 @@ pub(super) async fn see<H: Host>(
         };
         for (vm, guest) in guests {
             let owner = seen.vms.get(vm).and_then(|found| found.owner.as_ref());
-            if owner.is_some_and(|owner| owner.state_id != *state) {
+            if owner.is_some_and(|owner| owner.state_id != *state.id()) {
                 continue;
             }
             let here =
@@ -49,8 +53,8 @@ pub(super) async fn see<H: Host>(
             let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
             match host.lengths(&paths).await {
                 Ok(lengths) => {
-                    let damage = judged(files, &lengths);
-                    if !damage.is_empty() {
+                    let mut damage = judged(files, &lengths);
+                    if !damage.is_empty() && changing(state, guest, &mut damage).is_ok() {
                         seen.vms.entry(vm.clone()).or_default().damage = damage;
                     }
                 }
@@ -69,6 +73,29 @@ pub(super) async fn see<H: Host>(
             }
         }
     }
+}
+
+/// What changes its files right now, or has just changed them, is not damaged: the record was read
+/// before they were looked at.
+fn changing(
+    state: &State,
+    guest: &Guest,
+    damage: &mut BTreeMap<BackupId, Unusable>,
+) -> Result<(), StateError> {
+    let vm = &guest.vm.uuid;
+    let (now, opens) = state.read(|state| Ok((state.record(vm)?, state.opens_of(vm)?)))?;
+    let now = now.map(|(_, record)| record).unwrap_or_default();
+    let held = opens
+        .iter()
+        .flat_map(|open| action::leases(&open.op, &now))
+        .filter(|lease| lease.mode == Mode::Exclusive);
+    let held: Vec<_> = held.map(|lease| lease.subject).collect();
+    damage.retain(|id, _| {
+        let before = guest.record.backups.get(id).map(|backup| &backup.disks);
+        let now = now.backups.get(id).map(|backup| &backup.disks);
+        before == now && !held.contains(&Subject::Backup(id.clone()))
+    });
+    Ok(())
 }
 
 /// A disk's file of a backup, as it is on record.

@@ -1,6 +1,7 @@
 //! Reads what backups say of themselves, on the storages that were seen. Judges none of it beyond
 //! whether it is the record of the backup whose directory it is in.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use crate::host::Host;
 use crate::model::backup::Backup;
 use crate::model::backup::FORMAT;
+use crate::model::backup::Remark;
 use crate::model::backup::StorageRef;
 use crate::model::id::BackupId;
 use crate::model::id::VmId;
@@ -54,11 +56,38 @@ pub(super) async fn records<H: Host>(
         let path = layout::backup_dir(storage, vm, id).join(layout::RECORD);
         let text = host.read(&path).await.map_err(|error| error.cause);
         match text.and_then(|text| understood(&text, vm, id)) {
-            Ok(backup) => read.push(Arc::new(backup)),
+            Ok(backup) => read.push(Arc::new(as_it_is(host, backup, &path).await)),
             Err(why) => unread.push(Unread { path, why }),
         }
     }
     (read, unread)
+}
+
+/// While its files were being swapped for compressed ones each is what its length says.
+async fn as_it_is<H: Host>(host: &Rc<H>, mut backup: Backup, path: &Utf8Path) -> Backup {
+    if backup.disks.values().all(|disk| disk.becomes.is_none()) {
+        return backup;
+    }
+    let files: Vec<_> = backup
+        .disks
+        .values()
+        .map(|disk| path.with_file_name(&disk.name))
+        .collect();
+    // One that cannot be looked at is what it was.
+    let lengths = host.lengths(&files).await.unwrap_or_default();
+    let lengths = lengths.into_iter().chain(std::iter::repeat(None));
+    let disks = backup.disks.iter().zip(lengths);
+    let became = disks.filter_map(|((target, disk), length)| {
+        let becomes = disk.becomes.clone()?;
+        (length == Some(becomes.size)).then(|| (target.clone(), becomes))
+    });
+    let files: BTreeMap<_, _> = became.collect();
+    backup.learn(&if files.is_empty() {
+        Remark::Becomes { files }
+    } else {
+        Remark::Compressed { files }
+    });
+    backup
 }
 
 fn understood(text: &[u8], vm: &VmId, id: &BackupId) -> Result<Backup, String> {

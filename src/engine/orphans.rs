@@ -15,6 +15,8 @@ use crate::model::bytes::Bytes;
 use crate::model::fault::Fault;
 use crate::model::id::BackupId;
 use crate::model::id::Target;
+use crate::model::job::Job;
+use crate::model::job::JobKind;
 use crate::model::layout;
 use crate::model::machine::Disk;
 use crate::model::machine::Format;
@@ -22,6 +24,7 @@ use crate::model::machine::Machine;
 use crate::model::orphan::Orphan;
 use crate::model::orphan::OrphanKind;
 use crate::model::step::Image;
+use crate::model::world::Guest;
 use crate::model::world::World;
 
 /// Everything on storages that are there, where they are this state's, and beside the disks of VMs.
@@ -54,6 +57,11 @@ async fn on_storages<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>
                     guest.is_some_and(|guest| guest.record.backups.contains_key(id))
                 };
                 let name = entry.name.as_str();
+                if let Some(guest) = guest
+                    && on_record(&BackupId::new(name))
+                {
+                    found.extend(compressed(host, world, guest, &dir.join(name)).await?);
+                }
                 let kind = if layout::staged(name).is_some() {
                     OrphanKind::Stage
                 } else if layout::going(name).is_some() {
@@ -79,6 +87,37 @@ async fn on_storages<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>
         }
     }
     Ok(found)
+}
+
+/// Compressed files beside those of a backup that no job puts in their place.
+async fn compressed<H: Host>(
+    host: &Rc<H>,
+    world: &World,
+    guest: &Guest,
+    dir: &Utf8Path,
+) -> Result<Vec<Orphan>, HostError> {
+    let id = dir.file_name().map(BackupId::new);
+    let mut jobs = guest.record.jobs.values();
+    let is_wanted = |job: &Job| job.kind == JobKind::Finalize && job.is_waiting();
+    if is_worked_on(world, dir)
+        || jobs.any(|job| is_wanted(job) && Some(&job.backup) == id.as_ref())
+    {
+        return Ok(Vec::new());
+    }
+    let entries = match host.list(dir).await {
+        Err(error) if error.fault == Fault::Gone => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let files = entries.into_iter().filter(|entry| !entry.is_dir);
+    let files = files.filter(|entry| layout::uncompressed(Utf8Path::new(&entry.name)).is_some());
+    let orphan = |entry: Entry| Orphan {
+        path: dir.join(&entry.name),
+        kind: OrphanKind::Compressed,
+        size: entry.size,
+        vm: Some(guest.vm.clone()),
+        removable: true,
+    };
+    Ok(files.map(orphan).collect())
 }
 
 async fn on_primary<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>, HostError> {
@@ -108,7 +147,7 @@ async fn on_primary<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>,
                 let on_branch = disk.layer(&layer).is_some();
                 disk.uses(&path) || disk.uses(&layer) || on_branch
             });
-            if used || is_worked_on(world, &layer) {
+            if used || is_worked_on(world, &layer) || is_kept(world, &path) {
                 continue;
             }
             let vm = match layout::snapshotted(&layer) {
@@ -120,7 +159,7 @@ async fn on_primary<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>,
             }
             let removable = match kind {
                 // Nothing in it tells whose restore it is of, or what lies on it.
-                OrphanKind::Unfinished | OrphanKind::Snapshot => false,
+                OrphanKind::Unfinished | OrphanKind::Replaced | OrphanKind::Snapshot => false,
                 // One whose backup is unknown may be of another state; a chain that could not be read
                 // may hold it.
                 _ if vm.is_none() || !all_read(world) || is_current(world, &layer) => false,
@@ -146,6 +185,12 @@ async fn on_primary<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>,
 fn layer(path: &Utf8Path) -> Option<(OrphanKind, Utf8PathBuf)> {
     if let Some(finished) = layout::finished(path) {
         return Some((OrphanKind::Unfinished, finished));
+    }
+    if layout::replaced_by(path)
+        .or(layout::restored_by(path))
+        .is_some()
+    {
+        return Some((OrphanKind::Replaced, path.to_owned()));
     }
     if layout::delta_of(path).is_some() {
         return Some((OrphanKind::Delta, path.to_owned()));
@@ -198,6 +243,16 @@ fn is_current(world: &World, layer: &Utf8Path) -> bool {
     let id = layout::delta_of(layer);
     let mut records = world.guests.values().map(|guest| &guest.record);
     id.is_some() && records.any(|record| record.current == id)
+}
+
+/// Whether a VM's note knows of it: it goes with the next good backup.
+fn is_kept(world: &World, path: &Utf8Path) -> bool {
+    let machines = world
+        .guests
+        .values()
+        .filter_map(|guest| guest.machine.as_ref());
+    let mut kept = machines.flat_map(|machine| machine.replaced().into_values().flatten());
+    kept.any(|kept| kept == path)
 }
 
 /// Whether it is known of every disk what lies below it.

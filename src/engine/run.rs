@@ -78,9 +78,8 @@ impl<H: Host> Engine<H> {
         if action.program.as_ref() != Some(&program) {
             return Ok(Ended::Stale(CHANGED.to_owned()));
         }
-        let leases = guest
-            .map(|guest| action::leases(&action.op, &guest.record))
-            .unwrap_or_default();
+        let record = guest.map(|guest| guest.record).unwrap_or_default();
+        let leases = action::leases(&action.op, &record);
         let begun = self.state.begin(
             &self.run,
             &action.id,
@@ -138,7 +137,7 @@ impl<H: Host> Engine<H> {
             match self.forward(&mut at, stage).await? {
                 None => {}
                 Some(error) if error.fault == Fault::Stopped => return Ok(Ended::Stopped),
-                Some(error) if stage >= at.program.no_return => {
+                Some(error) if at.is_past(stage, &error) => {
                     self.state.leave_open(&at.action, &error)?;
                     return Ok(Ended::LeftOpen(error));
                 }
@@ -322,6 +321,12 @@ impl Progress {
         self.marks
             .iter()
             .position(|stage| stage.iter().any(|mark| *mark != Some(Mark::Done)))
+    }
+
+    /// Whether an error in a stage cannot turn the action back.
+    fn is_past(&self, stage: usize, error: &StepError) -> bool {
+        let no_return = self.program.no_return;
+        stage > no_return || (stage == no_return && error.fault != Fault::Untouched)
     }
 
     fn scene(&self, since: jiff::Timestamp, again: bool) -> Scene {

@@ -112,7 +112,10 @@ impl Program {
             "" => format!("{} ended with {status}", self.path),
             words => words.to_owned(),
         };
-        Err(HostError::new(fault, tried, cause))
+        Err(HostError {
+            exit: status.code(),
+            ..HostError::new(fault, tried, cause)
+        })
     }
 
     fn failed(&self, error: &io::Error, tried: &str) -> HostError {

@@ -16,6 +16,8 @@ pub struct HostError {
     pub cause: String,
     /// What a person can do about it, where that is known.
     pub hint: Option<String>,
+    /// What a program exited with that ran to its end.
+    pub exit: Option<i32>,
 }
 
 /// Of calls outside.
@@ -29,6 +31,7 @@ impl HostError {
             tried: tried.into(),
             cause: cause.to_string(),
             hint: None,
+            exit: None,
         }
     }
 

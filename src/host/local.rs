@@ -9,6 +9,7 @@ use camino::Utf8PathBuf;
 use crate::host::Convert;
 use crate::host::Definition;
 use crate::host::Entry;
+use crate::host::Exchange;
 use crate::host::Head;
 use crate::host::Host;
 use crate::host::Identity;
@@ -103,6 +104,26 @@ impl Host for Local {
         self.libvirt.point(vm, heads).await
     }
 
+    async fn described(&self, vm: &VmId, heads: &[Head]) -> Result<String> {
+        self.libvirt.described(vm, heads).await
+    }
+
+    async fn swap(&self, vm: &VmId, exchange: &Exchange) -> Result<()> {
+        self.libvirt.swap(vm, exchange).await
+    }
+
+    async fn start(&self, vm: &VmId) -> Result<()> {
+        self.libvirt.start(vm).await
+    }
+
+    async fn shutdown(&self, vm: &VmId) -> Result<()> {
+        self.libvirt.shutdown(vm).await
+    }
+
+    async fn destroy(&self, vm: &VmId) -> Result<()> {
+        self.libvirt.destroy(vm).await
+    }
+
     async fn commit(
         &self,
         vm: &VmId,
@@ -147,6 +168,10 @@ impl Host for Local {
 
     async fn convert(&self, convert: &Convert, task: &Task<'_>) -> Result<()> {
         self.qemu_img.convert(convert, task).await
+    }
+
+    async fn compare(&self, one: &Image, other: &Image, task: &Task<'_>) -> Result<bool> {
+        self.qemu_img.compare(one, other, task).await
     }
 
     async fn commit_offline(&self, top: &Image, base: &Image, task: &Task<'_>) -> Result<()> {
@@ -199,6 +224,10 @@ impl Host for Local {
 
     async fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
         files::rename(from, to).await
+    }
+
+    async fn replace(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        files::replace(from, to).await
     }
 
     async fn remove(&self, path: &Utf8Path) -> Result<()> {

@@ -36,6 +36,7 @@ use crate::model::machine::Job;
 use crate::model::machine::Layer;
 use crate::model::machine::Machine;
 use crate::model::machine::Note;
+use crate::model::op::Compression;
 use crate::model::step::Image;
 use crate::model::world::Identity;
 use crate::model::world::Space;
@@ -62,6 +63,10 @@ pub struct Convert {
     pub to: Utf8PathBuf,
     /// `qcow2`, or `raw` for a full copy.
     pub format: Format,
+    /// How it is compressed; none: it is not. Always qcow2.
+    pub compression: Option<Compression>,
+    /// Whether everybody else's reads and writes go first.
+    pub idle: bool,
 }
 
 /// A definition's disk that is to name another file.
@@ -71,6 +76,19 @@ pub struct Head {
     pub target: Target,
     /// What it shall be.
     pub image: Image,
+}
+
+/// What the persistent definition of a VM is to have instead of what it has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Exchange {
+    /// Disks that are to name another file.
+    pub heads: Vec<Head>,
+    /// Disks that come.
+    pub added: Vec<Head>,
+    /// The stored definition that describes those, at the same targets.
+    pub definition: String,
+    /// Disks that go.
+    pub removed: Vec<Target>,
 }
 
 /// How a stored definition becomes a new VM.
@@ -159,6 +177,16 @@ pub trait Host: 'static {
     /// Lets the persistent definition name other files, in one redefinition; whatever it says of
     /// the files below them goes.
     async fn point(&self, vm: &VmId, heads: &[Head]) -> Result<()>;
+    /// The persistent definition as it would be with other files; nothing is changed.
+    async fn described(&self, vm: &VmId, heads: &[Head]) -> Result<String>;
+    /// As `point`, and disks come and go besides.
+    async fn swap(&self, vm: &VmId, exchange: &Exchange) -> Result<()>;
+    /// Starts a VM.
+    async fn start(&self, vm: &VmId) -> Result<()>;
+    /// Asks the guest to shut down, and does not wait for it.
+    async fn shutdown(&self, vm: &VmId) -> Result<()>;
+    /// Pulls the plug of a VM that is on.
+    async fn destroy(&self, vm: &VmId) -> Result<()>;
     /// Starts to commit `top` into `base`, the files below it down to and without `base` included;
     /// nothing is deleted.
     async fn commit(
@@ -190,6 +218,9 @@ pub trait Host: 'static {
     async fn idle(&self, image: &Image) -> Result<()>;
     /// Writes a new file. QEMU's lock refuses a layer that is still written.
     async fn convert(&self, convert: &Convert, task: &Task<'_>) -> Result<()>;
+    /// Whether two images show the same to a guest, each through what lies below it. Everybody else's
+    /// reads and writes go first.
+    async fn compare(&self, one: &Image, other: &Image, task: &Task<'_>) -> Result<bool>;
     /// Commits `top` into `base` while no VM has them open; `top` keeps its content.
     async fn commit_offline(&self, top: &Image, base: &Image, task: &Task<'_>) -> Result<()>;
     /// Writes another backing file into a header, both being known to show the same.
@@ -221,6 +252,8 @@ pub trait Host: 'static {
     /// Renames a file, or a directory onto nothing, and syncs the directories. `Conflict` where
     /// something is.
     async fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()>;
+    /// Renames a file onto another one, whose name it takes, and syncs the directory.
+    async fn replace(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()>;
     /// Removes a file, or a directory with all it holds, symbolic links not followed. What is not
     /// there is removed.
     async fn remove(&self, path: &Utf8Path) -> Result<()>;

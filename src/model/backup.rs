@@ -143,8 +143,24 @@ pub struct DiskFile {
     pub birth: Digest,
     /// Of the bytes that are there now.
     pub digest: Digest,
+    /// Length of the file before it was compressed; none: it is as it was published. Of one that was
+    /// compressed while it was copied, what its content took on primary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncompressed: Option<Bytes>,
+    /// While a compressed file takes its place: the file is the one described above, or this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub becomes: Option<Compressed>,
     /// What it left on primary; none when the chain was ended with it.
     pub delta: Option<Delta>,
+}
+
+/// A disk's file, compressed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compressed {
+    /// Length of the file.
+    pub size: Bytes,
+    /// Of its bytes.
+    pub digest: Digest,
 }
 
 /// From a file to the one it continues, on the same disk of an earlier backup.
@@ -174,9 +190,12 @@ pub struct Marks {
     pub removed: Option<Timestamp>,
     /// A file that was found damaged or missing.
     pub unusable: Option<Unusable>,
+    /// Its files are compressed, except those that would not be smaller.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compressed: bool,
 }
 
-/// One of the marks, as it is from now on.
+/// Something about a backup, as it is from now on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "remark", rename_all = "snake_case")]
 pub enum Remark {
@@ -195,6 +214,16 @@ pub enum Remark {
         /// Why; none: it can.
         why: Option<Unusable>,
     },
+    /// Each of these disks' files is what it was, or this one; every other is what it was.
+    Becomes {
+        /// None: all are what they were.
+        files: BTreeMap<Target, Compressed>,
+    },
+    /// These disks' files are these. Those of the others would not be smaller.
+    Compressed {
+        /// Those that are.
+        files: BTreeMap<Target, Compressed>,
+    },
 }
 
 impl Remark {
@@ -205,17 +234,9 @@ impl Remark {
             Self::Pinned { pinned } => Self::Pinned { pinned: !pinned },
             Self::Removed { .. } => Self::Removed { at: None },
             Self::Unusable { .. } => Self::Unusable { why: None },
-        }
-    }
-}
-
-impl Marks {
-    /// Takes a remark up.
-    pub fn learn(&mut self, remark: &Remark) {
-        match remark {
-            Remark::Pinned { pinned } => self.pinned = *pinned,
-            Remark::Removed { at } => self.removed = *at,
-            Remark::Unusable { why } => self.unusable.clone_from(why),
+            Self::Becomes { .. } | Self::Compressed { .. } => Self::Becomes {
+                files: BTreeMap::new(),
+            },
         }
     }
 }
@@ -237,6 +258,32 @@ impl Backup {
         }
         if self.offering == other.offering {
             self.offering.clone_from(&other.offering);
+        }
+    }
+
+    /// Takes a remark up.
+    pub fn learn(&mut self, remark: &Remark) {
+        match remark {
+            Remark::Pinned { pinned } => self.marks.pinned = *pinned,
+            Remark::Removed { at } => self.marks.removed = *at,
+            Remark::Unusable { why } => self.marks.unusable.clone_from(why),
+            Remark::Becomes { files } => {
+                for (target, disk) in &mut self.disks {
+                    disk.becomes = files.get(target).cloned();
+                }
+            }
+            Remark::Compressed { files } => {
+                self.marks.compressed = true;
+                for (target, disk) in &mut self.disks {
+                    disk.becomes = None;
+                    if let Some(Compressed { size, digest }) = files.get(target)
+                        && disk.uncompressed.is_none()
+                    {
+                        disk.uncompressed = Some(disk.size);
+                        (disk.size, disk.digest) = (*size, *digest);
+                    }
+                }
+            }
         }
     }
 
@@ -266,6 +313,15 @@ impl Backup {
     #[must_use]
     pub fn size(&self) -> Bytes {
         self.disks.values().map(|disk| disk.size).sum()
+    }
+
+    /// Bytes of its files before they were compressed.
+    #[must_use]
+    pub fn uncompressed_size(&self) -> Bytes {
+        let sizes = self.disks.values();
+        sizes
+            .map(|disk| disk.uncompressed.unwrap_or(disk.size))
+            .sum()
     }
 
     /// Bytes that a guest sees.

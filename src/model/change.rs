@@ -13,6 +13,9 @@ use crate::model::backup::Slot;
 use crate::model::backup::StorageRef;
 use crate::model::backup::VmRef;
 use crate::model::id::BackupId;
+use crate::model::id::JobId;
+use crate::model::job::Job;
+use crate::model::job::JobState;
 use crate::model::policy::Offering;
 use crate::model::policy::VmPolicy;
 use crate::model::snapshot::Snapshots;
@@ -101,6 +104,24 @@ pub enum Change {
         vm: VmRef,
         /// All of them.
         snapshots: Snapshots,
+    },
+    /// Something is wished about a backup.
+    Wished {
+        /// Of which VM.
+        vm: VmRef,
+        /// What; it takes the place of one of its kind.
+        job: Job,
+    },
+    /// A job stands otherwise.
+    Job {
+        /// Of which VM.
+        vm: VmRef,
+        /// Which.
+        job: JobId,
+        /// How.
+        state: JobState,
+        /// Of one that waits again: until when; it is as if it had never been tried.
+        not_before: Option<Timestamp>,
     },
     /// Slots are served: they never become due again.
     Served {

@@ -13,6 +13,8 @@ pub enum Fault {
     Busy,
     /// It is not as the program says it must be; nothing was touched.
     Conflict,
+    /// The one call that cannot be taken back was seen not to have taken effect: what led to it can be.
+    Untouched,
     /// A file system is full.
     NoSpace,
     /// Permission.

@@ -3,15 +3,19 @@
 //! The planner decides a later action of a VM on the guest that the earlier ones will leave; tests
 //! hold what happened against it. Nothing here asks whether a step is wise.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8Path;
 use jiff::Timestamp;
 
 use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
+use crate::model::machine::Agent;
 use crate::model::machine::Disk;
 use crate::model::machine::Format;
 use crate::model::machine::Layer;
 use crate::model::machine::Machine;
+use crate::model::machine::Power;
 use crate::model::machine::Source;
 use crate::model::receipt::Consistency;
 use crate::model::receipt::Receipt;
@@ -21,6 +25,7 @@ use crate::model::step::Turn;
 
 impl Step {
     /// Changes a VM as the step will; one that it has changed already stays as it is.
+    #[expect(clippy::too_many_lines, reason = "one arm a step")]
     pub fn foresee(&self, machine: &mut Machine) {
         match self {
             Self::Note { note, .. } => machine.note.clone_from(note),
@@ -86,6 +91,25 @@ impl Step {
                     }
                 }
             }
+            Self::Stop { .. } => {
+                machine.power = Power::Off;
+                if machine.agent == Agent::Connected {
+                    machine.agent = Agent::Silent;
+                }
+                machine.disks.iter_mut().for_each(|disk| disk.live.clear());
+            }
+            Self::Swap { turns, added, .. } => {
+                for (target, Turn { to, .. }) in turns {
+                    if let Some(disk) = machine.disk_mut(target) {
+                        replace(disk, to);
+                    }
+                }
+                for (target, image) in added {
+                    if machine.disk(target).is_none() {
+                        machine.disks.push(Disk::new(target.clone(), image));
+                    }
+                }
+            }
             Self::Drop { target, path, .. } => {
                 if let Some(disk) = machine.disk_mut(target) {
                     disk.off_chain.retain(|off| off.layer.path != *path);
@@ -104,6 +128,16 @@ impl Step {
             | Self::Remark { .. }
             | Self::Remove { .. }
             | Self::Clear { .. }
+            | Self::Room { .. }
+            | Self::Compress { .. }
+            | Self::Compare { .. }
+            | Self::Announce { .. }
+            | Self::Recant { .. }
+            | Self::Replace { .. }
+            | Self::Settle { .. }
+            | Self::Describe { .. }
+            | Self::Keep { .. }
+            | Self::Check { .. }
             | Self::Fetch { .. }
             | Self::Place { .. }
             | Self::Rename { .. }
@@ -155,6 +189,16 @@ fn fold(disk: &mut Disk, top: &Image, base: &Image) {
     }
 }
 
+/// A disk is another file, that stands alone.
+fn replace(disk: &mut Disk, image: &Image) {
+    if disk.head() == Some(&image.path) {
+        return;
+    }
+    name(disk, image);
+    disk.layers = Vec::new();
+    disk.off_chain = Vec::new();
+}
+
 /// A new layer.
 fn blank(path: &Utf8Path, virtual_size: Bytes) -> Layer {
     Layer {
@@ -188,10 +232,14 @@ impl Step {
                 consistency: Consistency::Crash,
                 thaw_owed: false,
             },
-            Self::Copy { .. } => Receipt::Copied {
+            Self::Copy { .. } | Self::Compress { .. } => Receipt::Copied {
                 size: Bytes(0),
                 digest: Digest::of(b""),
                 virtual_size: Bytes(0),
+                uncompressed: None,
+            },
+            Self::Announce { .. } => Receipt::Announced {
+                files: BTreeMap::new(),
             },
             Self::Capture { .. } => Receipt::Captured { files: Vec::new() },
             _ => Receipt::Done,

@@ -53,6 +53,8 @@ ids! {
     ActionId;
     /// A run of the program that may change something.
     RunId;
+    /// A job: `<backup>.<kind>`.
+    JobId;
     /// A state file: written into it when it is made, and into each owner file.
     StateId;
 }
@@ -92,6 +94,14 @@ impl ActionId {
     #[must_use]
     pub fn of(plan: &PlanId, n: usize) -> Self {
         Self(format!("{plan}/{n}"))
+    }
+}
+
+impl JobId {
+    /// The job of a kind about a backup.
+    #[must_use]
+    pub fn of(backup: &BackupId, kind: &str) -> Self {
+        Self(format!("{backup}.{kind}"))
     }
 }
 

@@ -15,6 +15,10 @@ const DELTA: &str = ".knib-";
 const SNAPSHOT: &str = ".knib-snapshot-";
 /// What a delta's file ends with when its content is in the file below.
 const MERGED: &str = ".merged";
+/// What stands between the name of a file that a restore replaced and the id of the restore.
+const BEFORE: &str = ".before-";
+/// The same of the file that took its place.
+const RESTORED: &str = ".restored-";
 /// What a restored disk's file ends with until it is whole.
 const UNFINISHED: &str = ".knib-unfinished";
 
@@ -76,6 +80,23 @@ pub const READERS: &str = "leases";
 #[must_use]
 pub fn disk_file(target: &Target) -> String {
     format!("{target}.qcow2")
+}
+
+/// What a compressed file's name ends with until it takes the place of the one beside it.
+const COMPRESSED: &str = ".comp";
+
+/// The compressed file beside a disk's file in a backup's directory.
+#[must_use]
+pub fn compressed(file: &Utf8Path) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{file}{COMPRESSED}"))
+}
+
+/// The file whose place a compressed one is to take.
+#[must_use]
+pub fn uncompressed(path: &Utf8Path) -> Option<Utf8PathBuf> {
+    path.as_str()
+        .strip_suffix(COMPRESSED)
+        .map(Utf8PathBuf::from)
 }
 
 /// How a backup's file names its parent's.
@@ -182,6 +203,58 @@ pub fn restored_nvram(dir: &Utf8Path, vm: &str) -> Utf8PathBuf {
     dir.join(format!("{vm}_VARS.fd"))
 }
 
+/// The name of what a restore replaced.
+#[must_use]
+pub fn before(path: &Utf8Path, restore: &BackupId) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{path}{BEFORE}{restore}"))
+}
+
+/// The restore that replaced a file, if its name says so.
+#[must_use]
+pub fn replaced_by(path: &Utf8Path) -> Option<BackupId> {
+    let name = path.file_name()?;
+    marked(name.strip_suffix(".xml").unwrap_or(name), BEFORE).map(|(_, id)| id)
+}
+
+/// The restore that a file came with, if its name says so.
+#[must_use]
+pub fn restored_by(path: &Utf8Path) -> Option<BackupId> {
+    marked(path.file_name()?, RESTORED).map(|(_, id)| id)
+}
+
+/// What a file was called before restores replaced it, as far as its name says so.
+#[must_use]
+pub fn unreplaced(path: &Utf8Path) -> Utf8PathBuf {
+    let mut name = path.file_name().unwrap_or_default();
+    while let Some((stem, _)) = marked(name, BEFORE) {
+        name = stem;
+    }
+    path.with_file_name(name)
+}
+
+/// What is left and right of a mark in a file's name.
+fn marked<'a>(name: &'a str, mark: &str) -> Option<(&'a str, BackupId)> {
+    let (stem, id) = name.rsplit_once(mark)?;
+    BackupId::is_one(id).then(|| (stem, BackupId::new(id)))
+}
+
+/// The definition of a VM as it was before a restore.
+#[must_use]
+pub fn way_back(dir: &Utf8Path, vm: &str, restore: &BackupId) -> Utf8PathBuf {
+    dir.join(format!("{}{BEFORE}{restore}.xml", vm.replace('/', "_")))
+}
+
+/// The file that takes the place of a disk's, beside it: named after it, or after what it was named
+/// after when it took another one's place itself.
+#[must_use]
+pub fn restored(path: &Utf8Path, restore: &BackupId) -> Utf8PathBuf {
+    let mut stem = path.file_name().unwrap_or_default();
+    while let Some((before, _)) = marked(stem, RESTORED).or_else(|| marked(stem, BEFORE)) {
+        stem = before;
+    }
+    path.with_file_name(format!("{stem}{RESTORED}{restore}"))
+}
+
 /// The name a file has until it is whole.
 #[must_use]
 pub fn unfinished(path: &Utf8Path) -> Utf8PathBuf {
@@ -210,6 +283,25 @@ mod tests {
         assert_eq!(delta_of(Utf8Path::new("/images/db.qcow2.knib-old")), None);
         assert_eq!(delta_of(Utf8Path::new("/images/db.qcow2")), None);
         assert!(is_ours(&path));
+    }
+
+    #[test]
+    fn a_restored_disk_is_named_after_the_first_of_its_line() {
+        let id = |n: u32| BackupId::new(format!("20261123-02000{n}-3fa9c1d2"));
+        let first = restored(Utf8Path::new("/images/db.qcow2"), &id(1));
+        assert_eq!(first, "/images/db.qcow2.restored-20261123-020001-3fa9c1d2");
+        assert_eq!(restored_by(&first), Some(id(1)));
+        let kept = before(&first, &id(2));
+        assert_eq!(replaced_by(&kept), Some(id(2)));
+        assert_eq!(unreplaced(&before(&kept, &id(3))), first);
+        let second = restored(&kept, &id(4));
+        assert_eq!(second, "/images/db.qcow2.restored-20261123-020004-3fa9c1d2");
+        let back = way_back(Utf8Path::new("/images"), "db-01", &id(2));
+        assert_eq!(replaced_by(&back), Some(id(2)));
+        assert_eq!(
+            replaced_by(Utf8Path::new("/images/db.before-upgrade")),
+            None
+        );
     }
 
     #[test]

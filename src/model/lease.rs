@@ -24,6 +24,8 @@ pub enum Subject {
     Vm(VmId),
     /// A backup's directory.
     Backup(BackupId),
+    /// What the record of a backup says of it: rewritten by one at a time, beside readers of its disks.
+    Marks(BackupId),
 }
 
 /// With whom a lease can be shared.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::model::backup::Backup;
 use crate::model::backup::Delta;
+use crate::model::backup::DiskFile;
 use crate::model::id::BackupId;
 use crate::model::id::Target;
 use crate::model::machine::Disk;
@@ -39,6 +40,40 @@ impl Record {
             }
         }
         found
+    }
+
+    /// The files that make up a disk of a backup, its own first, then what it continues.
+    ///
+    /// # Errors
+    /// Why they do not: a fragment.
+    pub fn files_of(
+        &self,
+        backup: &BackupId,
+        target: &Target,
+    ) -> Result<Vec<(&BackupId, &DiskFile)>, String> {
+        let mut files: Vec<(&BackupId, &DiskFile)> = Vec::new();
+        let mut wanted = Some((backup.clone(), None));
+        while let Some((id, birth)) = wanted.take() {
+            let found = self.backups.get_key_value(&id);
+            let file = found.and_then(|(id, found)| Some((id, found.disks.get(target)?)));
+            let (id, file) = file.ok_or_else(|| {
+                format!("{backup} needs {target} of {id}, which is not on record")
+            })?;
+            if birth.is_some_and(|birth| birth != file.birth) {
+                return Err(format!(
+                    "{backup} needs another {target} of {id} than the one on record"
+                ));
+            }
+            if files.iter().any(|(known, _)| *known == id) {
+                return Err(format!("the chain of {backup} runs in a circle at {id}"));
+            }
+            files.push((id, file.as_ref()));
+            wanted = file
+                .parent
+                .as_ref()
+                .map(|edge| (edge.backup.clone(), Some(edge.birth)));
+        }
+        Ok(files)
     }
 
     /// Every backup that cannot be read without `backup`, itself not among them, nearest first.

@@ -13,6 +13,7 @@ use crate::model::bytes::Bytes;
 use crate::model::id::BackupId;
 use crate::model::id::Target;
 use crate::model::id::VmId;
+use crate::model::layout;
 use crate::model::snapshot::Snapshots;
 use crate::model::step::Image;
 
@@ -82,7 +83,7 @@ pub enum Agent {
 
 /// What knib writes into a domain's metadata. A hint: defining an older XML drops it, a libvirt
 /// revert brings an older one back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// Counts the programs that touched the VM; a domain with a lower one than the record was
     /// defined from an older XML.
@@ -92,6 +93,9 @@ pub struct Note {
     /// Its snapshots, so that they outlive the record.
     #[serde(default, skip_serializing_if = "Snapshots::is_empty")]
     pub snapshots: Snapshots,
+    /// What restores replaced and keep, by the id of the restore.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replaced: BTreeMap<BackupId, Vec<Utf8PathBuf>>,
 }
 
 /// Files besides disks.
@@ -305,6 +309,13 @@ impl Machine {
         !self.snapshots.is_empty() || layers.any(|layer| layer.internal_snapshots > 0)
     }
 
+    /// What restores replaced and keep, by the id of the restore.
+    #[must_use]
+    pub fn replaced(&self) -> BTreeMap<BackupId, Vec<Utf8PathBuf>> {
+        let note = self.note.as_ref();
+        note.map(|note| note.replaced.clone()).unwrap_or_default()
+    }
+
     /// The same, to change a foreseen one.
     pub fn disk_mut(&mut self, target: &Target) -> Option<&mut Disk> {
         self.disks.iter_mut().find(|disk| disk.target == *target)
@@ -312,6 +323,29 @@ impl Machine {
 }
 
 impl Disk {
+    /// A hard disk that is a file, of which no more is known.
+    #[must_use]
+    pub fn new(target: Target, image: &Image) -> Self {
+        let source = Some(Source::File {
+            path: image.path.clone(),
+            format: image.format.clone(),
+        });
+        Self {
+            target,
+            device: Device::Disk,
+            inactive: source.clone(),
+            source,
+            readonly: false,
+            shareable: false,
+            in_use: false,
+            live: Vec::new(),
+            job: None,
+            layers: Vec::new(),
+            off_chain: Vec::new(),
+            unreadable: Vec::new(),
+        }
+    }
+
     /// The file the guest writes to.
     #[must_use]
     pub fn head(&self) -> Option<&Utf8Path> {
@@ -327,6 +361,16 @@ impl Disk {
                 .into_iter()
                 .flatten()
                 .any(|source| source.file() == Some(path))
+    }
+
+    /// The files of the chain that are this disk's alone, top first: down to the one that the lowest of
+    /// knib's layers was laid on, or the top one where there is none. Below are templates.
+    #[must_use]
+    pub fn own_layers(&self) -> &[Layer] {
+        let ours = |layer: &Layer| layout::is_ours(&layout::unreplaced(&layer.path));
+        let lowest = self.layers.iter().rposition(ours);
+        let own = lowest.map_or(1, |at| at + 2).min(self.layers.len());
+        &self.layers[..own]
     }
 
     /// Whether backups concern it at all: a hard disk that this VM alone writes.

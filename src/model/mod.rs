@@ -15,6 +15,7 @@ pub mod fault;
 pub mod finding;
 pub mod foresee;
 pub mod id;
+pub mod job;
 pub mod kept;
 pub mod layout;
 pub mod lease;

@@ -42,4 +42,8 @@ pub enum OrphanKind {
     Merged,
     /// A disk that a restore did not complete.
     Unfinished,
+    /// A compressed file of a backup that no job is about.
+    Compressed,
+    /// What a restore replaced, or brought, and is not needed by anything knib knows.
+    Replaced,
 }

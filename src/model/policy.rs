@@ -119,6 +119,17 @@ pub enum CompressionLibrary {
     Zlib,
 }
 
+impl CompressionLibrary {
+    /// As policies and `qemu-img` spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Zlib => "zlib",
+        }
+    }
+}
+
 /// When compression happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::model::id::ActionId;
 use crate::model::id::BackupId;
+use crate::model::id::JobId;
 use crate::model::program::Refusal;
 
 /// Why an action is planned.
@@ -70,6 +71,17 @@ pub enum Reason {
     },
     /// It was let go, and no backup needs its files any more.
     Unneeded,
+    /// It is wished about a backup.
+    JobWaits {
+        /// By which job.
+        job: JobId,
+        /// Attempts that failed before.
+        failed_attempts: u64,
+    },
+    /// Its backup was let go, or a file of it is damaged.
+    NotListed,
+    /// A restore replaced it, and its VM has a good backup since.
+    Outlived,
     /// A run was interrupted, or failed where it could not turn back.
     Interrupted {
         /// The verb that was going on.

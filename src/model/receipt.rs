@@ -1,13 +1,17 @@
 //! What a step learned when it was done: the data that flows from step to step and into the record.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::Serialize;
 
 use crate::model::backup::Backup;
+use crate::model::backup::Compressed;
 use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
+use crate::model::id::Target;
 
 /// What a step learned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +36,14 @@ pub enum Receipt {
         digest: Digest,
         /// What a guest would see.
         virtual_size: Bytes,
+        /// What it took before it was compressed; none: it is not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uncompressed: Option<Bytes>,
+    },
+    /// The record on the storage says what files may become.
+    Announced {
+        /// Those that do.
+        files: BTreeMap<Target, Compressed>,
     },
     /// Files that describe the VM were written.
     Captured {

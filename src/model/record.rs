@@ -11,6 +11,8 @@ use crate::model::backup::Backup;
 use crate::model::backup::Slot;
 use crate::model::change::Change;
 use crate::model::id::BackupId;
+use crate::model::id::JobId;
+use crate::model::job::Job;
 use crate::model::program::StepError;
 use crate::model::snapshot::Snapshots;
 
@@ -32,6 +34,9 @@ pub struct Record {
     pub served: BTreeMap<String, Timestamp>,
     /// Backups that did not come about, oldest first.
     pub failures: Vec<Failed>,
+    /// Wishes about its backups, tried or not.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub jobs: BTreeMap<JobId, Job>,
 }
 
 /// The policy that a VM has.
@@ -73,12 +78,13 @@ impl Record {
             }
             Change::Remarked { backup, remark, .. } => {
                 if let Some(backup) = self.backups.get_mut(backup) {
-                    Arc::make_mut(backup).marks.learn(remark);
+                    Arc::make_mut(backup).learn(remark);
                 }
             }
             Change::Deleted { backup, .. } => {
                 self.backups.remove(backup);
                 self.failures.retain(|failed| failed.backup != *backup);
+                self.jobs.retain(|_, job| job.backup != *backup);
                 self.current.take_if(|current| current == backup);
             }
             Change::Touched {
@@ -92,6 +98,19 @@ impl Record {
                 for slot in slots {
                     let latest = self.served.entry(slot.schedule.clone()).or_insert(slot.at);
                     *latest = slot.at.max(*latest);
+                }
+            }
+            Change::Wished { job, .. } => {
+                self.jobs.insert(job.id(), job.clone());
+            }
+            Change::Job {
+                job,
+                state,
+                not_before,
+                ..
+            } => {
+                if let Some(job) = self.jobs.get_mut(job) {
+                    job.learn(*state, *not_before);
                 }
             }
             Change::Storage { .. }

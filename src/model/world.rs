@@ -280,6 +280,8 @@ impl World {
             | Change::Deleted { vm, .. }
             | Change::Touched { vm, .. }
             | Change::Snapshots { vm, .. }
+            | Change::Wished { vm, .. }
+            | Change::Job { vm, .. }
             | Change::Served { vm, .. } => self.guest_mut(vm).record.learn(change),
             Change::Published(backup) => self.guest_mut(&backup.vm).record.learn(change),
         }

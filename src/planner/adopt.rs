@@ -17,6 +17,7 @@ use crate::model::finding::Severity;
 use crate::model::id::BackupId;
 use crate::model::id::StorageId;
 use crate::model::id::VmId;
+use crate::model::machine::Machine;
 use crate::model::machine::Note;
 use crate::model::op::Adopt;
 use crate::model::op::Estate;
@@ -86,6 +87,7 @@ pub fn adopt(vm: &VmId, world: &World, options: &Options) -> Plan {
 /// next backup is full.
 fn as_it_is(guest: &Guest) -> Wish {
     let Guest { vm, record, .. } = guest;
+    let machine = guest.machine.as_ref();
     let op = Adopt {
         vm: vm.clone(),
         estate: None,
@@ -93,6 +95,7 @@ fn as_it_is(guest: &Guest) -> Wish {
             serial: record.serial,
             current: None,
             snapshots: record.snapshots.clone(),
+            replaced: machine.map(Machine::replaced).unwrap_or_default(),
         }),
     };
     let mut wish = Wish::new(

@@ -15,6 +15,7 @@ use crate::model::op::Op;
 use crate::model::op::StorageAt;
 use crate::model::plan::Class;
 use crate::model::plan::Upcoming;
+use crate::model::policy::CompressMode;
 use crate::model::policy::Policy;
 use crate::model::policy::Settings;
 use crate::model::reason::Block;
@@ -30,6 +31,7 @@ use crate::planner::draft::Draft;
 use crate::planner::draft::Key;
 use crate::planner::draft::Wish;
 use crate::planner::draft::blocked;
+use crate::planner::jobs;
 use crate::planner::space;
 use crate::planner::storages;
 
@@ -98,8 +100,16 @@ pub(super) fn add(
     let estimate = space::estimate(machine, &guest.record, &shape);
     let earlier = planned.get(asked.storage).copied().unwrap_or_default();
 
+    let inline = offering.as_ref().map(|offering| &offering.spec);
+    let inline = inline.filter(|spec| spec.compress && spec.compress_mode == CompressMode::Inline);
+    let cannot = inline.and_then(|_| jobs::cannot(draft.now, &settings.compression));
+    let compression = inline.map(|spec| {
+        let wanted = spec.compression_library;
+        jobs::compression(draft.now, wanted, &settings.compression)
+    });
+    let id = draft.allot(&guest);
     let op = BackupOp {
-        id: draft.allot(&guest),
+        id: id.clone(),
         vm: guest.vm.clone(),
         storage: storage.clone(),
         policy: asked.policy.map(|(name, _)| name.to_owned()),
@@ -112,6 +122,7 @@ pub(super) fn add(
         others: shape.others.clone(),
         quiesce: asked.quiesce,
         timeout: settings.timeout,
+        compression,
     };
     let mut wish = Wish::new(
         asked.address,
@@ -123,6 +134,7 @@ pub(super) fn add(
     wish.estimate = estimate;
     wish.blocks = asked.blocks;
     wish.blocks.extend(nowhere);
+    wish.blocks.extend(cannot);
     wish.blocks
         .extend(owned_elsewhere(draft, &guest, asked.storage));
     wish.blocks.extend(space::storage(
@@ -137,7 +149,7 @@ pub(super) fn add(
     wish.needs = vec![Key::Vm(vm.clone()), Key::Storage(asked.storage.to_owned())];
     wish.needs
         .extend(asked.policy.map(|(name, _)| Key::Policy(name.to_owned())));
-    wish.gives = vec![Key::Vm(vm.clone())];
+    wish.gives = vec![Key::Vm(vm.clone()), Key::Backup(vm.clone(), id)];
     if draft.add(wish) {
         let sum = planned.entry(asked.storage.to_owned()).or_default();
         *sum = *sum + estimate.bytes;

@@ -12,6 +12,7 @@ use crate::model::digest::Digest;
 use crate::model::finding::Finding;
 use crate::model::id::ActionId;
 use crate::model::id::BackupId;
+use crate::model::id::JobId;
 use crate::model::id::StateId;
 use crate::model::id::VmId;
 use crate::model::lease::Lease;
@@ -45,6 +46,7 @@ use crate::planner::Options;
 pub(super) enum Key {
     Vm(VmId),
     Backup(VmId, BackupId),
+    Job(VmId, JobId),
     Storage(String),
     Offering(String),
     Policy(String),
@@ -137,7 +139,13 @@ impl<'a> Draft<'a> {
     pub(super) fn allot(&mut self, guest: &Guest) -> BackupId {
         let record = &guest.record;
         let failed = record.failures.iter().map(|failed| &failed.backup);
-        let made = record.backups.keys().chain(&record.current);
+        // A restore keeps what it replaced under such an id.
+        let kept = guest
+            .machine
+            .iter()
+            .flat_map(|machine| machine.replaced().into_keys());
+        let kept: Vec<_> = kept.collect();
+        let made = record.backups.keys().chain(&record.current).chain(&kept);
         let newest = made.clone().chain(failed).max().cloned();
         let mut attempt = 0;
         loop {
@@ -171,10 +179,7 @@ impl<'a> Draft<'a> {
     /// lets the world ahead learn what it will change. Returns whether it will be done.
     pub(super) fn add(&mut self, wish: Wish) -> bool {
         let vm = wish.op.vm().cloned();
-        if !self.admits(
-            wish.op.verb().group(),
-            vm.as_ref().map(|vm| vm.name.as_str()),
-        ) {
+        if !self.admits(wish.op.group(), vm.as_ref().map(|vm| vm.name.as_str())) {
             return false;
         }
         let mut blocks = wish.blocks;

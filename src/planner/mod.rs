@@ -14,11 +14,13 @@ mod draft;
 pub mod due;
 mod fields;
 pub mod files;
+pub mod jobs;
 pub mod offerings;
 pub mod rebuild;
 mod recover;
 pub mod removal;
 pub mod request;
+pub mod restore;
 pub mod snapshots;
 mod space;
 mod storages;
@@ -83,6 +85,8 @@ pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
     removal::plan(&mut draft);
     damage::plan(&mut draft);
     let upcoming = backups::plan(&mut draft, policy);
+    jobs::plan(&mut draft, policy);
+    restore::discard(&mut draft);
     unbuilt::tell(&mut draft, policy);
     draft.finish(Some(policy.digest), upcoming, unprotected)
 }

@@ -1,5 +1,7 @@
 //! What an interrupted run left open comes before anything else of its VM.
 
+use crate::model::id::JobId;
+use crate::model::job::JobKind;
 use crate::model::op::Op;
 use crate::model::op::Recover;
 use crate::model::plan::Class;
@@ -28,6 +30,7 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
         let op = Op::Recover(Recover {
             action: open.action.clone(),
             vm: vm.clone(),
+            lane: open.op.lane(),
         });
         let mut wish = Wish::new(
             format!("recover.{name}/{}", open.op.verb().as_str()),
@@ -46,6 +49,11 @@ fn gives(op: &Op) -> Option<Key> {
         Op::StorageCreate(op) => Key::Storage(op.storage.is.name.clone()),
         Op::OfferingCreate(op) | Op::OfferingUpdate(op) => Key::Offering(op.name.clone()),
         Op::PolicyCreate(op) | Op::PolicyUpdate(op) => Key::Policy(op.name.clone()),
+        // The VM's backups do not wait for it.
+        Op::Compress(op) => {
+            let next = JobId::of(&op.of.backup, JobKind::Finalize.as_str());
+            Key::Job(op.of.vm.uuid.clone(), next)
+        }
         op => Key::Vm(op.vm()?.uuid.clone()),
     })
 }

@@ -197,7 +197,7 @@ pub(super) fn wish(
     let backup = guest.record.backups.get(id).map(AsRef::as_ref);
     let (storage, elsewhere) = match backup {
         Some(backup) => {
-            let (storage, block) = storages::holding(draft.now, &backup.storage, id);
+            let (storage, block) = storages::holding(&draft.ahead, &backup.storage, id);
             (Some(storage), block)
         }
         None => (None, None),

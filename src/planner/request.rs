@@ -2,24 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use camino::Utf8PathBuf;
 use serde_json::json;
 
-use crate::model::backup::Backup;
-use crate::model::backup::VmRef;
-use crate::model::bytes::Bytes;
 use crate::model::id::BackupId;
 use crate::model::id::VmId;
-use crate::model::layout;
-use crate::model::machine::Format;
 use crate::model::op::Clear;
 use crate::model::op::Merge;
 use crate::model::op::Op;
-use crate::model::op::RestoreNew;
 use crate::model::op::Tag;
 use crate::model::orphan::Orphan;
 use crate::model::plan::Class;
-use crate::model::plan::Estimate;
 use crate::model::plan::Plan;
 use crate::model::plan::Shift;
 use crate::model::policy::Policy;
@@ -31,12 +23,9 @@ use crate::planner::Options;
 use crate::planner::backups;
 use crate::planner::calls::Asked;
 use crate::planner::draft::Draft;
-use crate::planner::draft::Key;
 use crate::planner::draft::Wish;
-use crate::planner::draft::blocked;
 use crate::planner::recover;
 use crate::planner::removal;
-use crate::planner::storages;
 
 /// What `knib backup run` asks for.
 #[derive(Clone, Debug)]
@@ -52,24 +41,6 @@ pub struct BackupRun {
     /// Instead of its policy's; needed for a VM without one.
     pub storage: Option<String>,
 }
-
-/// What `knib restore new` asks for.
-#[derive(Clone, Debug)]
-pub struct NewVm {
-    /// Of which VM.
-    pub from: VmId,
-    /// Which backup.
-    pub backup: BackupId,
-    /// The new name.
-    pub name: String,
-    /// Where its files go; none: beside the disks that were backed up, or libvirt's own directory.
-    pub dir: Option<Utf8PathBuf>,
-    /// The format of its disks.
-    pub format: Format,
-}
-
-/// Where libvirt keeps images when nothing else is said.
-const LIBVIRT_IMAGES: &str = "/var/lib/libvirt/images";
 
 /// A backup of one VM now, and the recovery of what was interrupted on it.
 #[must_use]
@@ -195,111 +166,4 @@ pub(super) fn about(draft: &mut Draft<'_>, guest: Option<&Guest>) {
     draft
         .findings
         .retain(|finding| finding.vm.is_none() || finding.vm.as_deref() == named);
-}
-
-/// A new, stopped VM from a backup. `world` holds the guest the backup is of, and whatever is defined.
-#[must_use]
-pub fn new_vm(asked: &NewVm, world: &World, options: &Options) -> Plan {
-    let mut draft = Draft::new(world, options, "UTC");
-    let guest = world.guests.get(&asked.from);
-    about(&mut draft, guest);
-    if let Some((guest, backup)) =
-        guest.and_then(|guest| Some((guest, guest.record.backups.get(&asked.backup)?)))
-    {
-        let wish = restore(&mut draft, asked, &guest.vm, backup);
-        draft.add(wish);
-    }
-    draft.finish(None, Vec::new(), Vec::new())
-}
-
-fn restore(draft: &mut Draft<'_>, asked: &NewVm, from: &VmRef, backup: &Backup) -> Wish {
-    let world = draft.now;
-    let vm = VmRef {
-        name: asked.name.clone(),
-        uuid: VmId::new(draft.fresh_uuid(&asked.name)),
-    };
-    let dir = asked.dir.clone().unwrap_or_else(|| beside(world, from));
-    let extension = if asked.format == Format::Raw {
-        "raw"
-    } else {
-        "qcow2"
-    };
-    let disks: BTreeMap<_, _> = backup
-        .disks
-        .keys()
-        .map(|target| {
-            (
-                target.clone(),
-                layout::restored_disk(&dir, &asked.name, target, extension),
-            )
-        })
-        .collect();
-    let nvram = backup.files.iter().any(|file| file == layout::NVRAM);
-    let nvram = nvram.then(|| layout::restored_nvram(&dir, &asked.name));
-    let record = world.guests.get(&from.uuid).map(|guest| &guest.record);
-    let ancestors = record
-        .map(|record| record.ancestors(&backup.id))
-        .unwrap_or_default();
-    let (storage, elsewhere) = storages::holding(world, &backup.storage, &backup.id);
-    let bytes: Bytes = backup.protected_size();
-    let op = RestoreNew {
-        backup: backup.id.clone(),
-        from: from.clone(),
-        vm: vm.clone(),
-        storage,
-        ancestors,
-        disks: disks.clone(),
-        format: asked.format.clone(),
-        nvram,
-    };
-    let mut wish = Wish::new(
-        format!("restore.{}", asked.name),
-        Op::RestoreNew(Box::new(op)),
-        Class::Routine,
-        Reason::Asked,
-    );
-    wish.change.after =
-        json!({ "name": vm.name, "uuid": vm.uuid, "backup": backup.id, "disks": disks });
-    wish.estimate = Estimate {
-        bytes,
-        frees: Bytes(0),
-        seconds: bytes.0.div_ceil(200 << 20),
-    };
-    wish.gives = vec![Key::Vm(vm.uuid)];
-    wish.blocks.extend(elsewhere);
-    if !record.is_some_and(|record| record.is_usable(&backup.id)) {
-        wish.blocks.push(blocked(
-            "unusable",
-            format!("{} cannot be restored: a file of it, or of a backup it needs, is damaged or missing", backup.id),
-            "choose another one: knib backup list",
-        ));
-    }
-    if world
-        .guests
-        .values()
-        .any(|guest| guest.machine.is_some() && guest.vm.name == asked.name)
-    {
-        wish.blocks.push(blocked(
-            "name_taken",
-            format!("a VM named {} is defined here already", asked.name),
-            "choose another --name",
-        ));
-    }
-    wish
-}
-
-/// The directory of the disks that were backed up, while it is there.
-fn beside(world: &World, from: &VmRef) -> Utf8PathBuf {
-    let machine = world
-        .guests
-        .get(&from.uuid)
-        .and_then(|guest| guest.machine.as_ref());
-    let heads = machine
-        .into_iter()
-        .flat_map(|machine| &machine.disks)
-        .filter(|disk| disk.holds_data());
-    let dir = heads
-        .filter_map(|disk| disk.head())
-        .find_map(|head| head.parent());
-    dir.map_or_else(|| Utf8PathBuf::from(LIBVIRT_IMAGES), ToOwned::to_owned)
 }

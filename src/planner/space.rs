@@ -55,7 +55,7 @@ pub(super) fn estimate(machine: &Machine, record: &Record, shape: &Shape) -> Est
     }
 }
 
-fn seconds(bytes: Bytes) -> u64 {
+pub(super) fn seconds(bytes: Bytes) -> u64 {
     bytes.0.div_ceil(RATE)
 }
 

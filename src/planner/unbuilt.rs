@@ -15,12 +15,6 @@ pub(super) fn tell(draft: &mut Draft<'_>, policy: &Policy) {
         );
     };
     for (name, offering) in &policy.offerings {
-        if offering.compress {
-            say(
-                format!("offerings.{name}.compress"),
-                &format!("offering {name}: compression of backups"),
-            );
-        }
         if offering.validate.is_some() {
             say(
                 format!("offerings.{name}.validate"),

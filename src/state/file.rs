@@ -306,6 +306,30 @@ mod tests {
     }
 
     #[test]
+    fn leases_outlive_an_upgrade() {
+        let (_dir, path) = place();
+        let action = |id: &str| {
+            format!(
+                "INSERT INTO action (id, begun_by, held_by, held_since, verb, op, stages, no_return, started)
+                 VALUES ('{id}', 'r', 'r', '', 'pin', '', 0, 0, '')"
+            )
+        };
+        let lease =
+            |id: &str| format!("INSERT INTO lease VALUES ('{id}', 'backup', 'b', 'exclusive')");
+        let run = "INSERT INTO run VALUES ('r', 'apply', 1, '', NULL)".to_owned();
+        let old = open(&path, &schema::STEPS[..2]).expect("made");
+        old.db
+            .execute_batch(&[run, action("a"), lease("a"), action("b")].join(";"))
+            .expect("begun");
+        drop(old);
+        let new = open(&path, schema::STEPS).expect("opened");
+        assert!(new.db.execute_batch(&lease("b")).is_err());
+        let close = "UPDATE action SET state = 'done', ended = '' WHERE id = 'a'";
+        new.db.execute_batch(close).expect("closed");
+        new.db.execute_batch(&lease("b")).expect("free now");
+    }
+
+    #[test]
     fn an_upgrade_that_fails_changes_nothing() {
         let (_dir, path) = place();
         drop(open(&path, OLD).expect("made"));

@@ -12,6 +12,7 @@ use crate::model::change::Change;
 use crate::model::id::BackupId;
 use crate::model::op::BackupOp;
 use crate::state::error::Trouble;
+use crate::state::job;
 use crate::state::value::json;
 use crate::state::value::parse;
 use crate::state::value::time;
@@ -88,6 +89,13 @@ pub(super) fn learn(db: &Connection, change: &Change) -> Result<(), Trouble> {
                 ],
             )?;
         }
+        Change::Wished { vm, job } => job::wished(db, vm, job)?,
+        Change::Job {
+            vm,
+            job,
+            state,
+            not_before,
+        } => job::stands(db, vm, job, *state, *not_before)?,
         Change::Served { vm, slots } => {
             name(db, vm)?;
             let mut insert = db.prepare_cached(
@@ -163,7 +171,7 @@ fn remarked(db: &Connection, vm: &VmRef, id: &BackupId, remark: &Remark) -> Resu
         return Ok(());
     };
     let mut backup: Backup = parse(format_args!("backup {id}"), &text)?;
-    backup.marks.learn(remark);
+    backup.learn(remark);
     db.prepare_cached("UPDATE backup SET spec = ?3 WHERE vm = ?1 AND id = ?2")?
         .execute(params![vm.uuid.as_str(), id.as_str(), json(&backup)?])?;
     Ok(())

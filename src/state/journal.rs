@@ -5,11 +5,14 @@
 //! follow what is enforced by the file's triggers; a call that does not fit is `Refused` and changes
 //! nothing.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 use rusqlite::params;
 
+use crate::model::backup::Backup;
 use crate::model::change::Change;
 use crate::model::id::ActionId;
 use crate::model::id::RunId;
@@ -24,6 +27,7 @@ use crate::state::State;
 use crate::state::StateError;
 use crate::state::error::Trouble;
 use crate::state::index;
+use crate::state::job;
 use crate::state::value::json;
 use crate::state::value::parse;
 use crate::state::value::time;
@@ -33,7 +37,7 @@ impl State {
     ///
     /// # Errors
     /// `Held` when a lease is in conflict, `Applied` when the action was begun before, `Overtaken` when
-    /// the VM was changed since the program was drawn up, `Unknown` when the run is not there or has
+    /// the VM was changed since the program was drawn up, or a job it is an attempt at is over, `Unknown` when the run is not there or has
     /// ended.
     pub fn begin(
         &self,
@@ -52,6 +56,8 @@ impl State {
             expect_run(db, run)?;
             expect_latest(db, op, program)?;
             expect_unneeded(db, op)?;
+            expect_as_read(db, op)?;
+            self.expect_place(db, op)?;
             db.prepare_cached(
                 "INSERT INTO action (id, begun_by, held_by, held_since, verb, vm, vm_name, op,
                      stages, no_return, started)
@@ -224,18 +230,16 @@ impl State {
                 params![action.as_str(), state, time(now)],
             )?;
             one(rows, || unknown(action))?;
-            if !done {
-                failed(db, action, now)?;
-            }
-            Ok(())
+            ended(db, action, done, now)
         })
     }
 }
 
-fn failed(db: &Connection, action: &ActionId, now: Timestamp) -> Result<(), Trouble> {
-    let row: Option<(String, String)> = db
+/// What the record learns of an end that no change tells: it takes a clock, or what it failed with.
+fn ended(db: &Connection, action: &ActionId, done: bool, now: Timestamp) -> Result<(), Trouble> {
+    let row: Option<(String, Option<String>)> = db
         .query_row(
-            "SELECT op, error FROM action WHERE id = ?1 AND verb = 'backup'",
+            "SELECT op, error FROM action WHERE id = ?1 AND verb IN ('backup', 'compress')",
             [action.as_str()],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
@@ -243,10 +247,14 @@ fn failed(db: &Connection, action: &ActionId, now: Timestamp) -> Result<(), Trou
     let Some((op, error)) = row else {
         return Ok(());
     };
-    if let Op::Backup(op) = parse(format_args!("action {action}"), &op)? {
-        index::failed(db, &op, &error, now)?;
+    let op = parse(format_args!("action {action}"), &op)?;
+    match (&op, error) {
+        (Op::Backup(op), Some(error)) if !done => index::failed(db, op, &error, now),
+        _ => match op.attempt() {
+            Some(attempt) => job::tried(db, action, &attempt, done, now),
+            None => Ok(()),
+        },
     }
-    Ok(())
 }
 
 fn expect_run(db: &Connection, run: &RunId) -> Result<(), Trouble> {
@@ -288,6 +296,29 @@ fn expect_unneeded(db: &Connection, op: &Op) -> Result<(), Trouble> {
         db.prepare_cached("SELECT 1 FROM backup_disk WHERE vm = ?1 AND parent = ?2")?;
     if children.exists([of.vm.uuid.as_str(), of.backup.as_str()])? {
         return Err(StateError::Overtaken(of.vm.name.clone()).into());
+    }
+    Ok(())
+}
+
+/// The files that a restore reads are those that it was planned with, and not compressed since.
+fn expect_as_read(db: &Connection, op: &Op) -> Result<(), Trouble> {
+    let Some(origin) = op.origin() else {
+        return Ok(());
+    };
+    let mut known = BTreeSet::new();
+    let mut read = db.prepare_cached("SELECT spec FROM backup WHERE vm = ?1 AND id = ?2")?;
+    for id in std::iter::once(&origin.backup).chain(&origin.ancestors) {
+        let text: Option<String> = read
+            .query_row([origin.from.uuid.as_str(), id.as_str()], |row| row.get(0))
+            .optional()?;
+        // What another state made is not on record here, and is not compressed here.
+        let Some(text) = text else { return Ok(()) };
+        let backup: Backup = parse(format_args!("backup {id}"), &text)?;
+        known.extend(backup.disks.values().map(|disk| disk.digest));
+    }
+    let mut files = origin.disks.values().flatten();
+    if files.any(|file| !known.contains(&file.digest)) {
+        return Err(StateError::Overtaken(origin.from.name.clone()).into());
     }
     Ok(())
 }

@@ -119,5 +119,6 @@ fn columns(subject: &Subject) -> (&'static str, &str) {
     match subject {
         Subject::Vm(vm) => ("vm", vm.as_str()),
         Subject::Backup(backup) => ("backup", backup.as_str()),
+        Subject::Marks(backup) => ("marks", backup.as_str()),
     }
 }

@@ -16,6 +16,7 @@ mod error;
 mod file;
 mod history;
 mod index;
+mod job;
 mod journal;
 mod lease;
 mod look;

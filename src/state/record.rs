@@ -18,6 +18,7 @@ use crate::model::record::Record;
 use crate::state::Result;
 use crate::state::State;
 use crate::state::error::Trouble;
+use crate::state::job;
 use crate::state::value::Word;
 use crate::state::value::parse;
 
@@ -46,6 +47,7 @@ fn records(db: &Connection, only: Option<&VmId>) -> Result<Records, Trouble> {
     backups(db, only, &mut records)?;
     served(db, only, &mut records)?;
     failures(db, only, &mut records)?;
+    jobs(db, only, &mut records)?;
     Ok(records)
 }
 
@@ -119,6 +121,19 @@ fn served(db: &Connection, only: Option<&VmId>, records: &mut Records) -> Result
         let Word(at) = row.get(2)?;
         if let Some((_, record)) = records.get_mut(&vm) {
             record.served.insert(row.get(1)?, at);
+        }
+    }
+    Ok(())
+}
+
+fn jobs(db: &Connection, only: Option<&VmId>, records: &mut Records) -> Result<(), Trouble> {
+    let select = format!("SELECT {} FROM job", job::COLUMNS);
+    let mut statement = query(db, &select, "vm", only)?;
+    let mut rows = statement.query(params_from_iter(only.map(VmId::as_str)))?;
+    while let Some(row) = rows.next()? {
+        let (vm, job) = job::read(row)?;
+        if let Some((_, record)) = records.get_mut(&vm) {
+            record.jobs.insert(job.id(), job);
         }
     }
     Ok(())

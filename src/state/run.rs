@@ -103,6 +103,10 @@ impl Run {
                 [time(old)],
             )?;
             db.execute(
+                "DELETE FROM job WHERE state IN ('done', 'cancelled') AND ended < ?1",
+                [time(old)],
+            )?;
+            db.execute(
                 "DELETE FROM run WHERE (id = ?1 OR ended < ?2) AND NOT EXISTS (
                      SELECT 1 FROM action WHERE begun_by = run.id OR held_by = run.id)",
                 params![self.id.as_str(), time(old)],

@@ -14,6 +14,8 @@ const APPLICATION: i32 = 0x6b6e_6962;
 pub(super) const STEPS: &[&str] = &[
     include_str!("schema/0001.sql"),
     include_str!("schema/0002.sql"),
+    include_str!("schema/0003.sql"),
+    include_str!("schema/0004.sql"),
 ];
 
 /// The version that some steps lead to.

@@ -77,6 +77,16 @@ fn from_a_first_plan_to_a_restored_vm() {
     insta::assert_snapshot!("restore_new", later(&restore));
     insta::assert_snapshot!("restore_twice", later(&restore));
     oracle::assert_same(&live.defined("copy").source("vda"), &truth);
+
+    let restore = ["restore", "vm", &latest];
+    insta::assert_snapshot!("restore_vm_running", later(&restore));
+    let restore = [&restore[..], &["--destroy"]].concat();
+    insta::assert_snapshot!(
+        "restore_vm_plan",
+        later(&[&restore[..], &["--plan"]].concat())
+    );
+    insta::assert_snapshot!("restore_vm", later(&restore));
+    oracle::assert_same(&vm.source("vda"), &truth);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 30] = [
+const COMMANDS: [&[&str]; 36] = [
     &[],
     &["init"],
     &["lint"],
@@ -27,11 +27,17 @@ const COMMANDS: [&[&str]; 30] = [
     &["backup", "unpin"],
     &["chain", "list"],
     &["chain", "finish"],
+    &["job", "list"],
+    &["job", "retry"],
+    &["job", "cancel"],
     &["snapshot", "create"],
     &["snapshot", "list"],
     &["snapshot", "revert"],
     &["snapshot", "delete"],
+    &["restore", "vm"],
     &["restore", "new"],
+    &["files", "list"],
+    &["files", "get"],
     &["state", "check"],
     &["state", "rebuild"],
     &["completions"],

@@ -8,6 +8,7 @@ use knib::cli::view::chain::ChainView;
 use knib::cli::view::file::FileView;
 use knib::cli::view::file::FilesystemView;
 use knib::cli::view::file::TakenView;
+use knib::cli::view::job::JobView;
 use knib::cli::view::offering::OfferingView;
 use knib::cli::view::rebuilt::RebuiltView;
 use knib::cli::view::run::RunView;
@@ -21,11 +22,12 @@ use schemars::Schema;
 use schemars::schema_for;
 use serde_json::Value;
 
-fn schemas() -> [(&'static str, Schema); 14] {
+fn schemas() -> [(&'static str, Schema); 15] {
     [
         ("plan", schema_for!(Plan)),
         ("backup", schema_for!(BackupView)),
         ("chain", schema_for!(ChainView)),
+        ("job", schema_for!(JobView)),
         ("vm", schema_for!(VmView)),
         ("storage", schema_for!(StorageView)),
         ("offering", schema_for!(OfferingView)),

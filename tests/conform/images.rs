@@ -15,6 +15,8 @@ async fn copy<G: Ground>(trace: &mut Trace<G>, layers: &[&str], backing: Option<
         backing: backing.map(Utf8PathBuf::from),
         to: to.path,
         format: to.format,
+        compression: None,
+        idle: false,
     };
     let copied = trace.host().convert(&convert, &trace.task()).await;
     let what = format!("copy {layers:?} over {backing:?}");

@@ -63,6 +63,7 @@ pub(super) async fn overlays_of_a_running_vm<G: Ground>(trace: &mut Trace<G>) {
         serial: 7,
         current: None,
         snapshots: Snapshots::default(),
+        ..Note::default()
     };
     let noted = trace.host().note(&vm, Some(&note)).await;
     trace.did("note", noted).await;

@@ -63,6 +63,7 @@ pub(super) async fn overlays_of_a_stopped_vm<G: Ground>(trace: &mut Trace<G>) {
         serial: 7,
         current: None,
         snapshots: Snapshots::default(),
+        ..Note::default()
     };
     let noted = trace.host().note(&vm, Some(&note)).await;
     trace.did("note", noted).await;
@@ -134,6 +135,7 @@ pub(super) async fn a_vm_defined_from_another<G: Ground>(trace: &mut Trace<G>) {
         serial: 7,
         current: None,
         snapshots: Snapshots::default(),
+        ..Note::default()
     };
     let noted = trace.host().note(&vm, Some(&note)).await;
     trace.did("note", noted).await;
@@ -175,6 +177,7 @@ pub(super) async fn a_definition_that_is_behind<G: Ground>(trace: &mut Trace<G>)
         serial: 7,
         current: None,
         snapshots: Snapshots::default(),
+        ..Note::default()
     };
     let older = trace.ground.definition();
     let noted = trace.host().note(&vm, Some(&note)).await;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use knib::model::id::BackupId;
+use knib::model::id::JobId;
 use knib::model::id::Target;
 use knib::model::id::VmId;
 use knib::model::machine::Format;
@@ -13,9 +14,12 @@ use knib::model::policy::Policy;
 use knib::model::world::World;
 use knib::planner;
 use knib::planner::Options;
+use knib::planner::jobs;
 use knib::planner::removal::Removal;
 use knib::planner::request::BackupRun;
-use knib::planner::request::NewVm;
+use knib::planner::restore;
+use knib::planner::restore::InPlace;
+use knib::planner::restore::NewVm;
 use knib::planner::snapshots::Asked;
 use knib::policy::Sources;
 
@@ -35,6 +39,8 @@ use crate::sim::Vm;
 
 /// The VM of every story.
 pub(crate) const DB: &str = "db000000-0000-4000-8000-000000000001";
+/// What its first disk lies on, and other VMs may as well.
+pub(crate) const TEMPLATE: &str = "/images/template.qcow2";
 /// Cells of a disk.
 pub(crate) const CELLS: usize = 16;
 
@@ -69,8 +75,12 @@ pub(crate) enum Ask {
     Pin(BackupId, bool),
     /// `knib restore new`.
     Restore(NewVm),
+    /// `knib restore vm`.
+    InPlace(InPlace),
     /// `knib snapshot`.
     Snapshot(Asked),
+    /// `knib job retry`, or `cancel`.
+    Job(jobs::Asked, JobId),
 }
 
 impl Ask {
@@ -78,7 +88,8 @@ impl Ask {
         match self {
             Self::Apply => planner::reconcile(policy, world, options),
             Self::Backup(asked) => planner::request::backup(asked, Some(policy), world, options),
-            Self::Restore(asked) => planner::request::new_vm(asked, world, options),
+            Self::Restore(asked) => restore::new_vm(asked, world, options),
+            Self::InPlace(asked) => restore::vms(asked, world, options),
             Self::Snapshot(asked) => {
                 planner::snapshots::plan(asked, &VmId::new(DB), Some(policy), world, options)
             }
@@ -86,6 +97,9 @@ impl Ask {
             Self::Clear(found) => planner::request::clear(found, world, options),
             Self::Pin(backup, pinned) => {
                 planner::request::pin((&VmId::new(DB), backup), *pinned, world, options)
+            }
+            Self::Job(asked, job) => {
+                planner::jobs::ask(*asked, (&VmId::new(DB), job), world, options)
             }
             Self::Finish => planner::request::finish(&VmId::new(DB), world, options),
         }
@@ -111,6 +125,10 @@ pub(crate) fn policy_of(names: &str, chain_size: i64, lines: &str) -> Rc<Policy>
         "version: 1\nstorage: {{ nas: {{ path: /backup }} }}\nofferings: {{ plain: {{ backupChainSize: {chain_size} }} }}\n\
          policies:\n  all:\n    select: {{ names: [\"{names}\"] }}\n    offering: plain\n    storage: nas\n    {lines}\n"
     );
+    load(&text)
+}
+
+fn load(text: &str) -> Rc<Policy> {
     let mut sources = Sources::default();
     sources.add("knib.yaml", text.as_bytes());
     let (policy, findings) = knib::policy::load(&sources);
@@ -120,6 +138,17 @@ pub(crate) fn policy_of(names: &str, chain_size: i64, lines: &str) -> Rc<Policy>
 /// A policy with one schedule.
 pub(crate) fn nightly(quiesce: &str) -> Rc<Policy> {
     policy("db-*", &schedule(quiesce))
+}
+
+/// The same with backups that are compressed: by jobs that are carried out or only kept, or at once.
+pub(crate) fn compressed(mode: &str, jobs: bool) -> Rc<Policy> {
+    let offering = format!("plain: {{ backupChainSize: 3, compress: true, compressMode: {mode} }}");
+    let settings = format!("backup.compression.task.enabled: {jobs}");
+    load(&format!(
+        "version: 1\nsettings: {{ {settings} }}\nstorage: {{ nas: {{ path: /backup }} }}\nofferings: {{ {offering} }}\n\
+         policies:\n  all:\n    select: {{ names: [\"db-*\"] }}\n    offering: plain\n    storage: nas\n    {}\n",
+        schedule("none")
+    ))
 }
 
 /// The same for VMs that are not here.
@@ -135,7 +164,7 @@ fn schedule(quiesce: &str) -> String {
 pub(crate) fn site() -> Site {
     let mut site = Site::new(7);
     let mut template = Image::empty(Format::Qcow2, CELLS - 4);
-    let mut vda = Image::over("/images/template.qcow2", CELLS);
+    let mut vda = Image::over(TEMPLATE, CELLS);
     let mut vdb = Image::empty(Format::Raw, CELLS);
     for at in 0..CELLS {
         let roll = site.dice.roll();
@@ -148,7 +177,7 @@ pub(crate) fn site() -> Site {
         }
     }
     let files = [
-        ("/images/template.qcow2", template),
+        (TEMPLATE, template),
         ("/images/db-01.qcow2", vda),
         ("/images/db-01-data.raw", vdb),
     ];

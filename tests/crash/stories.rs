@@ -1,12 +1,18 @@
 //! The scenarios: for each verb the ways it can be gone about.
 
+use knib::model::id::BackupId;
+use knib::model::id::JobId;
 use knib::model::id::VmId;
 use knib::model::machine::Agent;
 use knib::model::machine::Format;
+use knib::model::op::Stopping;
 use knib::model::orphan::Orphan;
 use knib::model::orphan::OrphanKind;
+use knib::model::seconds::Seconds;
+use knib::planner::jobs;
 use knib::planner::request::BackupRun;
-use knib::planner::request::NewVm;
+use knib::planner::restore::InPlace;
+use knib::planner::restore::NewVm;
 use knib::planner::snapshots::Asked;
 
 use crate::crash::scenario::Ask;
@@ -14,6 +20,7 @@ use crate::crash::scenario::CELLS;
 use crate::crash::scenario::DB;
 use crate::crash::scenario::Scenario;
 use crate::crash::scenario::Story;
+use crate::crash::scenario::compressed;
 use crate::crash::scenario::delete;
 use crate::crash::scenario::nightly;
 use crate::crash::scenario::nobody;
@@ -153,6 +160,41 @@ pub(crate) fn restore(format: &Format) -> Scenario {
         format: format.clone(),
     });
     story.asks(format!("restore, {format}"), ask, 0)
+}
+
+/// The disks of one of two backups, in place.
+pub(crate) fn in_place(newest: bool, power: Power, discard: bool) -> Scenario {
+    let story = backed_up().apply("2026-11-23T02:30:00Z");
+    let all = story.backups();
+    let backup = if newest { &all[1] } else { &all[0] };
+    let ask = back_to(backup, discard);
+    let story = power.set(story.time_passes());
+    story.asks(format!("in place, {newest} {power:?} {discard}"), ask, 0)
+}
+
+/// What a restore replaced goes with the next good backup.
+pub(crate) fn replaced(power: Power) -> Scenario {
+    let story = backed_up().stop();
+    let ask = back_to(&story.latest(), false);
+    let story = story
+        .does("2026-11-22T13:00:00Z", &ask)
+        .start()
+        .time_passes();
+    let story = power.set(due(story));
+    story.asks(format!("replaced, {power:?}"), Ask::Apply, 1)
+}
+
+fn back_to(backup: &BackupId, discard: bool) -> Ask {
+    Ask::InPlace(InPlace {
+        backups: vec![(VmId::new(DB), backup.clone())],
+        stop: Some(Stopping {
+            ask: Some(Seconds(2)),
+            pull: true,
+        }),
+        discard,
+        dir: None,
+        verify: false,
+    })
 }
 
 fn snapshot(asked: Asked) -> Ask {
@@ -404,4 +446,65 @@ pub(crate) fn clear() -> Scenario {
         removable: true,
     };
     story.asks("clear", Ask::Clear(vec![orphan]), 0)
+}
+
+/// So many backups that wait to be compressed.
+fn waiting(backups: usize) -> Story {
+    let days = ["22T12:00:01Z", "23T02:30:00Z"];
+    let story = Story::new(&compressed("job", false)).time_passes();
+    days[..backups]
+        .iter()
+        .fold(story, |story, at| story.apply(&format!("2026-11-{at}")))
+}
+
+/// A full backup is compressed.
+pub(crate) fn compress_one() -> Scenario {
+    let story = waiting(1).policy(&compressed("job", true));
+    story.asks("compress one", Ask::Apply, 0)
+}
+
+/// A parent and its child, side by side.
+pub(crate) fn compress_chain() -> Scenario {
+    let story = waiting(2).policy(&compressed("job", true));
+    story.asks("compress chain", Ask::Apply, 0)
+}
+
+/// While the backup that continues it is made, and compressed as well.
+pub(crate) fn compress_beside() -> Scenario {
+    let story = waiting(1).policy(&compressed("job", true));
+    let story = story.wait("2026-11-23T02:30:00Z");
+    story.asks("compress beside", Ask::Apply, 1)
+}
+
+/// A backup whose job waits is let go, and stays for one that needs it.
+pub(crate) fn compress_let_go() -> Scenario {
+    let story = waiting(2);
+    let first = story.backups()[0].clone();
+    let story = story.does("2026-11-23T03:00:00Z", &delete(&[&first]));
+    let story = story.policy(&compressed("job", true));
+    story.asks("compress, let go", Ask::Apply, 0)
+}
+
+/// It is compressed while it is copied.
+pub(crate) fn compress_inline(power: Power) -> Scenario {
+    let story = Story::new(&compressed("inline", true)).time_passes();
+    let story = power.set(due(story.apply("2026-11-22T12:00:01Z")));
+    story.asks(format!("compress inline, {power:?}"), Ask::Apply, 1)
+}
+
+/// A job that waits is ended.
+pub(crate) fn job_cancel() -> Scenario {
+    let story = waiting(1);
+    let job = JobId::of(&story.latest(), "start");
+    story.asks("job cancel", Ask::Job(jobs::Asked::Cancel, job), 0)
+}
+
+/// One that was ended is tried again.
+pub(crate) fn job_retry() -> Scenario {
+    let story = waiting(1);
+    let job = JobId::of(&story.latest(), "start");
+    let cancel = Ask::Job(jobs::Asked::Cancel, job.clone());
+    let story = story.does("2026-11-22T13:00:00Z", &cancel);
+    let story = story.policy(&compressed("job", true));
+    story.asks("job retry", Ask::Job(jobs::Asked::Retry, job), 0)
 }

@@ -1,5 +1,6 @@
 //! What must be true after every schedule, whatever went wrong on the way.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use camino::Utf8PathBuf;
@@ -10,18 +11,22 @@ use knib::model::id::VmId;
 use knib::model::layout;
 use knib::model::lease::Lease;
 use knib::model::lease::Subject;
+use knib::model::machine::Machine;
 use knib::model::op::Named;
 use knib::model::op::Op;
 use knib::model::plan::Plan;
 use knib::model::program::Program;
 use knib::model::world::Guest;
 use knib::model::world::World;
+use knib::planner::jobs;
 use knib::planner::snapshots::Asked;
 
 use crate::crash::bench::Bench;
 use crate::crash::scenario::Ask;
 use crate::crash::scenario::DB;
 use crate::crash::scenario::Scenario;
+use crate::crash::scenario::TEMPLATE;
+use crate::sim::Definition;
 use crate::sim::PRIMARY;
 use crate::sim::STORAGE;
 use crate::sim::Site;
@@ -54,11 +59,15 @@ pub(crate) fn judge(
         wrong.extend(backups(&site, guest));
         wrong.extend(layers(guest));
         wrong.extend(snapshots(&site, guest));
+        wrong.extend(replaced(&site, guest));
     }
     let calm = !bench.sim.was_troubled_since(0);
     wrong.extend(leftovers(&site, world, &tolerated(scenario, calm)));
     wrong.extend(nothing_held(bench, world));
     wrong.extend(asked_for(&site, world, scenario, calm));
+    if calm {
+        wrong.extend(compressed(bench, world, scenario));
+    }
     wrong
 }
 
@@ -195,11 +204,43 @@ fn snapshots(site: &Site, guest: &Guest) -> Vec<String> {
     wrong
 }
 
+/// The way back of every restore leads to what the VM had written before it.
+fn replaced(site: &Site, guest: &Guest) -> Vec<String> {
+    let Some(machine) = &guest.machine else {
+        return Vec::new();
+    };
+    let mut wrong = Vec::new();
+    for (restore, files) in machine.replaced() {
+        let back = files.iter().find(|path| path.extension() == Some("xml"));
+        let text = back.and_then(|path| site.files.read(path).ok());
+        let definition = text.and_then(|text| serde_json::from_slice::<Definition>(&text).ok());
+        let Some(definition) = definition else {
+            wrong.push(format!("no way back from {restore}"));
+            continue;
+        };
+        let (before, _) = site.vms[&guest.vm.uuid]
+            .left
+            .last()
+            .expect("it was restored");
+        for (target, written) in before {
+            let disk = definition.disk(target).expect("it had it");
+            let chain = site.chain_at_start(disk);
+            let shown = chain.and_then(|chain| site.files.seen(&chain)).ok();
+            if shown.as_ref() != Some(written) {
+                wrong.push(format!("{target} before {restore} is something else"));
+            }
+        }
+    }
+    wrong
+}
+
 /// No file that nobody needs.
 fn leftovers(site: &Site, world: &World, tolerated: &[Utf8PathBuf]) -> Vec<String> {
     let mut needed: BTreeSet<Utf8PathBuf> = BTreeSet::new();
-    needed.extend([PRIMARY.into(), STORAGE.into(), "/".into()]);
+    needed.extend([PRIMARY, STORAGE, "/", TEMPLATE].map(Utf8PathBuf::from));
     for guest in world.guests.values() {
+        let replaced = guest.machine.iter().map(Machine::replaced);
+        needed.extend(replaced.flat_map(BTreeMap::into_values).flatten());
         let disks = guest.machine.iter().flat_map(|machine| &machine.disks);
         for disk in disks {
             let off = disk.off_chain.iter().map(|off| &off.layer);
@@ -325,6 +366,25 @@ fn asked_for(site: &Site, world: &World, scenario: &Scenario, calm: bool) -> Vec
     wrong
 }
 
+/// What the policy wants compressed is, unless it was let go or its job was ended.
+fn compressed(bench: &Bench<'_>, world: &World, scenario: &Scenario) -> Vec<String> {
+    let policy = &bench.policy;
+    let wanted = policy.offerings["plain"].compress && policy.settings.compression.enabled;
+    let ended = matches!(scenario.ask, Ask::Job(jobs::Asked::Cancel, _));
+    if !wanted || ended {
+        return Vec::new();
+    }
+    let records = world.guests.values().map(|guest| &guest.record.backups);
+    let good = records.flatten().filter(|(_, backup)| backup.is_good());
+    let plain = good.filter(|(_, backup)| {
+        let mut disks = backup.disks.values();
+        !backup.marks.compressed || disks.any(|disk| disk.uncompressed.is_none())
+    });
+    plain
+        .map(|(id, _)| format!("{id} is not compressed"))
+        .collect()
+}
+
 /// A snapshot is there unless it was asked to go, and a VM goes on from one only if that was asked.
 fn asked_of_snapshots(site: &Site, world: &World, scenario: &Scenario) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -345,8 +405,9 @@ fn asked_of_snapshots(site: &Site, world: &World, scenario: &Scenario) -> Vec<St
     }
     let left = |vm: &Vm| vm.left.last().map(|(_, name)| name.clone());
     let (was, is) = (left(before), left(&site.vms[&vm]));
-    let to = match asked {
-        Some(Asked::Revert(name)) => Some(name.clone()),
+    let to = match (asked, &scenario.ask) {
+        (Some(Asked::Revert(name)), _) => Some(name.clone()),
+        (_, Ask::InPlace(asked)) => asked.backups.first().map(|(_, id)| id.to_string()),
         _ => None,
     };
     if is != was && is != to {

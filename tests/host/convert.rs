@@ -11,6 +11,8 @@ use knib::host::StopLevel;
 use knib::host::Task;
 use knib::model::fault::Fault;
 use knib::model::machine::Format;
+use knib::model::op::Compression;
+use knib::model::policy::CompressionLibrary;
 use knib::model::step::Image;
 use tokio::sync::watch;
 
@@ -24,6 +26,8 @@ fn full(from: &Image, to: &Image) -> Convert {
         backing: None,
         to: to.path.clone(),
         format: to.format.clone(),
+        compression: None,
+        idle: false,
     }
 }
 
@@ -169,6 +173,8 @@ impl Past {
             backing: Some("../b1/vda.qcow2".into()),
             to: self.lab.path("storage/b2/vda.qcow2"),
             format: Format::Qcow2,
+            compression: None,
+            idle: false,
         }
     }
 }
@@ -202,6 +208,53 @@ async fn an_increment_is_what_was_there_then() {
             std::fs::remove_file(past.lab.path("base")).expect("removed");
             past.truth.is(&qcow2(&past.lab.path("moved/b2/vda.qcow2")));
         }
+    }
+}
+
+/// By a job or while it is copied, one layer or several, with each library.
+#[tokio::test]
+async fn a_compressed_copy_shows_the_same_and_another_one_is_told_from_it() {
+    let (host, quiet) = (host().await, Quiet::new());
+    for (n, history) in HISTORIES.iter().enumerate() {
+        let past = Past::new(history, "qcow2").await;
+        let (library, idle) = if n % 2 == 0 {
+            (CompressionLibrary::Zstd, false)
+        } else {
+            (CompressionLibrary::Zlib, true)
+        };
+        let plain = past.increment();
+        host.convert(&plain, &quiet.task()).await.expect("copied");
+        let compression = Compression {
+            library,
+            coroutines: 3,
+            rate: None,
+        };
+        let to = plain.to.with_file_name("vda.qcow2.comp");
+        let from_layers = Convert {
+            compression: Some(compression),
+            to: to.clone(),
+            ..past.increment()
+        };
+        let of_a_backup = Convert {
+            layers: vec![qcow2(&plain.to)],
+            idle,
+            ..from_layers.clone()
+        };
+        for convert in [from_layers, of_a_backup] {
+            host.convert(&convert, &quiet.task()).await.expect("copied");
+            let (one, other) = (qcow2(&plain.to), qcow2(&to));
+            past.truth.is(&other);
+            assert_eq!(backing(&other), "\"../b1/vda.qcow2\" \"qcow2\"");
+            qemu_img(&["check", "-q", "-f", "qcow2", to.as_str()]);
+            let compared = host.compare(&one, &other, &quiet.task()).await;
+            assert!(compared.expect("compared"), "history {n}");
+            let left = std::fs::read_dir(past.lab.path("storage/b2")).expect("listed");
+            assert_eq!(left.count(), 2, "nothing beside them");
+        }
+        qemu_io(&qcow2(&to), &["write -P 99 4k 1"]);
+        let (one, other) = (qcow2(&plain.to), qcow2(&to));
+        let compared = host.compare(&one, &other, &quiet.task()).await;
+        assert!(!compared.expect("compared"), "history {n}");
     }
 }
 

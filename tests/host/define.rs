@@ -8,7 +8,6 @@ use knib::model::fault::Fault;
 use knib::model::id::VmId;
 use knib::model::machine::Format;
 use knib::model::machine::Note;
-use knib::model::snapshot::Snapshots;
 
 use crate::host::lab::*;
 
@@ -163,8 +162,7 @@ async fn a_new_vm_runs_beside_its_original() {
         &vm.id,
         Some(&Note {
             serial: 3,
-            current: None,
-            snapshots: Snapshots::default(),
+            ..Note::default()
         }),
     )
     .await

@@ -143,6 +143,8 @@ async fn a_storages_group_reads_its_backups() {
         backing: None,
         to: to.path.clone(),
         format: to.format.clone(),
+        compression: None,
+        idle: false,
     };
     host.convert(&convert, &Quiet::new().task())
         .await

@@ -256,6 +256,7 @@ async fn a_note_is_written_and_taken_away() {
         serial: 1,
         current: None,
         snapshots: Snapshots::default(),
+        ..Note::default()
     };
     host.note(&vm.id, Some(&first)).await.expect("written");
     assert_eq!(vm.machine(&host).await.note, Some(first));
@@ -264,6 +265,7 @@ async fn a_note_is_written_and_taken_away() {
         serial: 2,
         current: Some(BackupId::new("20261123-020000-3fa9c1d2")),
         snapshots: Snapshots::default(),
+        ..Note::default()
     };
     host.note(&vm.id, Some(&second)).await.expect("written");
     assert_eq!(vm.machine(&host).await.note, Some(second));

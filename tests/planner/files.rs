@@ -40,7 +40,12 @@ fn asked(kept: Option<bool>, applied: Option<bool>, wanted: Option<bool>) -> Str
     if let Some(wanted) = wanted {
         policy.offerings.insert("gold".to_owned(), offering(wanted));
     }
-    make::lines(&files::plan((&vm, &id), Some(&policy), &world, &make::options()))
+    make::lines(&files::plan(
+        (&vm, &id),
+        Some(&policy),
+        &world,
+        &make::options(),
+    ))
 }
 
 #[test]

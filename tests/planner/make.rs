@@ -238,6 +238,8 @@ pub(crate) fn backed_up(guest: &mut Guest, created: &str, position: u32) -> Back
             size: Bytes(1 << 30),
             birth: Digest::of(b"birth"),
             digest: Digest::of(b"birth"),
+            uncompressed: None,
+            becomes: None,
             delta: Some(Delta {
                 path: path.into(),
                 base: base.into(),
@@ -283,6 +285,7 @@ fn set_current(record: &mut Record, machine: Option<&mut Machine>, id: &BackupId
             serial: record.serial,
             current: Some(id.clone()),
             snapshots: Snapshots::default(),
+            ..Note::default()
         });
     }
 }

@@ -3,6 +3,7 @@
 mod config;
 mod due;
 mod files;
+mod jobs;
 mod kinds;
 pub(crate) mod make;
 mod removals;

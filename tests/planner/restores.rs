@@ -8,8 +8,8 @@ use knib::model::id::BackupId;
 use knib::model::id::Target;
 use knib::model::machine::Format;
 use knib::model::world::Guest;
-use knib::planner::request;
-use knib::planner::request::NewVm;
+use knib::planner::restore;
+use knib::planner::restore::NewVm;
 
 use super::make;
 
@@ -28,7 +28,7 @@ fn restored(change: impl FnOnce(&mut Guest, &BackupId, &BackupId)) -> String {
     };
     let mut world = make::world("2026-11-23T12:00:00Z");
     make::add(&mut world, guest);
-    make::lines(&request::new_vm(&asked, &world, &make::options()))
+    make::lines(&restore::new_vm(&asked, &world, &make::options()))
 }
 
 #[test]

@@ -359,6 +359,7 @@ impl Mischief {
                     serial,
                     current: current.map(|n| some_id(world, n)),
                     snapshots: Snapshots::default(),
+                    ..Note::default()
                 });
                 machine(world, n)?.note = note;
             }

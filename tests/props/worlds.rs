@@ -6,7 +6,9 @@ use knib::model::policy::Policy;
 use knib::model::world::World;
 use knib::planner::request;
 use knib::planner::request::BackupRun;
-use knib::planner::request::NewVm;
+use knib::planner::restore;
+use knib::planner::restore::InPlace;
+use knib::planner::restore::NewVm;
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -74,7 +76,15 @@ fn plans(policy: &Policy, world: &World) -> Vec<Plan> {
                 dir: None,
                 format: Format::Raw,
             };
-            plans.push(request::new_vm(&asked, world, &make::options()));
+            plans.push(restore::new_vm(&asked, world, &make::options()));
+            let asked = InPlace {
+                backups: vec![(id.clone(), backup.clone())],
+                stop: None,
+                discard: false,
+                dir: None,
+                verify: true,
+            };
+            plans.push(restore::vms(&asked, world, &make::options()));
         }
     }
     plans

@@ -143,6 +143,15 @@ impl Files {
         Ok(())
     }
 
+    pub(crate) fn replace(&mut self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        let Some(mut kept) = self.0.remove(from.as_str()) else {
+            return Err(gone("rename", from));
+        };
+        kept.named = true;
+        self.0.insert(to.to_string(), kept);
+        Ok(())
+    }
+
     pub(crate) fn remove(&mut self, path: &Utf8Path) {
         for path in self.below(path) {
             self.0.remove(path.as_str());

@@ -8,6 +8,7 @@ use camino::Utf8PathBuf;
 use knib::host::Convert;
 use knib::host::Definition;
 use knib::host::Entry;
+use knib::host::Exchange;
 use knib::host::Head;
 use knib::host::Host;
 use knib::host::Neighbour;
@@ -132,6 +133,27 @@ impl Host for Sim {
         self.act("point", |site| site.point(vm, heads)).await
     }
 
+    async fn described(&self, vm: &VmId, heads: &[Head]) -> Result<String> {
+        self.look("described", |site| site.described(vm, heads))
+            .await
+    }
+
+    async fn swap(&self, vm: &VmId, exchange: &Exchange) -> Result<()> {
+        self.act("swap", |site| site.swap(vm, exchange)).await
+    }
+
+    async fn start(&self, vm: &VmId) -> Result<()> {
+        self.act("start", |site| site.started(vm)).await
+    }
+
+    async fn shutdown(&self, vm: &VmId) -> Result<()> {
+        self.act("shutdown", |site| site.shut_down(vm)).await
+    }
+
+    async fn destroy(&self, vm: &VmId) -> Result<()> {
+        self.act("destroy", |site| site.destroyed(vm)).await
+    }
+
     async fn commit(
         &self,
         vm: &VmId,
@@ -184,7 +206,7 @@ impl Host for Sim {
 
     async fn convert(&self, convert: &Convert, task: &Task<'_>) -> Result<()> {
         self.tick(Place::Before, "convert").await?;
-        let read = self.site.borrow_mut().open_for_convert(convert)?;
+        let [read, open] = self.site.borrow_mut().open_for_convert(convert)?;
         let first = self.site.borrow_mut().convert(convert, &read, Half::First);
         (task.report)(Bytes(1), Bytes(2));
         let middle = match first {
@@ -193,9 +215,22 @@ impl Host for Sim {
         };
         let second =
             middle.and_then(|()| self.site.borrow_mut().convert(convert, &read, Half::Second));
-        self.site.borrow_mut().close(&read);
+        self.site.borrow_mut().close(&open);
         second?;
         self.tick(Place::After, "convert").await
+    }
+
+    async fn compare(&self, one: &Image, other: &Image, task: &Task<'_>) -> Result<bool> {
+        let files = [one.path.clone(), other.path.clone()];
+        self.tick(Place::Before, "compare").await?;
+        let read = self.site.borrow_mut().open_for_compare(&files)?;
+        (task.report)(Bytes(1), Bytes(2));
+        let middle = self.tick(Place::Middle, "compare").await;
+        let same = middle.and_then(|()| self.site.borrow().compare(&files[0], &files[1]));
+        self.site.borrow_mut().close(&read);
+        let same = same?;
+        self.tick(Place::After, "compare").await?;
+        Ok(same)
     }
 
     async fn commit_offline(&self, top: &Image, base: &Image, task: &Task<'_>) -> Result<()> {
@@ -280,6 +315,10 @@ impl Host for Sim {
 
     async fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
         self.act("rename", |site| site.rename(from, to)).await
+    }
+
+    async fn replace(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        self.act("replace", |site| site.replace(from, to)).await
     }
 
     async fn remove(&self, path: &Utf8Path) -> Result<()> {

@@ -22,6 +22,8 @@ pub(crate) struct Image {
     /// As the header spells it, relative to the file or absolute.
     pub(crate) backing: Option<String>,
     pub(crate) internal_snapshots: u32,
+    /// Shorter, and the same to a guest.
+    pub(crate) compressed: bool,
 }
 
 impl Image {
@@ -32,6 +34,7 @@ impl Image {
             cells: vec![cell; cells],
             backing: None,
             internal_snapshots: 0,
+            compressed: false,
         }
     }
 
@@ -75,6 +78,7 @@ impl Image {
             cells,
             backing,
             internal_snapshots,
+            compressed,
         } = self;
         let mut text = format!("{format} {backing:?} {internal_snapshots} {}:", cells.len());
         for cell in cells {
@@ -82,6 +86,9 @@ impl Image {
                 Some(cell) => write!(text, " {cell}").expect("a string takes it"),
                 None => text.push_str(" -"),
             }
+        }
+        if *compressed {
+            return blake3::hash(text.as_bytes()).to_string().into_bytes();
         }
         text.into_bytes()
     }

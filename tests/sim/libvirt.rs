@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use camino::Utf8Path;
+use knib::host::Exchange;
 use knib::host::Head;
 use knib::host::HostError;
 use knib::host::NewOverlay;
@@ -209,10 +210,71 @@ impl Site {
             disk.image = Some(image.clone());
             disk.below = None;
         }
+        if heads.is_empty() {
+            return Ok(());
+        }
         // One that runs is not hurt yet. Whether it is when it stops, the watch will tell.
         if self.vm(id)?.running.is_none() {
             self.go_on_from(id, shown);
         }
+        Ok(())
+    }
+
+    pub(crate) fn described(&self, id: &VmId, heads: &[Head]) -> Result<String> {
+        let mut definition = self.vm(id)?.stored.clone();
+        for Head { target, image } in heads {
+            let disk = definition.disk_mut(target).expect("a disk that is there");
+            disk.image = Some(image.clone());
+            disk.below = None;
+        }
+        Ok(serde_json::to_string(&definition).expect("a definition is plain data"))
+    }
+
+    /// Disks that come show what their file holds; what is gone nobody watches any more.
+    pub(crate) fn swap(&mut self, id: &VmId, exchange: &Exchange) -> Result<()> {
+        let no = |cause: String| HostError::new(Fault::Conflict, "change the disks", cause);
+        for head in &exchange.added {
+            let stored: Definition = serde_json::from_str(&exchange.definition)
+                .map_err(|error| no(error.to_string()))?;
+            let mut disk = stored.disk(&head.target).expect("it is described").clone();
+            disk.image = Some(head.image.clone());
+            disk.below = None;
+            let chain = self.files.chain(&head.image.path)?;
+            let shown = self.files.seen(&chain)?;
+            let vm = self.vm_mut(id)?;
+            if vm.stored.disk(&head.target).is_some() {
+                return Err(no(format!("it has a disk {} already", head.target)));
+            }
+            vm.stored.disks.push(disk);
+            vm.wrote.insert(head.target.clone(), shown);
+        }
+        let vm = self.vm_mut(id)?;
+        vm.stored
+            .disks
+            .retain(|disk| !exchange.removed.contains(&disk.target));
+        self.point(id, &exchange.heads)
+    }
+
+    pub(crate) fn started(&mut self, id: &VmId) -> Result<()> {
+        if self.vm(id)?.running.is_some() {
+            return Err(HostError::new(Fault::Conflict, "start", "it is on already"));
+        }
+        if self.start(id) {
+            return Ok(());
+        }
+        Err(HostError::new(Fault::Io, "start", "it does not start"))
+    }
+
+    pub(crate) fn shut_down(&mut self, id: &VmId) -> Result<()> {
+        match self.vm(id)?.running {
+            None => Err(HostError::new(Fault::Conflict, "shut down", "it is off")),
+            Some(_) => self.destroyed(id),
+        }
+    }
+
+    pub(crate) fn destroyed(&mut self, id: &VmId) -> Result<()> {
+        self.vm(id)?;
+        self.stop(id);
         Ok(())
     }
 
@@ -227,9 +289,17 @@ impl Site {
         if agrees(&vm.wrote) {
             return;
         }
-        let kept = self.kept.iter().find(|(_, moment)| agrees(moment));
-        if let Some((name, _)) = kept {
-            vm.left.push((vm.wrote.clone(), name.clone()));
+        let snapshots = self
+            .kept
+            .iter()
+            .map(|(name, moment)| (name.as_str(), moment));
+        let backups = self
+            .moments
+            .iter()
+            .map(|(id, moment)| (id.as_str(), moment));
+        let mut known = snapshots.chain(backups);
+        if let Some((name, _)) = known.find(|(_, moment)| agrees(moment)) {
+            vm.left.push((vm.wrote.clone(), name.to_owned()));
             vm.wrote.extend(shown);
         } else if let Some((before, _)) = vm.left.pop_if(|(before, _)| agrees(before)) {
             vm.wrote = before;

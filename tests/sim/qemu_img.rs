@@ -86,8 +86,8 @@ impl Site {
         self.files.open(path, verb).map(drop)
     }
 
-    /// Opens what a copy reads. Every layer must be still.
-    pub(crate) fn open_for_convert(&mut self, convert: &Convert) -> Result<Vec<Utf8PathBuf>> {
+    /// Opens what a copy reads: what it copies, and all that it has open. Every layer must be still.
+    pub(crate) fn open_for_convert(&mut self, convert: &Convert) -> Result<[Vec<Utf8PathBuf>; 2]> {
         let top = &convert.layers[0].path;
         let chain = self.files.chain(top)?;
         let mut read = chain;
@@ -102,9 +102,14 @@ impl Site {
         for path in &read {
             self.readable(path, "copy")?;
         }
+        let open = if convert.idle {
+            self.files.chain(top)?
+        } else {
+            read.clone()
+        };
         self.programs
-            .extend(read.iter().map(|path| (path.clone(), false)));
-        Ok(read)
+            .extend(open.iter().map(|path| (path.clone(), false)));
+        Ok([read, open])
     }
 
     /// Writes what the layers hold, so far.
@@ -122,6 +127,7 @@ impl Site {
         let cells = images[0].cells.len();
         let mut copy = Image::empty(convert.format.clone(), cells);
         copy.backing = convert.backing.as_ref().map(ToString::to_string);
+        copy.compressed = convert.compression.is_some();
         for at in half.of(cells) {
             copy.cells[at] = match (brought(&images, at), &convert.backing) {
                 (cell, Some(_)) => cell,
@@ -132,6 +138,29 @@ impl Site {
         self.refuse_final_names(&convert.to, "copied to");
         self.files
             .put_loosely(&convert.to, Node::Image(copy.into()))
+    }
+
+    /// Opens what a comparison reads: two chains.
+    pub(crate) fn open_for_compare(&mut self, tops: &[Utf8PathBuf]) -> Result<Vec<Utf8PathBuf>> {
+        let mut read = Vec::new();
+        for top in tops {
+            read.extend(self.files.chain(top)?);
+        }
+        for path in &read {
+            self.readable(path, "compare")?;
+        }
+        self.programs
+            .extend(read.iter().map(|path| (path.clone(), false)));
+        Ok(read)
+    }
+
+    /// What both show, each through what lies below it.
+    pub(crate) fn compare(&self, one: &Utf8Path, other: &Utf8Path) -> Result<bool> {
+        let shown = |path: &Utf8Path| {
+            self.readable(path, "compare")?;
+            self.files.seen(&self.files.chain(path)?)
+        };
+        Ok(shown(one)? == shown(other)?)
     }
 
     /// Opens what a commit writes. No VM may have it.
@@ -195,16 +224,17 @@ impl Site {
     /// `rebase -u`: believes what it is told.
     pub(crate) fn rebase(&mut self, image: &step::Image, backing: &step::Image) -> Result<()> {
         self.writable(&image.path, "rebase")?;
-        let before = self.files.seen(&self.files.chain(&image.path)?)?;
+        // What was renamed below it cannot be read until it is told.
+        let before = self
+            .files
+            .chain(&image.path)
+            .and_then(|chain| self.files.seen(&chain))
+            .ok();
         let header = self.files.image_mut(&image.path);
         header.expect("it was just opened").backing = Some(backing.path.to_string());
         let after = self.files.chain(&image.path);
-        if after
-            .and_then(|chain| self.files.seen(&chain))
-            .ok()
-            .as_ref()
-            != Some(&before)
-        {
+        let after = after.and_then(|chain| self.files.seen(&chain)).ok();
+        if after.is_none() || (before.is_some() && after != before) {
             self.complain(format!("{} was put on something else", image.path));
         }
         Ok(())
@@ -238,6 +268,9 @@ impl Site {
             self.refuse_final_names(path, "written");
         }
         self.files.write(path, content)?;
+        if Self::is_published(path) && path.file_name() == Some(layout::RECORD) {
+            self.expect_truth(path.parent().unwrap_or(path));
+        }
         self.remember_backups();
         Ok(())
     }
@@ -255,6 +288,23 @@ impl Site {
                 running.renamed.insert(from.to_owned(), to.to_owned());
             }
         }
+        self.remember_backups();
+        Ok(())
+    }
+
+    /// Renames onto another file. Of a backup it shows the same, and nobody has it open.
+    pub(crate) fn replace(&mut self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        if !self.compare(from, to)? {
+            self.complain(format!(
+                "{from} took the place of {to} and shows something else"
+            ));
+        }
+        if self.is_open(to) || self.is_run_from(to) {
+            self.complain(format!("{to} was replaced under a reader"));
+        }
+        self.files.replace(from, to)?;
+        self.published.remove(to);
+        self.expect_truth(to.parent().unwrap_or(to));
         self.remember_backups();
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
+use knib::model::backup::Backup;
 use knib::model::digest::Digest;
 use knib::model::id::BackupId;
 use knib::model::id::Target;
@@ -169,7 +170,8 @@ impl Site {
     /// Whether a path is of a backup that has its final name.
     pub(crate) fn is_published(path: &Utf8Path) -> bool {
         let mut parts = path.ancestors().filter_map(Utf8Path::file_name);
-        path.starts_with(STORAGE) && parts.any(BackupId::is_one)
+        let is_final = layout::uncompressed(path).is_none();
+        path.starts_with(STORAGE) && is_final && parts.any(BackupId::is_one)
     }
 
     /// A backup lost its name: no file of another one may continue any of its files.
@@ -183,6 +185,31 @@ impl Site {
             .collect();
         for path in torn {
             self.complain(format!("{dir} is gone, and {path} needs it"));
+        }
+    }
+
+    /// The record of a backup tells the truth about each of its files, at every instant.
+    pub(crate) fn expect_truth(&mut self, dir: &Utf8Path) {
+        let text = self.files.read(&dir.join(layout::RECORD));
+        let said: Option<Backup> = text
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok());
+        let Some(said) = said else {
+            return self.complain(format!("{dir} has no record"));
+        };
+        for disk in said.disks.values() {
+            let found = self.files.digest(&dir.join(&disk.name)).ok();
+            let becomes = disk.becomes.as_ref();
+            let may_be = [
+                Some((disk.digest, disk.size)),
+                becomes.map(|file| (file.digest, file.size)),
+            ];
+            if found.is_some() && !may_be.contains(&found) {
+                self.complain(format!(
+                    "{dir}: the record says something else of {}",
+                    disk.name
+                ));
+            }
         }
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use knib::model::backup::Backup;
+use knib::model::backup::Compressed;
 use knib::model::backup::OfferingCopy;
+use knib::model::backup::Remark;
 use knib::model::backup::StorageRef;
 use knib::model::backup::Unusable;
 use knib::model::backup::VmRef;
@@ -14,7 +16,12 @@ use knib::model::change::Change;
 use knib::model::digest::Digest;
 use knib::model::id::BackupId;
 use knib::model::id::HostId;
+use knib::model::id::JobId;
 use knib::model::id::StorageId;
+use knib::model::id::Target;
+use knib::model::job::Job;
+use knib::model::job::JobKind;
+use knib::model::job::JobState;
 use knib::model::machine::Format;
 use knib::model::policy::First;
 use knib::model::policy::MinFree;
@@ -56,7 +63,7 @@ struct Seed {
 }
 
 fn seed() -> impl Strategy<Value = Seed> {
-    (0..14_u8, 0..3_u32, 0..8_usize, "[a'\"é/]{0,2}", -5..5_i64).prop_map(
+    (0..17_u8, 0..3_u32, 0..8_usize, "[a'\"é/]{0,2}", -5..5_i64).prop_map(
         |(kind, vm, pick, text, when)| Seed {
             kind,
             vm,
@@ -202,8 +209,43 @@ fn change(seed: &Seed, n: u32, world: &World) -> Change {
             snapshots.add(&name, at(seed.when), [(target("vda"), file)].into());
             Change::Snapshots { vm, snapshots }
         }
+        14 if picked.is_some() => {
+            let mut job = Job::new(
+                picked.expect("some").id.clone(),
+                JobKind::Finalize,
+                at(seed.when),
+            );
+            job.files = compressed(n);
+            Change::Wished { vm, job }
+        }
+        15 if picked.is_some() => Change::Job {
+            vm,
+            job: JobId::of(&picked.expect("some").id, "finalize"),
+            state: [JobState::Waiting, JobState::Failed, JobState::Cancelled][seed.pick % 3],
+            not_before: (seed.pick.is_multiple_of(3)).then(|| at(seed.when)),
+        },
+        16 if picked.is_some() => Change::Remarked {
+            vm,
+            backup: picked.expect("some").id.clone(),
+            remark: match seed.pick % 2 {
+                0 => Remark::Becomes {
+                    files: compressed(n),
+                },
+                _ => Remark::Compressed {
+                    files: compressed(n),
+                },
+            },
+        },
         _ => Change::Published(Box::new(of_two_disks(&vm, n, picked, seed))),
     }
+}
+
+fn compressed(n: u32) -> BTreeMap<Target, Compressed> {
+    let file = Compressed {
+        size: Bytes(1),
+        digest: Digest::of(&n.to_le_bytes()),
+    };
+    BTreeMap::from([(target("vda"), file)])
 }
 
 /// A second disk stands alone, whatever the parent.

@@ -47,6 +47,7 @@ fn an_open_action_comes_back_as_it_was_left() {
         size: Bytes(7),
         digest: Digest::of(b"x"),
         virtual_size: Bytes(u64::MAX),
+        uncompressed: Some(Bytes(9)),
     };
     state.intend(&id, 0, at(2)).expect("intended");
     state.done(&id, 0, 0, &DONE, at(3)).expect("done");

@@ -23,6 +23,7 @@ fn every_cell_of_the_table() {
         Subject::Vm(vm(1).uuid),
         Subject::Vm(vm(2).uuid),
         Subject::Backup(backup_id(1)),
+        Subject::Marks(backup_id(1)),
         // Told from the VM of the same name.
         Subject::Backup(BackupId::new(vm(1).uuid.as_str())),
     ];

@@ -209,6 +209,7 @@ fn backup_op(vm: &VmRef, id: &BackupId) -> Op {
         others: vec![target("vdb")],
         quiesce: Quiesce::Preferred,
         timeout: Seconds(3600),
+        compression: None,
     }))
 }
 
@@ -250,6 +251,8 @@ fn backup(vm: &VmRef, id: &BackupId, parent: Option<&Backup>) -> Backup {
         size: Bytes(u64::MAX),
         birth: digest,
         digest,
+        uncompressed: None,
+        becomes: None,
         delta: None,
     };
     Backup {

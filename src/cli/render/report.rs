@@ -10,6 +10,7 @@ use crate::cli::render::Look;
 use crate::cli::render::plan::words;
 use crate::cli::render::text;
 use crate::model::id::ActionId;
+use crate::model::op::Op;
 use crate::model::plan::Action;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
@@ -105,5 +106,9 @@ pub fn name(action: &Action) -> String {
             .split_once('.')
             .map_or(action.address.as_str(), |(_, name)| name),
     };
-    format!("{} {object}", words::verb(action.verb))
+    let verb = words::verb(action.verb);
+    match &action.op {
+        Op::Compress(op) => format!("{verb} {object} {}", op.of.backup),
+        _ => format!("{verb} {object}"),
+    }
 }

@@ -7,6 +7,7 @@ pub(super) mod completions;
 mod delete;
 pub(super) mod files;
 pub(super) mod init;
+pub(super) mod job;
 pub(super) mod lint;
 pub(super) mod log;
 mod man;
@@ -45,6 +46,7 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Exit> {
         Command::Vm(args) => vm::run(session, args).await,
         Command::Backup(args) => backup::run(session, args).await,
         Command::Chain(args) => chain::run(session, args).await,
+        Command::Job(args) => job::run(session, args).await,
         Command::Snapshot(args) => snapshot::run(session, args).await,
         Command::Restore(args) => restore::run(session, args).await,
         Command::Files(args) => files::run(session, args).await,

@@ -70,6 +70,8 @@ pub(in crate::cli) enum Only {
     Config,
     /// Recoveries, backups, merges
     Backup,
+    /// Compressions
+    Jobs,
 }
 
 impl Narrow {
@@ -77,6 +79,7 @@ impl Narrow {
         let groups = self.only.iter().map(|only| match only {
             Only::Config => Group::Config,
             Only::Backup => Group::Backup,
+            Only::Jobs => Group::Jobs,
         });
         (!self.only.is_empty()).then(|| groups.collect())
     }

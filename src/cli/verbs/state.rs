@@ -100,7 +100,9 @@ fn kind(kind: OrphanKind) -> &'static str {
         OrphanKind::Delta => "a delta",
         OrphanKind::Snapshot => "a layer of a snapshot",
         OrphanKind::Merged => "a delta that was merged",
+        OrphanKind::Replaced => "what a restore replaced, or what somebody went back from",
         OrphanKind::Unfinished => "a disk that a restore did not complete",
+        OrphanKind::Compressed => "a compressed file that no job is about",
     }
 }
 

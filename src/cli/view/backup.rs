@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::action;
 use crate::cli::view::Known;
+use crate::cli::view::job::attempt;
 use crate::model::backup::Backup;
 use crate::model::backup::Kind;
 use crate::model::backup::Slot;
@@ -16,6 +17,9 @@ use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
 use crate::model::id::BackupId;
 use crate::model::id::Target;
+use crate::model::job::Job;
+use crate::model::job::JobKind;
+use crate::model::job::JobState;
 use crate::model::layout;
 use crate::model::lease::Subject;
 use crate::model::machine::Format;
@@ -111,6 +115,16 @@ pub enum Status {
 pub enum Compression {
     /// Not asked for.
     None,
+    /// Asked for, and not done.
+    Pending,
+    /// Under way.
+    Compressing,
+    /// Its files are compressed.
+    Compressed,
+    /// No file would be smaller: all are as they were.
+    Kept,
+    /// Tried often enough.
+    Failed,
 }
 
 /// How far its validation is.
@@ -198,11 +212,11 @@ pub fn view(known: Known<'_>, guest: &Guest, backup: &Backup) -> BackupView {
         end_of_chain: record.ended_chain(backup),
         current,
         status,
-        compression: Compression::None,
+        compression: compression(guest, backup),
         validation: Validation::None,
         consistency: Some(backup.consistency),
         size: backup.size(),
-        uncompressed_size: backup.size(),
+        uncompressed_size: backup.uncompressed_size(),
         protected_size: backup.protected_size(),
         pinned: backup.marks.pinned,
         policy: backup.policy.clone(),
@@ -217,6 +231,30 @@ pub fn view(known: Known<'_>, guest: &Guest, backup: &Backup) -> BackupView {
         needed_by,
         leased_by: leased_by(known, &backup.id),
         disks: disks(known, backup),
+    }
+}
+
+fn compression(guest: &Guest, backup: &Backup) -> Compression {
+    if backup.marks.compressed {
+        let mut disks = backup.disks.values();
+        return if disks.any(|disk| disk.uncompressed.is_some()) {
+            Compression::Compressed
+        } else {
+            Compression::Kept
+        };
+    }
+    let jobs = guest.record.jobs.values();
+    let of_it = |job: &&Job| job.backup == backup.id && job.kind != JobKind::Validate;
+    // One that begins anew counts, not what was ended after it.
+    let Some(job) = jobs.filter(of_it).rfind(|job| job.state != JobState::Done) else {
+        return Compression::None;
+    };
+    let open = attempt(guest, job);
+    match job.state {
+        JobState::Waiting if open.is_some_and(|open| open.alive) => Compression::Compressing,
+        JobState::Waiting => Compression::Pending,
+        JobState::Failed => Compression::Failed,
+        JobState::Done | JobState::Cancelled => Compression::None,
     }
 }
 

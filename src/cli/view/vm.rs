@@ -10,6 +10,7 @@ use crate::model::backup::Backup;
 use crate::model::bytes::Bytes;
 use crate::model::id::BackupId;
 use crate::model::id::VmId;
+use crate::model::job::JobState;
 use crate::model::layout;
 use crate::model::machine::Power;
 use crate::model::plan::Plan;
@@ -189,8 +190,19 @@ fn problems(guest: &Guest, plan: Option<&Plan>) -> Vec<String> {
         found.push("QEMU paused it for an I/O error: is primary full?".to_owned());
     }
     found.extend(damaged(&guest.record));
+    found.extend(failed_jobs(&guest.record));
     found.dedup();
     found
+}
+
+/// How many jobs were tried often enough, if any were.
+fn failed_jobs(record: &Record) -> Option<String> {
+    let jobs = record.jobs.values();
+    match jobs.filter(|job| job.state == JobState::Failed).count() {
+        0 => None,
+        1 => Some("1 job failed: knib job list".to_owned()),
+        n => Some(format!("{n} jobs failed: knib job list")),
+    }
 }
 
 /// How many backups cannot be restored, if there are some.

@@ -109,7 +109,7 @@ pub async fn observe<H: Host>(
     }
     left_behind(host, &guests, &mut findings).await;
     if let Some(state) = state {
-        damage::see(host, state.id(), &guests, &mut seen, &mut findings).await;
+        damage::see(host, state, &guests, &mut seen, &mut findings).await;
     }
     Ok(World {
         format: world::FORMAT,

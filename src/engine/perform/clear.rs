@@ -4,21 +4,28 @@ use camino::Utf8Path;
 
 use crate::engine::Engine;
 use crate::engine::perform::Performed;
+use crate::engine::perform::Scene;
 use crate::engine::perform::conflict;
 use crate::host::Host;
 use crate::model::fault::Fault;
 use crate::model::layout;
 use crate::model::machine::Disk;
 use crate::model::machine::Format;
+use crate::model::machine::Source;
 use crate::model::orphan::OrphanKind;
+use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
 use crate::model::step::Image;
 
 pub(super) async fn clear<H: Host>(
     engine: &Engine<H>,
+    scene: &Scene,
     path: &Utf8Path,
     kind: OrphanKind,
 ) -> Performed {
+    if kind == OrphanKind::Replaced {
+        return replaced(engine, scene, path).await;
+    }
     // A merged layer is put back under the name it had while a definition has that.
     let names = [Some(path.to_owned()), layout::unmerged(path)];
     for machine in engine.host.machines().await? {
@@ -51,4 +58,43 @@ pub(super) async fn clear<H: Host>(
         engine.host.sync(dir).await?;
     }
     Ok(Receipt::Done)
+}
+
+/// What a restore replaced. Somebody may have gone back to it, with any VM.
+async fn replaced<H: Host>(engine: &Engine<H>, scene: &Scene, path: &Utf8Path) -> Performed {
+    for machine in engine.host.machines().await? {
+        for disk in &machine.disks {
+            if is_in_chain(engine, disk, path).await? {
+                engine.tell(scene, format!("{path} stays: {} uses it", machine.name));
+                return Ok(Receipt::Done);
+            }
+        }
+    }
+    engine.host.remove(path).await?;
+    Ok(Receipt::Done)
+}
+
+/// An image that cannot be read may lie on anything.
+async fn is_in_chain<H: Host>(
+    engine: &Engine<H>,
+    disk: &Disk,
+    path: &Utf8Path,
+) -> Result<bool, StepError> {
+    if disk.uses(path) {
+        return Ok(true);
+    }
+    let sources = [&disk.source, &disk.inactive].into_iter().flatten();
+    for image in sources
+        .filter(|_| disk.holds_data())
+        .filter_map(Source::image)
+    {
+        let layers = match engine.host.layers(&image).await {
+            Err(error) if error.fault == Fault::Gone => continue,
+            layers => layers?,
+        };
+        if layers.iter().any(|layer| layer.path == path) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -1,4 +1,4 @@
-//! What frozen layers hold, written to the stage, synced and digested.
+//! What files hold, written to new ones, synced and digested.
 
 use camino::Utf8Path;
 
@@ -12,34 +12,61 @@ use crate::host::Task;
 use crate::model::bytes::Bytes;
 use crate::model::id::Target;
 use crate::model::machine::Format;
+use crate::model::op::Compression;
 use crate::model::receipt::Receipt;
 use crate::model::seconds::Seconds;
 use crate::model::step::Image;
 
-/// Always from the beginning: half a copy proves nothing.
-pub(super) async fn perform<H: Host>(
-    engine: &Engine<H>,
-    scene: &Scene,
-    target: &Target,
-    layers: &[Image],
-    parent: Option<&Utf8Path>,
-    to: &Utf8Path,
-    limit: Seconds,
-) -> Performed {
-    let report = engine.reporter(scene, "copy", target);
+/// Of frozen layers, to the stage. Always from the beginning: half a copy proves nothing.
+pub(super) async fn copy<H: Host>(engine: &Engine<H>, scene: &Scene, step: &Copy<'_>) -> Performed {
+    let report = engine.reporter(scene, "copy", step.target);
     let task = Task {
         report: &report,
         stop: &engine.stop,
-        limit: Some(limit.duration()),
+        limit: Some(step.limit.duration()),
     };
     let convert = Convert {
-        layers: layers.to_vec(),
-        backing: parent.map(Utf8Path::to_owned),
-        to: to.to_owned(),
+        layers: step.layers.to_vec(),
+        backing: step.parent.map(Utf8Path::to_owned),
+        to: step.to.to_owned(),
         format: Format::Qcow2,
+        compression: step.compression,
+        idle: false,
     };
-    engine.host.remove(to).await?;
+    let uncompressed = match (step.compression, step.layers) {
+        (Some(_), [top, rest @ ..]) => {
+            let all = engine.host.layers(top).await?;
+            let copied = if step.parent.is_some() {
+                1 + rest.len()
+            } else {
+                all.len()
+            };
+            let layers = all.iter().take(copied);
+            Some(layers.map(|layer| layer.allocated).sum())
+        }
+        _ => None,
+    };
+    engine.host.remove(step.to).await?;
     engine.host.convert(&convert, &task).await?;
+    written(engine, step.to, uncompressed).await
+}
+
+/// Frozen layers and where their content goes.
+pub(super) struct Copy<'a> {
+    pub(super) target: &'a Target,
+    pub(super) layers: &'a [Image],
+    pub(super) parent: Option<&'a Utf8Path>,
+    pub(super) to: &'a Utf8Path,
+    pub(super) limit: Seconds,
+    pub(super) compression: Option<Compression>,
+}
+
+/// A new file is whole; it is made to stay, and said what it is.
+pub(super) async fn written<H: Host>(
+    engine: &Engine<H>,
+    file: &Utf8Path,
+    uncompressed: Option<Bytes>,
+) -> Performed {
     let quiet = |_: Bytes, _: Bytes| {};
     let task = Task {
         report: &quiet,
@@ -47,10 +74,10 @@ pub(super) async fn perform<H: Host>(
         limit: None,
     };
     // The digest reads what is still in the page cache while the disk takes the same bytes in.
-    let (synced, digested) = tokio::join!(settled(engine, to), engine.host.digest(to, &task));
+    let (synced, digested) = tokio::join!(settled(engine, file), engine.host.digest(file, &task));
     synced?;
     let (digest, size) = digested?;
-    let image = Image::new(to.to_owned(), Format::Qcow2);
+    let image = Image::new(file.to_owned(), Format::Qcow2);
     let virtual_size = engine
         .host
         .layers(&image)
@@ -61,5 +88,6 @@ pub(super) async fn perform<H: Host>(
         size,
         digest,
         virtual_size,
+        uncompressed,
     })
 }

@@ -5,6 +5,7 @@
 
 mod branch;
 mod clear;
+mod compress;
 mod copy;
 mod freeze;
 mod merge;
@@ -14,9 +15,12 @@ mod owner;
 mod place;
 mod point;
 mod remark;
+mod replace;
 mod restore;
 mod seal;
 mod stage;
+mod stop;
+mod swap;
 
 use std::rc::Rc;
 
@@ -90,7 +94,59 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             parent,
             to,
             limit,
-        } => copy::perform(engine, scene, target, layers, parent.as_deref(), to, *limit).await,
+            compression,
+        } => {
+            let copy = copy::Copy {
+                target,
+                layers,
+                parent: parent.as_deref(),
+                to,
+                limit: *limit,
+                compression: *compression,
+            };
+            copy::copy(engine, scene, &copy).await
+        }
+        Step::Room {
+            of,
+            files,
+            thousandths,
+        } => compress::room(engine, of, files, *thousandths).await,
+        Step::Compress {
+            target,
+            from,
+            parent,
+            to,
+            how,
+            limit,
+        } => {
+            let files = compress::Files {
+                target,
+                from,
+                to,
+                limit: *limit,
+            };
+            files.compress(engine, scene, parent.as_deref(), *how).await
+        }
+        Step::Compare {
+            target,
+            one,
+            other,
+            limit,
+        } => {
+            let files = compress::Files {
+                target,
+                from: one,
+                to: other,
+                limit: *limit,
+            };
+            files.compare(engine, scene).await
+        }
+        Step::Announce { of } => replace::announce(engine, of).await,
+        Step::Recant { of } => remark::remark(engine, of, &replace::NONE).await,
+        Step::Replace { target, from, to } => {
+            replace::replace(engine, scene, target, from, to).await
+        }
+        Step::Settle { of } => replace::settle(engine, scene, of).await,
         Step::Capture { vm, dir } => seal::capture(engine, scene, vm, dir).await,
         Step::Thaw { vm } => freeze::thaw(engine, scene, vm).await,
         Step::Seal { dir } => seal::seal(engine, scene, dir).await,
@@ -135,6 +191,36 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             heads,
             back,
         } => point::perform(engine, scene, vm, *claim, heads, *back).await,
+        Step::Stop { vm, ask, pull } => stop::stop(engine, scene, vm, *ask, *pull).await,
+        Step::Describe {
+            vm,
+            claim,
+            heads,
+            to,
+        } => swap::describe(engine, vm, *claim, heads, to).await,
+        Step::Swap {
+            vm,
+            claim,
+            turns,
+            added,
+            definition,
+        } => {
+            let swap = swap::Swap {
+                vm,
+                claim: *claim,
+                turns,
+                added,
+                definition,
+            };
+            swap.perform(engine).await
+        }
+        Step::Keep {
+            vm,
+            claim,
+            target,
+            files,
+            restore,
+        } => swap::keep(engine, vm, *claim, target, files, restore).await,
         Step::Drop {
             vm,
             claim,
@@ -152,7 +238,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             layer.drop(engine, scene).await
         }
         Step::Remark { of, remark } => remark::remark(engine, of, remark).await,
-        Step::Clear { path, kind } => clear::clear(engine, path, *kind).await,
+        Step::Clear { path, kind } => clear::clear(engine, scene, path, *kind).await,
         Step::Remove { of } => remark::remove(engine, of).await,
         Step::Own {
             storage,
@@ -173,12 +259,11 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
         Step::Tag { vm, tags } => note::tag(engine, vm, tags).await,
         Step::Discard { path } => place::discard(engine, path).await,
         Step::Place { from, to } => place::place(engine, from, to).await,
-        Step::Fetch {
-            target,
-            chain,
-            digests,
-            to,
-        } => restore::fetch(engine, scene, target, chain, digests, to).await,
+        Step::Check { target, files } => {
+            restore::check(engine, scene, "verify", target, files).await?;
+            Ok(Receipt::Done)
+        }
+        Step::Fetch { target, chain, to } => restore::fetch(engine, scene, target, chain, to).await,
         Step::Define {
             definition,
             vm,

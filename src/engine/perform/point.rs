@@ -94,7 +94,11 @@ async fn is_used<H: Host>(
 }
 
 /// Whether every disk is on a file, live and persistent definition alike.
-fn all(machine: &Machine, heads: &BTreeMap<Target, Turn>, which: impl Fn(&Turn) -> &Image) -> bool {
+pub(super) fn all(
+    machine: &Machine,
+    heads: &BTreeMap<Target, Turn>,
+    which: impl Fn(&Turn) -> &Image,
+) -> bool {
     heads.iter().all(|(target, turn)| {
         let path = Some(which(turn).path.as_path());
         machine.disk(target).is_some_and(|disk| {
@@ -107,7 +111,7 @@ fn all(machine: &Machine, heads: &BTreeMap<Target, Turn>, which: impl Fn(&Turn) 
     })
 }
 
-fn started(machine: &Machine) -> StepError {
+pub(super) fn started(machine: &Machine) -> StepError {
     let name = &machine.name;
     conflict(
         format!("{name} was started meanwhile; it runs on the disks it had"),

@@ -48,9 +48,9 @@ pub(super) async fn remark<H: Host>(
             format!("knib backup unpin {}, if it may go", of.backup),
         ));
     }
-    let before = found.marks.clone();
-    found.marks.learn(remark);
-    if found.marks != before {
+    let before = found.clone();
+    found.learn(remark);
+    if found != before {
         engine.host.write(&path, json(&found)?.as_bytes()).await?;
     }
     Ok(Receipt::Done)
@@ -75,7 +75,7 @@ pub(super) async fn remove<H: Host>(engine: &Engine<H>, of: &BackupAt) -> Perfor
 }
 
 /// No VM reads from it, here or, by what it left there, elsewhere.
-async fn unread<H: Host>(engine: &Engine<H>, of: &BackupAt) -> Result<(), StepError> {
+pub(super) async fn unread<H: Host>(engine: &Engine<H>, of: &BackupAt) -> Result<(), StepError> {
     let dir = of.dir();
     let readers = match engine.host.list(&dir.join(layout::READERS)).await {
         Ok(readers) => readers,
@@ -100,7 +100,7 @@ async fn unread<H: Host>(engine: &Engine<H>, of: &BackupAt) -> Result<(), StepEr
     Ok(())
 }
 
-fn place(of: &BackupAt) -> Place<'_> {
+pub(super) fn place(of: &BackupAt) -> Place<'_> {
     Place {
         storage: &of.storage,
         id: &of.id,

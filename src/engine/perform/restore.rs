@@ -16,11 +16,11 @@ use crate::host::Host;
 use crate::host::Renewal;
 use crate::host::Task;
 use crate::model::bytes::Bytes;
-use crate::model::digest::Digest;
 use crate::model::fault::Fault;
 use crate::model::id::Target;
 use crate::model::id::VmId;
 use crate::model::machine::Format;
+use crate::model::op::OriginFile;
 use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
 use crate::model::step::Image;
@@ -30,8 +30,7 @@ pub(super) async fn fetch<H: Host>(
     engine: &Engine<H>,
     scene: &Scene,
     target: &Target,
-    chain: &[Utf8PathBuf],
-    digests: &[Digest],
+    chain: &[OriginFile],
     to: &Image,
 ) -> Performed {
     let Some(first) = chain.first() else {
@@ -41,10 +40,12 @@ pub(super) async fn fetch<H: Host>(
         ));
     };
     let convert = Convert {
-        layers: vec![Image::new(first.clone(), Format::Qcow2)],
+        layers: vec![Image::new(first.path.clone(), Format::Qcow2)],
         backing: None,
         to: to.path.clone(),
         format: to.format.clone(),
+        compression: None,
+        idle: false,
     };
     let report = engine.reporter(scene, "restore", target);
     let task = Task {
@@ -52,10 +53,11 @@ pub(super) async fn fetch<H: Host>(
         stop: &engine.stop,
         limit: None,
     };
+    let quiet = |_: Bytes, _: Bytes| {};
     engine.host.remove(&to.path).await?;
     let (converted, checked) = tokio::join!(
         engine.host.convert(&convert, &task),
-        check(engine, chain, digests)
+        compare(engine, chain, &quiet)
     );
     checked?;
     converted?;
@@ -63,24 +65,35 @@ pub(super) async fn fetch<H: Host>(
     Ok(Receipt::Done)
 }
 
-async fn check<H: Host>(
+/// Reads files for their digests alone.
+pub(super) async fn check<H: Host>(
     engine: &Engine<H>,
-    chain: &[Utf8PathBuf],
-    digests: &[Digest],
+    scene: &Scene,
+    what: &'static str,
+    target: &Target,
+    files: &[OriginFile],
 ) -> Result<(), StepError> {
-    let quiet = |_: Bytes, _: Bytes| {};
+    let report = engine.reporter(scene, what, target);
+    compare(engine, files, &report).await
+}
+
+async fn compare<H: Host>(
+    engine: &Engine<H>,
+    files: &[OriginFile],
+    report: &dyn Fn(Bytes, Bytes),
+) -> Result<(), StepError> {
     let task = Task {
-        report: &quiet,
+        report,
         stop: &engine.stop,
         limit: None,
     };
-    for (path, wanted) in chain.iter().zip(digests) {
+    for OriginFile { path, digest } in files {
         let (found, _) = engine.host.digest(path, &task).await?;
-        if found != *wanted {
+        if found != *digest {
             return Err(StepError {
                 fault: Fault::Io,
                 text: format!(
-                    "{path} is damaged: its digest is {found}, it was written as {wanted}"
+                    "{path} is damaged: its digest is {found}, it was written as {digest}"
                 ),
                 hint: Some("restore another backup: knib backup list".to_owned()),
             });

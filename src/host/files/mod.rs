@@ -32,6 +32,7 @@ pub(super) use crate::host::files::copy::archive;
 pub(super) use crate::host::files::copy::copy;
 pub(super) use crate::host::files::digest::digest;
 pub(super) use crate::host::files::rename::rename;
+pub(super) use crate::host::files::rename::replace;
 pub(super) use crate::host::files::space::space;
 pub(super) use crate::host::files::write::write;
 use crate::model::bytes::Bytes;

@@ -1,4 +1,4 @@
-//! Renames onto nothing.
+//! Renames, onto nothing or onto what is to go.
 
 use std::fs;
 use std::io;
@@ -29,6 +29,17 @@ pub(in crate::host) async fn rename(from: &Utf8Path, to: &Utf8Path) -> Result<()
         .map_err(|error| io::Error::new(error.kind(), format!("to {target}: {error}")))?;
         settle(above(&target))?;
         settle(above(from))
+    })
+    .await
+}
+
+/// Renames a file onto another one and syncs the directory.
+pub(in crate::host) async fn replace(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    let target = to.to_owned();
+    on(from, "rename", move |from| {
+        fs::rename(from, &target)
+            .map_err(|error| io::Error::new(error.kind(), format!("to {target}: {error}")))?;
+        settle(above(&target))
     })
     .await
 }

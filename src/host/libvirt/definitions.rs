@@ -9,6 +9,7 @@ use virt::error::ErrorNumber;
 use virt::sys;
 
 use crate::host::Definition;
+use crate::host::Exchange;
 use crate::host::Head;
 use crate::host::HostError;
 use crate::host::Renewal;
@@ -49,6 +50,33 @@ impl Libvirt {
                 let pointed =
                     pointed.map_err(|cause| HostError::new(Fault::Conflict, tried, cause))?;
                 define(connect, &pointed, tried)
+            },
+        )
+        .await
+    }
+
+    /// The persistent definition as it would be with other files.
+    pub(in crate::host) async fn described(&self, vm: &VmId, heads: &[Head]) -> Result<String> {
+        let heads = heads.to_owned();
+        self.on(vm, "describe the disks".to_owned(), move |_, vm, tried| {
+            let described = xml::point(&persistent(vm, tried)?, &heads);
+            described.map_err(|cause| HostError::new(Fault::Conflict, tried, cause))
+        })
+        .await
+    }
+
+    /// Gives the persistent definition other disks.
+    pub(in crate::host) async fn swap(&self, vm: &VmId, exchange: &Exchange) -> Result<()> {
+        let exchange = exchange.clone();
+        self.on(
+            vm,
+            "change the disks".to_owned(),
+            move |connect, vm, tried| {
+                let _alone = alone();
+                let swapped = xml::swap(&persistent(vm, tried)?, &exchange);
+                let swapped =
+                    swapped.map_err(|cause| HostError::new(Fault::Conflict, tried, cause))?;
+                define(connect, &swapped, tried)
             },
         )
         .await

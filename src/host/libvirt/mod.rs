@@ -10,6 +10,7 @@ mod jobs;
 mod machines;
 mod metadata;
 mod neighbours;
+mod power;
 mod snapshot;
 mod xml;
 

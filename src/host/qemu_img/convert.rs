@@ -14,13 +14,32 @@ use crate::host::Result;
 use crate::host::Task;
 use crate::host::files;
 use crate::host::qemu_img::QemuImg;
+use crate::host::qemu_img::Urgency;
 use crate::host::qemu_img::absolute;
 use crate::host::qemu_img::allocated;
 use crate::model::fault::Fault;
+use crate::model::machine::Format;
+use crate::model::op::Compression;
 
 /// How a copy reads and writes: out of order, through the page cache, where the digest finds the
 /// bytes a moment later.
 const PACE: [&str; 3] = ["-W", "-m", "16"];
+
+/// How a copy is compressed. Out of order as well, which `qemu-img` advises against, where what it
+/// wrote is compared afterwards: that is what jobs do, idly.
+fn compressed(how: &Compression, idle: bool) -> Vec<String> {
+    let mut args = vec!["-c".to_owned()];
+    if idle {
+        args.push("-W".to_owned());
+    }
+    args.extend(["-m".to_owned(), how.coroutines.to_string()]);
+    if let Some(rate) = how.rate {
+        args.extend(["-r".to_owned(), rate.0.to_string()]);
+    }
+    let library = how.library.as_str();
+    args.extend(["-o".to_owned(), format!("compression_type={library}")]);
+    args
+}
 
 impl QemuImg {
     /// Writes a new file. One that is there is unlinked first, so that neither a symbolic nor a
@@ -39,8 +58,17 @@ impl QemuImg {
         absolute(&convert.to, &tried)?;
         files::fresh(&convert.to).await?;
         match (&convert.backing, convert.layers.as_slice()) {
-            (Some(backing), layers @ [_, _, ..]) => {
+            (Some(backing), layers @ [_, _, ..]) if convert.compression.is_none() => {
                 self.squash(layers, backing, &convert.to, &tried, task)
+                    .await
+            }
+            (Some(backing), layers @ [_, _, ..]) => {
+                // What a commit writes is not compressed.
+                let plain = Scratch(format!("{}.plain", convert.to).into());
+                files::fresh(&plain.0).await?;
+                self.squash(layers, backing, &plain.0, &tried, task).await?;
+                let layer = Image::new(plain.0.clone(), Format::Qcow2);
+                self.copy(&layer, Some(backing), convert, &tried, task)
                     .await
             }
             (backing, layers) => {
@@ -66,13 +94,23 @@ impl QemuImg {
             &layers
         };
         let mut args = vec!["convert", "-p"];
-        args.extend(PACE);
+        let compression = convert.compression.as_ref();
+        let compression = compression.map(|how| compressed(how, convert.idle));
+        match &compression {
+            Some(compressed) => args.extend(compressed.iter().map(String::as_str)),
+            None => args.extend(PACE),
+        }
         args.extend(["-f", top.format.as_str(), "-O", convert.format.as_str()]);
         if let Some(backing) = backing {
             args.extend(["-B", backing.as_str(), "-F", "qcow2"]);
         }
         args.extend([absolute(&top.path, tried)?, convert.to.as_str()]);
-        self.follow(&args, tried, task, allocated(copied, |_| true))
+        let urgency = if convert.idle {
+            Urgency::Idle
+        } else {
+            Urgency::Usual
+        };
+        self.follow(&args, tried, task, allocated(copied, |_| true), urgency)
             .await
     }
 
@@ -130,7 +168,7 @@ impl QemuImg {
         ]
         .concat();
         let total = allocated(&found[..layers.len()], |_| true);
-        self.follow(&args, tried, task, total).await
+        self.follow(&args, tried, task, total, Urgency::Usual).await
     }
 }
 

@@ -4,6 +4,7 @@
 //! `json:` text; every format is named, so that none is guessed from what a guest wrote. `-U` is
 //! used for looking alone: without it QEMU's lock refuses a layer that is still written.
 
+mod compare;
 mod convert;
 mod info;
 mod progress;
@@ -28,6 +29,8 @@ pub(super) struct QemuImg {
     /// Starts what takes long, so that it ends with knib: a copy or a commit whose knib was killed
     /// would keep its locks, its share of the disk and the room that it takes for hours.
     setpriv: Program,
+    /// Lets everybody else's reads and writes go first.
+    ionice: Program,
 }
 
 impl QemuImg {
@@ -41,7 +44,15 @@ impl QemuImg {
             HostError::new(Fault::Gone, "find setpriv", "it is not in PATH")
                 .hinted("install it: util-linux")
         })?;
-        Ok(Self { program, setpriv })
+        let ionice = Program::find("ionice").ok_or_else(|| {
+            HostError::new(Fault::Gone, "find ionice", "it is not in PATH")
+                .hinted("install it: util-linux")
+        })?;
+        Ok(Self {
+            program,
+            setpriv,
+            ionice,
+        })
     }
 
     /// An image and everything below it, top first.
@@ -106,7 +117,8 @@ impl QemuImg {
             base,
             top_path,
         ];
-        self.follow(&args, &tried, task, total).await
+        self.follow(&args, &tried, task, total, Urgency::Usual)
+            .await
     }
 
     /// Writes another backing file into a header.
@@ -151,10 +163,16 @@ impl QemuImg {
         tried: &str,
         task: &Task<'_>,
         total: Bytes,
+        urgency: Urgency,
     ) -> Result<()> {
         let mut progress = Progress::default();
         (task.report)(Bytes(0), total);
-        let bound = ["--pdeathsig", "KILL", self.program.path().as_str()];
+        let mut bound = vec!["--pdeathsig", "KILL"];
+        if urgency == Urgency::Idle {
+            // Where the kernel knows no such thing it is done all the same.
+            bound.extend([self.ionice.path().as_str(), "-t", "-c", "3"]);
+        }
+        bound.push(self.program.path().as_str());
         self.setpriv
             .follow(&[&bound[..], args].concat(), tried, task, |piece| {
                 if let Some(done) = progress.take(piece) {
@@ -164,6 +182,13 @@ impl QemuImg {
             })
             .await
     }
+}
+
+/// Whether everybody else's reads and writes go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Urgency {
+    Usual,
+    Idle,
 }
 
 /// A path that `qemu-img` can only take for a file's.

@@ -12,6 +12,7 @@ use crate::model::backup::Slot;
 use crate::model::backup::VmRef;
 use crate::model::id::BackupId;
 use crate::model::id::Target;
+use crate::model::op::Compression;
 use crate::model::op::StorageAt;
 use crate::model::policy::Quiesce;
 use crate::model::seconds::Seconds;
@@ -45,6 +46,9 @@ pub struct BackupOp {
     pub quiesce: Quiesce,
     /// Bounds the copy.
     pub timeout: Seconds,
+    /// How it is compressed while it is copied; none: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
 }
 
 /// Whether a disk is copied whole, and why.

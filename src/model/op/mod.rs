@@ -6,6 +6,8 @@
 mod backup;
 mod config;
 mod files;
+mod job;
+mod lane;
 mod removal;
 mod restore;
 mod snapshot;
@@ -18,6 +20,7 @@ use serde::Serialize;
 use crate::model::backup::StorageRef;
 use crate::model::backup::VmRef;
 use crate::model::id::ActionId;
+use crate::model::id::JobId;
 pub use crate::model::op::backup::BackupOp;
 pub use crate::model::op::backup::DiskPlan;
 pub use crate::model::op::backup::Merge;
@@ -32,10 +35,22 @@ pub use crate::model::op::config::StorageCreate;
 pub use crate::model::op::config::Tag;
 pub use crate::model::op::config::Unassign;
 pub use crate::model::op::files::Files;
+pub use crate::model::op::job::Attempt;
+pub use crate::model::op::job::Compress;
+pub use crate::model::op::job::Compression;
+pub use crate::model::op::job::OneJob;
+pub use crate::model::op::job::Phase;
+pub use crate::model::op::job::Retry;
+pub use crate::model::op::lane::Lane;
 pub use crate::model::op::removal::Clear;
 pub use crate::model::op::removal::MarkUnusable;
 pub use crate::model::op::removal::OneBackup;
+pub use crate::model::op::restore::Discard;
+pub use crate::model::op::restore::Origin;
+pub use crate::model::op::restore::OriginFile;
 pub use crate::model::op::restore::RestoreNew;
+pub use crate::model::op::restore::RestoreVm;
+pub use crate::model::op::restore::Stopping;
 pub use crate::model::op::snapshot::SnapshotCreate;
 pub use crate::model::op::snapshot::SnapshotNamed;
 pub use crate::model::op::verb::Group;
@@ -85,10 +100,20 @@ pub enum Op {
     Clear(Clear),
     /// Count on a backup no longer whose files are damaged.
     MarkUnusable(MarkUnusable),
-    /// A new, stopped VM from a backup.
+    /// Try a phase of compressing a backup.
+    Compress(Box<Compress>),
+    /// Try a job again that failed or was cancelled.
+    JobRetry(OneJob),
+    /// End a job.
+    JobCancel(OneJob),
+    /// A VM gets the disks of a backup.
+    RestoreVm(Box<RestoreVm>),
+    /// A new VM from a backup.
     RestoreNew(Box<RestoreNew>),
     /// Read files in a backup.
     Files(Files),
+    /// Remove what a restore replaced.
+    Discard(Discard),
     /// Keep all disks of a VM as they are at one instant.
     SnapshotCreate(SnapshotCreate),
     /// A VM goes on from a snapshot.
@@ -113,6 +138,9 @@ pub struct Recover {
     pub action: ActionId,
     /// The VM it holds.
     pub vm: Option<VmRef>,
+    /// What that action waits for.
+    #[serde(default)]
+    pub lane: Lane,
 }
 
 impl Op {
@@ -140,8 +168,13 @@ impl Op {
             Self::Unpin(_) => Verb::Unpin,
             Self::MarkUnusable(_) => Verb::MarkUnusable,
             Self::Clear(_) => Verb::Clear,
+            Self::Compress(_) => Verb::Compress,
+            Self::JobRetry(_) => Verb::JobRetry,
+            Self::JobCancel(_) => Verb::JobCancel,
+            Self::RestoreVm(_) => Verb::RestoreVm,
             Self::RestoreNew(_) => Verb::RestoreNew,
             Self::Files(_) => Verb::Files,
+            Self::Discard(_) => Verb::Discard,
             Self::SnapshotCreate(_) => Verb::SnapshotCreate,
             Self::SnapshotRevert(_) => Verb::SnapshotRevert,
             Self::SnapshotDelete(_) => Verb::SnapshotDelete,
@@ -161,9 +194,13 @@ impl Op {
             Self::Merge(op) => Some(&op.vm),
             Self::Expire(op) | Self::Delete(op) | Self::Pin(op) | Self::Unpin(op) => Some(&op.vm),
             Self::MarkUnusable(op) => Some(&op.of.vm),
+            Self::Compress(op) => Some(&op.of.vm),
+            Self::JobRetry(op) | Self::JobCancel(op) => Some(&op.of.vm),
             Self::Clear(op) => op.vm.as_ref(),
+            Self::RestoreVm(op) => Some(&op.vm),
             Self::RestoreNew(op) => Some(&op.vm),
             Self::Files(op) => Some(&op.vm),
+            Self::Discard(op) => Some(&op.vm),
             Self::SnapshotCreate(op) => Some(&op.vm),
             Self::SnapshotRevert(op) | Self::SnapshotDelete(op) => Some(&op.vm),
             Self::StorageCreate(_)
@@ -173,6 +210,29 @@ impl Op {
             | Self::PolicyCreate(_)
             | Self::PolicyUpdate(_)
             | Self::PolicyDelete(_) => None,
+        }
+    }
+
+    /// What it restores from.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Origin> {
+        match self {
+            Self::RestoreVm(op) => Some(&op.origin),
+            Self::RestoreNew(op) => Some(&op.origin),
+            _ => None,
+        }
+    }
+
+    /// The job that it is an attempt at.
+    #[must_use]
+    pub fn attempt(&self) -> Option<Attempt<'_>> {
+        match self {
+            Self::Compress(op) => Some(Attempt {
+                vm: &op.of.vm,
+                job: JobId::of(&op.of.backup, op.kind().as_str()),
+                retry: op.retry,
+            }),
+            _ => None,
         }
     }
 
@@ -192,7 +252,7 @@ impl Op {
     #[must_use]
     pub fn guest(&self) -> Option<&VmRef> {
         match self {
-            Self::RestoreNew(op) => Some(&op.from),
+            Self::RestoreNew(op) => Some(&op.origin.from),
             _ => self.vm(),
         }
     }

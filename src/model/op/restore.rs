@@ -1,4 +1,4 @@
-//! VMs out of backups.
+//! Disks and VMs out of backups.
 
 use std::collections::BTreeMap;
 
@@ -7,28 +7,83 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::model::backup::VmRef;
+use crate::model::digest::Digest;
 use crate::model::id::BackupId;
 use crate::model::id::Target;
-use crate::model::machine::Format;
 use crate::model::op::StorageAt;
+use crate::model::seconds::Seconds;
+use crate::model::step::Image;
 
-/// A new, stopped VM from a backup.
+/// What a restore reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RestoreNew {
+pub struct Origin {
     /// Which backup.
     pub backup: BackupId,
     /// Of which VM.
     pub from: VmRef,
-    /// The new VM.
-    pub vm: VmRef,
-    /// The storage the backup is on.
+    /// The storage it is on.
     pub storage: StorageAt,
     /// The ancestors that are read as well, nearest first.
     pub ancestors: Vec<BackupId>,
+    /// Of each disk that is wanted the files, the backup's own first, then what it continues.
+    pub disks: BTreeMap<Target, Vec<OriginFile>>,
+    /// All of them are read before anything is written.
+    pub verify: bool,
+}
+
+/// A file of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OriginFile {
+    /// Absolute.
+    pub path: Utf8PathBuf,
+    /// Of the bytes that must be there.
+    pub digest: Digest,
+}
+
+/// A new VM from a backup.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RestoreNew {
+    /// From what.
+    pub origin: Origin,
+    /// The new VM.
+    pub vm: VmRef,
     /// Each disk and the file it will have.
-    pub disks: BTreeMap<Target, Utf8PathBuf>,
-    /// The format they will have.
-    pub format: Format,
+    pub disks: BTreeMap<Target, Image>,
     /// Where UEFI variables go, when the backup holds some.
     pub nvram: Option<Utf8PathBuf>,
+}
+
+/// A VM gets the disks of a backup.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RestoreVm {
+    /// Of this restore: what it replaces is named after it.
+    pub id: BackupId,
+    /// From what.
+    pub origin: Origin,
+    /// Which VM.
+    pub vm: VmRef,
+    /// Each disk and the file it will have.
+    pub disks: BTreeMap<Target, Image>,
+    /// What becomes of a VM that is on.
+    pub stop: Option<Stopping>,
+    /// What is replaced goes at once.
+    pub discard: bool,
+}
+
+/// How a VM is brought to a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopping {
+    /// Its guest is asked, and has so long.
+    pub ask: Option<Seconds>,
+    /// The plug is pulled, after that.
+    pub pull: bool,
+}
+
+/// Remove what a restore replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discard {
+    /// Which VM.
+    pub vm: VmRef,
+    /// Which restore.
+    pub restore: BackupId,
 }

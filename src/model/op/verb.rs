@@ -31,8 +31,13 @@ pub enum Verb {
     Unpin,
     MarkUnusable,
     Clear,
+    Compress,
+    JobRetry,
+    JobCancel,
+    RestoreVm,
     RestoreNew,
     Files,
+    Discard,
     SnapshotCreate,
     SnapshotRevert,
     SnapshotDelete,
@@ -63,8 +68,13 @@ impl Verb {
             Self::Unpin => "unpin",
             Self::MarkUnusable => "mark_unusable",
             Self::Clear => "clear",
+            Self::Compress => "compress",
+            Self::JobRetry => "job_retry",
+            Self::JobCancel => "job_cancel",
+            Self::RestoreVm => "restore_vm",
             Self::RestoreNew => "restore_new",
             Self::Files => "files",
+            Self::Discard => "discard",
             Self::SnapshotCreate => "snapshot_create",
             Self::SnapshotRevert => "snapshot_revert",
             Self::SnapshotDelete => "snapshot_delete",
@@ -95,11 +105,14 @@ impl Verb {
             | Self::Unpin
             | Self::MarkUnusable
             | Self::Clear
+            | Self::RestoreVm
             | Self::RestoreNew
             | Self::Files
+            | Self::Discard
             | Self::SnapshotCreate
             | Self::SnapshotRevert
             | Self::SnapshotDelete => Group::Backup,
+            Self::Compress | Self::JobRetry | Self::JobCancel => Group::Jobs,
         }
     }
 }

@@ -26,9 +26,10 @@ impl Step {
                     branches: Vec::new(),
                 })
                 .collect(),
-            Self::Copy { to, .. } | Self::Place { to, .. } => {
+            Self::Copy { to, .. } | Self::Place { to, .. } | Self::Compress { to, .. } => {
                 vec![Self::Discard { path: to.clone() }]
             }
+            Self::Describe { to, .. } => vec![Self::Discard { path: to.clone() }],
             Self::Fetch { to, .. } => vec![Self::Discard {
                 path: to.path.clone(),
             }],
@@ -58,6 +59,7 @@ impl Step {
                     back: true,
                 }]
             }
+            Self::Announce { of } => vec![Self::Recant { of: of.clone() }],
             Self::Rename { from, to } => vec![Self::Unname {
                 from: from.clone(),
                 to: to.clone(),
@@ -89,10 +91,19 @@ impl Step {
             | Self::Publish { .. }
             | Self::Merge { .. }
             | Self::Fold { .. }
+            | Self::Stop { .. }
+            | Self::Swap { .. }
+            | Self::Keep { .. }
+            | Self::Check { .. }
             | Self::Drop { .. }
             | Self::Discard { .. }
             | Self::Remove { .. }
             | Self::Clear { .. }
+            | Self::Room { .. }
+            | Self::Compare { .. }
+            | Self::Recant { .. }
+            | Self::Replace { .. }
+            | Self::Settle { .. }
             | Self::Unname { .. }
             | Self::Undefine { .. } => Vec::new(),
         }

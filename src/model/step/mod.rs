@@ -17,7 +17,6 @@ use serde::Serialize;
 use crate::model::backup::Marker;
 use crate::model::backup::Owner;
 use crate::model::backup::Remark;
-use crate::model::digest::Digest;
 use crate::model::id::BackupId;
 use crate::model::id::StorageId;
 use crate::model::id::Target;
@@ -25,6 +24,8 @@ use crate::model::id::VmId;
 use crate::model::layout;
 use crate::model::machine::Format;
 use crate::model::machine::Note;
+use crate::model::op::Compression;
+use crate::model::op::OriginFile;
 use crate::model::orphan::OrphanKind;
 use crate::model::policy::Quiesce;
 use crate::model::seconds::Seconds;
@@ -127,6 +128,9 @@ pub enum Step {
         to: Utf8PathBuf,
         /// Bounds the copy.
         limit: Seconds,
+        /// How it is compressed; none: it is not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        compression: Option<Compression>,
     },
     /// Definitions, firmware and boot files of the VM are in the stage.
     Capture {
@@ -207,6 +211,55 @@ pub enum Step {
         /// It takes back what was done. What a guest wrote to meanwhile stays in use.
         back: bool,
     },
+    /// A VM is off.
+    Stop {
+        /// Which VM.
+        vm: VmId,
+        /// Its guest is asked, and has so long.
+        ask: Option<Seconds>,
+        /// The plug is pulled, after that.
+        pull: bool,
+    },
+    /// The definition of a VM that is off, as it would be over files that keep what it has now, is in a
+    /// file.
+    Describe {
+        /// Which VM.
+        vm: VmId,
+        /// The serial that this program claims.
+        claim: u64,
+        /// Each disk, as it will be kept.
+        heads: BTreeMap<Target, Image>,
+        /// The file.
+        to: Utf8PathBuf,
+    },
+    /// A VM that is off has other disks, all in one redefinition. Never taken back: where it did not take
+    /// effect, nothing was.
+    Swap {
+        /// Which VM.
+        vm: VmId,
+        /// The serial that this program claims.
+        claim: u64,
+        /// Disks that it has.
+        turns: BTreeMap<Target, Turn>,
+        /// Disks that it gets besides.
+        added: BTreeMap<Target, Image>,
+        /// The definition that describes those.
+        definition: Utf8PathBuf,
+    },
+    /// The files of a disk that was replaced have the names they are kept under, and find each other by
+    /// them.
+    Keep {
+        /// Which VM.
+        vm: VmId,
+        /// The serial that this program claims.
+        claim: u64,
+        /// Which disk.
+        target: Target,
+        /// The files, top first, as they were called.
+        files: Vec<Image>,
+        /// The restore that replaced them.
+        restore: BackupId,
+    },
     /// A layer that neither the VM nor a snapshot needs is not there, with what guests wrote to it. One
     /// that the VM uses all the same stays.
     Drop {
@@ -276,14 +329,81 @@ pub enum Step {
         /// What it is.
         kind: OrphanKind,
     },
+    /// The storage is the right one, the VM's directory on it is ours, and there is room beside these
+    /// files.
+    Room {
+        /// Which backup.
+        of: BackupAt,
+        /// Its files.
+        files: Vec<Utf8PathBuf>,
+        /// Thousandths of their length that must be free.
+        thousandths: u64,
+    },
+    /// A compressed file is beside a backup's, continues what that one continues, and is on stable
+    /// storage.
+    Compress {
+        /// Which disk.
+        target: Target,
+        /// The backup's file.
+        from: Utf8PathBuf,
+        /// The file that it continues, named relative to its directory.
+        parent: Option<Utf8PathBuf>,
+        /// The new file.
+        to: Utf8PathBuf,
+        /// How.
+        how: Compression,
+        /// Bounds it.
+        limit: Seconds,
+    },
+    /// Two files show the same to a guest, each through what it continues.
+    Compare {
+        /// Which disk.
+        target: Target,
+        /// The backup's file.
+        one: Utf8PathBuf,
+        /// The compressed one.
+        other: Utf8PathBuf,
+        /// Bounds it.
+        limit: Seconds,
+    },
+    /// The record of a backup says that each of its files is what it was, or the compressed one that
+    /// its job found smaller.
+    Announce {
+        /// Which backup.
+        of: BackupAt,
+    },
+    /// The record of a backup says that its files are what they were.
+    Recant {
+        /// Which backup.
+        of: BackupAt,
+    },
+    /// A compressed file has the place of a backup's, or is not there where it was not announced.
+    Replace {
+        /// Which disk.
+        target: Target,
+        /// The compressed file.
+        from: Utf8PathBuf,
+        /// The backup's.
+        to: Utf8PathBuf,
+    },
+    /// The record of a backup says what its files are now.
+    Settle {
+        /// Which backup.
+        of: BackupAt,
+    },
+    /// Files of backups have the bytes they must have.
+    Check {
+        /// Which disk.
+        target: Target,
+        /// Each file with its digest.
+        files: Vec<OriginFile>,
+    },
     /// The content of a backup's disk is in a file, every byte of the chain having been checked.
     Fetch {
         /// Which disk.
         target: Target,
         /// The backup's files, the wanted one first, then what it continues.
-        chain: Vec<Utf8PathBuf>,
-        /// The digests they must have, in the same order.
-        digests: Vec<Digest>,
+        chain: Vec<OriginFile>,
         /// The new file.
         to: Image,
     },
@@ -383,6 +503,10 @@ impl Step {
             | Self::Fold { vm, .. }
             | Self::Create { vm, .. }
             | Self::Point { vm, .. }
+            | Self::Stop { vm, .. }
+            | Self::Describe { vm, .. }
+            | Self::Swap { vm, .. }
+            | Self::Keep { vm, .. }
             | Self::Drop { vm, .. }
             | Self::Tag { vm, .. }
             | Self::Define { vm, .. }
@@ -398,6 +522,14 @@ impl Step {
             | Self::Remark { .. }
             | Self::Remove { .. }
             | Self::Clear { .. }
+            | Self::Room { .. }
+            | Self::Compress { .. }
+            | Self::Compare { .. }
+            | Self::Announce { .. }
+            | Self::Recant { .. }
+            | Self::Replace { .. }
+            | Self::Settle { .. }
+            | Self::Check { .. }
             | Self::Fetch { .. }
             | Self::Place { .. }
             | Self::Rename { .. }

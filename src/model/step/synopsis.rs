@@ -10,6 +10,7 @@ use crate::model::step::Step;
 impl Step {
     /// In words, for a plan with details, a log and an error: `merge vda: a into b`.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one arm a step")]
     pub fn synopsis(&self) -> String {
         let file = |path: &Utf8Path| path.file_name().unwrap_or(path.as_str()).to_owned();
         match self {
@@ -30,10 +31,15 @@ impl Step {
                 format!("freeze {} under new overlays", names.join(" and "))
             }
             Self::Copy {
-                target, layers, to, ..
+                target,
+                layers,
+                to,
+                compression,
+                ..
             } => {
                 let from: Vec<_> = layers.iter().map(|layer| file(&layer.path)).collect();
-                format!("copy {target}: {} to {to}", from.join(", "))
+                let how = compression.map_or_else(String::new, |how| format!(", {how}"));
+                format!("copy {target}: {} to {to}{how}", from.join(", "))
             }
             Self::Capture { dir, .. } => format!("write the definitions to {dir}"),
             Self::Thaw { .. } => "see the guest thawed".to_owned(),
@@ -60,6 +66,38 @@ impl Step {
                     .map(|(target, turn)| format!("{target} to {}", file(&turn.to.path)));
                 format!("point {}", names.collect::<Vec<_>>().join(" and "))
             }
+            Self::Stop { ask: None, .. } => "pull the plug".to_owned(),
+            Self::Stop {
+                ask: Some(limit),
+                pull,
+                ..
+            } => {
+                let else_pull = if *pull { ", else pull the plug" } else { "" };
+                format!("ask the guest to shut down within {limit}{else_pull}")
+            }
+            Self::Describe { to, .. } => format!("write the way back to {to}"),
+            Self::Swap { turns, added, .. } => {
+                let turns = turns.iter().map(|(target, turn)| (target, &turn.to));
+                let names = turns
+                    .chain(added)
+                    .map(|(target, image)| format!("{target} to {}", file(&image.path)));
+                format!("point {}", names.collect::<Vec<_>>().join(" and "))
+            }
+            Self::Keep {
+                target,
+                files,
+                restore,
+                ..
+            } => {
+                let names: Vec<_> = files.iter().map(|image| file(&image.path)).collect();
+                format!(
+                    "keep {target}'s {} as .before-{restore}",
+                    names.join(" and ")
+                )
+            }
+            Self::Check { target, files } => {
+                format!("read the {} of {target}", counted(files.len()))
+            }
             Self::Drop { target, path, .. } => format!("drop {target}'s {}", file(path)),
             Self::Own { storage, vm, .. } => format!("take over {}", layout::vm_dir(storage, vm)),
             Self::Disown {
@@ -84,10 +122,23 @@ impl Step {
                     Remark::Removed { at: None } => "not removed",
                     Remark::Unusable { why: Some(_) } => "unusable",
                     Remark::Unusable { why: None } => "usable",
+                    Remark::Becomes { .. } => "being compressed",
+                    Remark::Compressed { .. } => "compressed",
                 };
                 format!("note in {}: {what}", of.dir())
             }
             Self::Remove { of } => format!("remove {}", of.dir()),
+            Self::Room { of, .. } => format!("see that there is room beside {}", of.dir()),
+            Self::Compress {
+                target, to, how, ..
+            } => format!("compress {target} to {to}, {how}"),
+            Self::Compare { target, other, .. } => {
+                format!("see that {} shows the same {target}", file(other))
+            }
+            Self::Announce { of } => format!("note in {}: being compressed", of.dir()),
+            Self::Recant { of } => format!("note in {}: not compressed", of.dir()),
+            Self::Replace { from, to, .. } => format!("put {} in the place of {to}", file(from)),
+            Self::Settle { of } => format!("note in {}: compressed", of.dir()),
             Self::Fetch { target, to, .. } => format!("write {target} to {}", to.path),
             Self::Place { from, to } => format!("copy {from} to {to}"),
             Self::Rename { from, to } => format!("rename {} to {to}", file(from)),
@@ -95,5 +146,12 @@ impl Step {
             Self::Define { name, .. } => format!("define {name}"),
             Self::Undefine { vm } => format!("undefine {vm}"),
         }
+    }
+}
+
+fn counted(files: usize) -> String {
+    match files {
+        1 => "file".to_owned(),
+        n => format!("{n} files"),
     }
 }

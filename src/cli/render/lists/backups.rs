@@ -10,6 +10,7 @@ use crate::cli::render::table::Side;
 use crate::cli::render::table::Table;
 use crate::cli::render::text;
 use crate::cli::view::backup::BackupView;
+use crate::cli::view::backup::Compression;
 use crate::cli::view::backup::Status;
 use crate::model::backup::Kind;
 
@@ -79,6 +80,7 @@ pub fn backup(one: &BackupView, when: &When, look: Look) -> String {
     say("storage", or_dash(one.storage.as_ref()));
     if !one.disks.is_empty() {
         say("size", format!("{} for {}", one.size, one.protected_size));
+        say("compression", compression(one));
         say("deleting it", format!("frees {}", one.frees_bytes));
     }
     say("kept by", one.kept_by.join(", "));
@@ -98,6 +100,17 @@ pub fn backup(one: &BackupView, when: &When, look: Look) -> String {
         let _ = writeln!(drawn, "    {}", disk.digest);
     }
     drawn
+}
+
+fn compression(one: &BackupView) -> String {
+    match one.compression {
+        Compression::None => String::new(),
+        Compression::Pending => "pending".to_owned(),
+        Compression::Compressing => "under way".to_owned(),
+        Compression::Compressed => format!("compressed from {}", one.uncompressed_size),
+        Compression::Kept => "kept as it was: no file would be smaller".to_owned(),
+        Compression::Failed => format!("failed: knib job list --backup {}", one.id),
+    }
 }
 
 fn created(one: &BackupView, when: &When) -> String {

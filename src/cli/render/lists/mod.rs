@@ -2,6 +2,7 @@
 
 mod backups;
 mod files;
+mod jobs;
 mod others;
 mod runs;
 mod snapshots;
@@ -14,6 +15,7 @@ pub use crate::cli::render::lists::backups::backup;
 pub use crate::cli::render::lists::backups::backups;
 pub use crate::cli::render::lists::files::file;
 pub use crate::cli::render::lists::files::filesystems;
+pub use crate::cli::render::lists::jobs::jobs;
 pub use crate::cli::render::lists::others::chains;
 pub use crate::cli::render::lists::others::offerings;
 pub use crate::cli::render::lists::others::storages;

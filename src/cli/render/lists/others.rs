@@ -113,7 +113,7 @@ pub fn offerings(all: &[OfferingView], look: Look) -> String {
         ("", Side::Left),
     ]);
     for one in all {
-        let library = format!("{:?}", one.compression_library).to_lowercase();
+        let library = one.compression_library.as_str().to_owned();
         table.row(&[
             one.name.clone(),
             if one.compress { library } else { yes(false) },

@@ -1,5 +1,6 @@
 //! A plan as sections of lines, before it is known whether they are drawn for a terminal or a page.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use jiff::tz::TimeZone;
@@ -8,15 +9,21 @@ use serde_json::Value;
 use crate::cli::render::plan::words;
 use crate::cli::render::text;
 use crate::model::bytes::Bytes;
+use crate::model::id::Target;
 use crate::model::op::BackupOp;
 use crate::model::op::Estate;
 use crate::model::op::Op;
+use crate::model::op::Origin;
+use crate::model::op::Phase;
+use crate::model::op::RestoreVm;
 use crate::model::op::Verb;
 use crate::model::plan::Action;
 use crate::model::plan::Plan;
 use crate::model::policy::VmPolicy;
 use crate::model::program::Program;
 use crate::model::reason::Reason;
+use crate::model::step::Image;
+use crate::model::step::Step;
 
 /// Lines that belong together.
 pub(super) struct Section {
@@ -78,7 +85,10 @@ pub(super) fn sections(plan: &Plan, zone: &TimeZone) -> Vec<Section> {
         "Removals",
         "Damaged",
         "Backups",
-        "New VMs",
+        "Compression",
+        "Jobs",
+        "Restores",
+        "Snapshots",
         "Waiting",
         "Blocked",
     ];
@@ -118,10 +128,12 @@ fn section(action: &Action) -> &'static str {
         | Verb::PolicyUpdate
         | Verb::PolicyDelete => "Offerings and policies",
         Verb::Assign | Verb::Unassign | Verb::Adopt | Verb::Tag => "VMs",
-        Verb::Expire | Verb::Delete | Verb::Clear => "Removals",
+        Verb::Expire | Verb::Delete | Verb::Clear | Verb::Discard => "Removals",
         Verb::MarkUnusable => "Damaged",
         Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin | Verb::Files => "Backups",
-        Verb::RestoreNew => "New VMs",
+        Verb::Compress => "Compression",
+        Verb::JobRetry | Verb::JobCancel => "Jobs",
+        Verb::RestoreVm | Verb::RestoreNew => "Restores",
         Verb::SnapshotCreate | Verb::SnapshotRevert | Verb::SnapshotDelete => "Snapshots",
     }
 }
@@ -175,6 +187,9 @@ fn sign(action: &Action) -> Sign {
         | Verb::Pin
         | Verb::Unpin
         | Verb::MarkUnusable
+        | Verb::Compress
+        | Verb::JobRetry
+        | Verb::RestoreVm
         | Verb::SnapshotRevert => Sign::Change,
         Verb::OfferingDelete
         | Verb::PolicyDelete
@@ -182,6 +197,8 @@ fn sign(action: &Action) -> Sign {
         | Verb::Expire
         | Verb::Delete
         | Verb::Clear
+        | Verb::JobCancel
+        | Verb::Discard
         | Verb::SnapshotDelete => Sign::Remove,
         Verb::Assign if !action.change.before.is_null() => Sign::Change,
         Verb::StorageCreate if matches!(action.reason, Reason::Changed { .. }) => Sign::Change,
@@ -247,12 +264,30 @@ fn described(action: &Action) -> (String, String) {
         ),
         Op::Pin(of) => (vm(), format!("{}: pin", of.backup)),
         Op::Unpin(of) => (vm(), format!("{}: unpin", of.backup)),
-        Op::RestoreNew(op) => (vm(), format!("from {} of {}", op.backup, op.from.name)),
         Op::Files(op) => (vm(), format!("{}: read files", op.backup)),
+        Op::Compress(op) => {
+            let what = match &op.phase {
+                Phase::Start { how, .. } => format!("compress with {how}"),
+                Phase::Finalize => "put the compressed files in place".to_owned(),
+            };
+            (vm(), format!("{}{}: {what}", op.of.backup, place(action)))
+        }
+        Op::JobRetry(op) => (vm(), format!("{}: try again", op.id())),
+        Op::JobCancel(op) => (vm(), format!("{}: cancel", op.id())),
+        Op::RestoreVm(op) => (vm(), format!("its disks as in {}", op.origin.backup)),
+        Op::RestoreNew(op) => (vm(), from(&op.origin)),
+        Op::Discard(op) => (
+            vm(),
+            format!("what restore {} replaced: delete", op.restore),
+        ),
         Op::SnapshotCreate(op) => (vm(), format!("snapshot {}", op.name)),
         Op::SnapshotRevert(op) => (vm(), format!("back to snapshot {}", op.name)),
         Op::SnapshotDelete(op) => (vm(), format!("snapshot {}", op.name)),
     }
+}
+
+fn from(origin: &Origin) -> String {
+    format!("from {} of {}", origin.backup, origin.from.name)
 }
 
 fn adoption(estate: Option<&Estate>) -> String {
@@ -293,7 +328,10 @@ fn backup(op: &BackupOp, chain_size: Option<i64>) -> String {
         }
         (Some(link), _) => format!("{} in chain {}", link.position, link.chain),
     };
-    format!("{kind}, {place}, to {}", op.storage.is.name)
+    let compressed = op
+        .compression
+        .map_or_else(String::new, |how| format!(", compressed with {how}"));
+    format!("{kind}, {place}, to {}{compressed}", op.storage.is.name)
 }
 
 /// File system, device and free bytes of a storage.
@@ -317,12 +355,17 @@ fn room(after: &Value) -> String {
 
 fn cost(action: &Action) -> Option<String> {
     let estimate = &action.estimate;
-    if action.verb == Verb::Delete {
+    if matches!(action.verb, Verb::Delete | Verb::Discard) {
         return Some(format!("frees {}", estimate.frees));
     }
     let timed = matches!(
         action.verb,
-        Verb::Backup | Verb::Merge | Verb::RestoreNew | Verb::Recover
+        Verb::Backup
+            | Verb::Merge
+            | Verb::RestoreVm
+            | Verb::RestoreNew
+            | Verb::Recover
+            | Verb::Compress
     );
     (timed && estimate.seconds > 0).then(|| {
         let bytes = if action.verb == Verb::Merge && estimate.bytes.0 == 0 {
@@ -370,13 +413,49 @@ fn details(action: &Action) -> Vec<String> {
         Op::Delete(_) if action.change.before["current"] == true => {
             said.push("its delta is merged first, and the chain ends".to_owned());
         }
+        Op::RestoreVm(op) => said.extend(replacing(op, action)),
         Op::RestoreNew(op) => {
-            let disks = op.disks.iter();
-            said.extend(disks.map(|(target, path)| format!("{target}: {path}")));
+            said.extend(files(&op.disks));
             said.extend(op.nvram.iter().map(|path| format!("nvram: {path}")));
         }
         _ => {}
     }
+    said
+}
+
+fn files(disks: &BTreeMap<Target, Image>) -> impl Iterator<Item = String> {
+    disks
+        .iter()
+        .map(|(target, image)| format!("{target}: {}", image.path))
+}
+
+/// Each disk of a VM that is restored in place: what it will be, and what becomes of what it is.
+fn replacing(op: &RestoreVm, action: &Action) -> Vec<String> {
+    let mut said: Vec<_> = files(&op.disks).collect();
+    let steps = action.program.iter().flat_map(Program::steps);
+    for (_, _, step) in steps {
+        match step {
+            Step::Stop { .. } => said.push(format!("it runs: {}", step.synopsis())),
+            Step::Keep { files, restore, .. } => said.extend(files.iter().map(|file| {
+                format!(
+                    "{} is kept as .before-{restore} until its next good backup",
+                    file.path
+                )
+            })),
+            Step::Drop { path, .. } => said.push(format!("{path} is deleted")),
+            Step::Merge { target, .. } => {
+                said.push(format!(
+                    "{target} is not in the backup: it keeps its content"
+                ));
+            }
+            Step::Swap { added, .. } => {
+                let added = added.keys();
+                said.extend(added.map(|target| format!("{target} is attached again")));
+            }
+            _ => {}
+        }
+    }
+    said.push("its chain ends: the next backup is full".to_owned());
     said
 }
 

@@ -13,17 +13,22 @@ use crate::model::plan::Plan;
 use crate::model::reason::Reason;
 
 /// Verbs in the order they are summed up, with their object and what happens to it.
-const VERBS: [(&str, &str, &str); 19] = [
+const VERBS: [(&str, &str, &str); 24] = [
     ("recover", "action", "to recover"),
     ("backup", "", "to back up"),
     ("merge", "", "to merge"),
     ("expire", "", "to let go"),
     ("delete", "", "to delete"),
+    ("discard", "restore's leftover", "to delete"),
     ("pin", "", "to pin"),
     ("unpin", "", "to unpin"),
     ("clear", "leftover", "to remove"),
     ("mark_unusable", "", "to mark unusable"),
-    ("restore_new", "VM", "to restore"),
+    ("compress", "step", "to compress"),
+    ("job_retry", "job", "to try again"),
+    ("job_cancel", "job", "to cancel"),
+    ("restore_vm", "VM", "to restore"),
+    ("restore_new", "VM", "to make"),
     ("storage_create", "storage", "to add"),
     ("offering_create", "offering", "to add"),
     ("policy_create", "policy", "to add"),

@@ -41,8 +41,12 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Unpin => "unpin",
         Verb::MarkUnusable => "mark unusable",
         Verb::Clear => "remove what is left over of",
-        Verb::RestoreNew => "restore",
         Verb::Files => "read files of",
+        Verb::Compress => "compress",
+        Verb::JobRetry => "try again a job of",
+        Verb::JobCancel => "end a job of",
+        Verb::RestoreVm | Verb::RestoreNew => "restore",
+        Verb::Discard => "delete what a restore replaced of",
         Verb::SnapshotCreate => "snapshot",
         Verb::SnapshotRevert => "revert",
         Verb::SnapshotDelete => "delete a snapshot of",
@@ -53,7 +57,13 @@ pub fn verb(verb: Verb) -> &'static str {
 #[must_use]
 pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
     Some(match &action.reason {
-        Reason::New | Reason::Changed { .. } | Reason::Asked => return None,
+        Reason::New
+        | Reason::Changed { .. }
+        | Reason::Asked
+        | Reason::JobWaits {
+            failed_attempts: 0, ..
+        } => return None,
+        Reason::Outlived => "its VM has a good backup since".to_owned(),
         Reason::Dropped => "no longer in the policy".to_owned(),
         Reason::Selected { by, also, .. } if also.is_empty() => by.clone(),
         Reason::Selected { by, also, .. } => {
@@ -80,6 +90,10 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
             }
             said
         }
+        Reason::JobWaits {
+            failed_attempts, ..
+        } => format!("attempt {}", failed_attempts + 1),
+        Reason::NotListed => "its backup was let go, or is damaged".to_owned(),
         Reason::Unneeded => "it was let go, and nothing needs it any more".to_owned(),
         Reason::MovedHere { owner, since } => {
             let since = text::minute(*since, zone);
@@ -170,7 +184,7 @@ pub fn block(block: &Block, plan: &Plan, zone: &TimeZone) -> (String, Option<Str
 pub fn offering(offering: &Offering) -> String {
     let mut parts = Vec::new();
     if offering.compress {
-        let library = format!("{:?}", offering.compression_library).to_lowercase();
+        let library = offering.compression_library.as_str();
         let inline = match offering.compress_mode {
             CompressMode::Job => "",
             CompressMode::Inline => " while copying",

@@ -11,6 +11,7 @@ mod note;
 mod point;
 mod renew;
 mod snapshot;
+mod swap;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ pub(super) use crate::host::libvirt::xml::note::without;
 pub(super) use crate::host::libvirt::xml::point::point;
 pub(super) use crate::host::libvirt::xml::renew::renew;
 pub(super) use crate::host::libvirt::xml::snapshot::snapshot;
+pub(super) use crate::host::libvirt::xml::swap::swap;
 
 /// What made a text unfit, a fragment.
 pub(super) type Result<T> = std::result::Result<T, String>;

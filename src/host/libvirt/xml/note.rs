@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use camino::Utf8PathBuf;
 use roxmltree::Node;
 
 use crate::host::libvirt::xml::Result;
@@ -27,7 +28,25 @@ pub(in crate::host::libvirt) const TAGS: &str = "urn:knib:tags:1";
 pub(in crate::host::libvirt) fn note_element(note: &Note) -> String {
     let current = attribute("current", note.current.as_ref().map(BackupId::as_str));
     let snapshots = snapshots_element(&note.snapshots);
-    format!("<vm serial='{}'{current}>{snapshots}</vm>", note.serial)
+    let replaced = replaced_element(&note.replaced);
+    format!(
+        "<vm serial='{}'{current}>{snapshots}{replaced}</vm>",
+        note.serial
+    )
+}
+
+fn replaced_element(replaced: &BTreeMap<BackupId, Vec<Utf8PathBuf>>) -> String {
+    let mut text = String::new();
+    for (restore, files) in replaced {
+        let by = attribute("by", Some(restore.as_str()));
+        text += &format!("<replaced{by}>");
+        for path in files {
+            let path = attribute("path", Some(path.as_str()));
+            text += &format!("<file{path}/>");
+        }
+        text += "</replaced>";
+    }
+    text
 }
 
 fn snapshots_element(snapshots: &Snapshots) -> String {
@@ -86,6 +105,15 @@ pub(super) fn note(domain: Node<'_, '_>) -> Option<Note> {
             Some(snapshots) => read_snapshots(snapshots)?,
             None => Snapshots::default(),
         },
+        replaced: children(element, "replaced")
+            .map(|one| {
+                let files = children(one, "file").map(|file| Some(file.attribute("path")?.into()));
+                Some((
+                    BackupId::new(one.attribute("by")?),
+                    files.collect::<Option<_>>()?,
+                ))
+            })
+            .collect::<Option<_>>()?,
     })
 }
 

@@ -72,6 +72,7 @@ fn a_vm_that_is_off_and_the_same_running() {
         serial: 7,
         current: Some(BackupId::new("20261123-020000-3fa9c1d2")),
         snapshots: Snapshots::default(),
+        ..Note::default()
     };
     assert_eq!(on.note, Some(note));
     assert_eq!(on.tags["owner"], "R&D");
@@ -433,6 +434,7 @@ fn a_note_is_read_as_it_was_written() {
         serial: 8,
         current: None,
         snapshots,
+        ..Note::default()
     };
     let element = note_element(&note);
     let inside = element.replace("<vm", "<knib:vm xmlns:knib='urn:knib:vm:1'");

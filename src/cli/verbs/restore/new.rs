@@ -1,33 +1,22 @@
-//! `knib restore`: VMs from backups.
-
-use std::fmt::Write;
+//! `knib restore new`: a VM of its own from a backup.
 
 use camino::Utf8PathBuf;
-use clap::ValueEnum;
 
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
-use crate::cli::render::plan as render;
-use crate::cli::saved;
 use crate::cli::session::Session;
+use crate::cli::verbs::restore;
+use crate::cli::verbs::restore::DiskFormat;
 use crate::cli::work;
 use crate::cli::work::Work;
-use crate::model::machine::Format;
 use crate::model::op::Op;
 use crate::model::op::RestoreNew;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
-use crate::planner::request;
-use crate::planner::request::NewVm;
+use crate::planner;
+use crate::planner::restore::NewVm;
 
-/// Restore from backups
-#[derive(Debug, clap::Subcommand)]
-pub(in crate::cli) enum Restore {
-    /// Define a new, stopped VM with its own copies of a backup's disks
-    New(New),
-}
-
+/// Define a new, stopped VM with its own copies of a backup's disks
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct New {
     /// Id, a unique beginning of it, VM@latest or VM@TIME
@@ -47,22 +36,13 @@ pub(in crate::cli) struct New {
     plan: bool,
 }
 
-/// A format that disks are written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum DiskFormat {
-    /// QEMU's own
-    Qcow2,
-    /// The bytes themselves
-    Raw,
-}
-
-pub(super) async fn run(session: &Session, Restore::New(args): Restore) -> Result<Exit> {
+pub(super) async fn run(session: &Session, args: New) -> Result<Exit> {
     let json = session.global.format.is_json()?;
-    let dir = args.disk_dir.as_ref().map(|dir| {
-        dir.canonicalize_utf8()
-            .map_err(|error| Failure::file("use the directory", dir, &error))
-    });
-    let dir = dir.transpose()?;
+    let dir = args
+        .disk_dir
+        .as_deref()
+        .map(restore::directory)
+        .transpose()?;
     let basis = session.basis_anyhow()?;
     let seen = session.see(&basis).await?;
     let (guest, found) = session.choose(&seen.world.guests, &args.backup, &basis)?;
@@ -71,22 +51,14 @@ pub(super) async fn run(session: &Session, Restore::New(args): Restore) -> Resul
         backup: found.id.clone(),
         name: args.name,
         dir,
-        format: match args.disk_format {
-            DiskFormat::Qcow2 => Format::Qcow2,
-            DiskFormat::Raw => Format::Raw,
-        },
+        format: args.disk_format.into(),
     };
-    let mut plan = request::new_vm(&asked, &seen.world, &basis.options()?);
+    let mut plan = planner::restore::new_vm(&asked, &seen.world, &basis.options()?);
     if let Some(policy) = &basis.policy {
         plan.clock.timezone.clone_from(&policy.timezone);
     }
     if args.plan {
-        session.print(&if json {
-            saved::text(&plan)
-        } else {
-            render::human(&plan, work::detail(session), session.look())
-        })?;
-        return Ok(Exit::Done);
+        return restore::show(session, json, &plan);
     }
     let finished = Work::new("restore new")
         .carry_out(session, &basis, &seen, plan)
@@ -105,12 +77,11 @@ fn restored(plan: &Plan) -> Option<&RestoreNew> {
 }
 
 fn defined(op: &RestoreNew) -> String {
+    let (vm, origin) = (&op.vm, &op.origin);
     let mut said = format!(
         "{} ({}) is defined, from {} of {}\n",
-        op.vm.name, op.vm.uuid, op.backup, op.from.name
+        vm.name, vm.uuid, origin.backup, origin.from.name
     );
-    for (target, path) in &op.disks {
-        let _ = writeln!(said, "  {target}  {path}");
-    }
-    said + &format!("It is stopped: virsh start {}\n", op.vm.name)
+    said += &restore::listed(&op.disks);
+    said + &format!("It is stopped: virsh start {}\n", vm.name)
 }

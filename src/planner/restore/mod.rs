@@ -1,0 +1,106 @@
+//! Restores, for the commands that name a backup: what they read, where it is to be, and whether there
+//! is anything in the way.
+
+mod new;
+mod replaced;
+mod vm;
+
+use crate::model::backup::Backup;
+use crate::model::backup::VmRef;
+use crate::model::bytes::Bytes;
+use crate::model::id::BackupId;
+use crate::model::id::Target;
+use crate::model::layout;
+use crate::model::machine::Format;
+use crate::model::op::Origin;
+use crate::model::op::OriginFile;
+use crate::model::plan::Estimate;
+use crate::model::reason::Block;
+use crate::model::record::Record;
+use crate::model::world::World;
+use crate::planner::draft::blocked;
+pub use crate::planner::restore::new::NewVm;
+pub use crate::planner::restore::new::new_vm;
+pub(super) use crate::planner::restore::replaced::plan as discard;
+pub use crate::planner::restore::vm::InPlace;
+pub use crate::planner::restore::vm::vms;
+use crate::planner::space;
+use crate::planner::storages;
+
+/// Where libvirt keeps images when nothing else is said.
+const LIBVIRT_IMAGES: &str = "/var/lib/libvirt/images";
+
+/// What a restore reads, and what stands in the way of reading it.
+fn origin<'a>(
+    world: &World,
+    record: &Record,
+    backup: &Backup,
+    wanted: impl Iterator<Item = &'a Target>,
+    verify: bool,
+) -> (Origin, Vec<Block>) {
+    let (storage, elsewhere) = storages::holding(world, &backup.storage, &backup.id);
+    let mut blocks = Vec::from_iter(elsewhere);
+    if !record.is_usable(&backup.id) {
+        blocks.push(blocked(
+            "unusable",
+            format!("{} cannot be restored: a file of it, or of a backup it needs, is damaged or missing", backup.id),
+            "choose another one: knib backup list",
+        ));
+    }
+    let mut disks = std::collections::BTreeMap::new();
+    for target in wanted {
+        // A chain that is broken is refused by the program.
+        let files = record.files_of(&backup.id, target).unwrap_or_default();
+        let file = |id: &BackupId, name: &str| {
+            layout::backup_dir(&storage.path, &backup.vm.uuid, id).join(name)
+        };
+        let files = files.into_iter().map(|(id, disk)| OriginFile {
+            path: file(id, &disk.name),
+            digest: disk.digest,
+        });
+        disks.insert(target.clone(), files.collect());
+    }
+    let origin = Origin {
+        backup: backup.id.clone(),
+        from: named(world, backup),
+        storage,
+        ancestors: record.ancestors(&backup.id),
+        disks,
+        verify,
+    };
+    (origin, blocks)
+}
+
+/// What is written of a backup's disks: at most what their chains hold, and what a guest sees.
+fn estimate<'a>(
+    record: &Record,
+    backup: &BackupId,
+    wanted: impl Iterator<Item = &'a Target>,
+) -> Estimate {
+    let of = |target| {
+        let files = record.files_of(backup, target).unwrap_or_default();
+        let held: Bytes = files.iter().map(|(_, file)| file.size).sum();
+        held.min(
+            files
+                .first()
+                .map_or(Bytes(0), |(_, file)| file.virtual_size),
+        )
+    };
+    let bytes = wanted.map(of).sum();
+    Estimate {
+        bytes,
+        frees: Bytes(0),
+        seconds: space::seconds(bytes),
+    }
+}
+
+/// How files of a format are called.
+fn extension(format: &Format) -> &str {
+    format.as_str()
+}
+
+/// The VM as it is called now, or was when it was backed up.
+fn named(world: &World, backup: &Backup) -> VmRef {
+    let guest = world.guests.get(&backup.vm.uuid);
+    guest.map_or_else(|| backup.vm.clone(), |guest| guest.vm.clone())
+}

@@ -1,0 +1,129 @@
+//! A new VM from a backup.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use serde_json::json;
+
+use crate::model::backup::Backup;
+use crate::model::backup::VmRef;
+use crate::model::id::BackupId;
+use crate::model::id::VmId;
+use crate::model::layout;
+use crate::model::machine::Format;
+use crate::model::op::Op;
+use crate::model::op::RestoreNew;
+use crate::model::plan::Class;
+use crate::model::plan::Plan;
+use crate::model::reason::Reason;
+use crate::model::step::Image;
+use crate::model::world::Guest;
+use crate::model::world::World;
+use crate::planner::Options;
+use crate::planner::draft::Draft;
+use crate::planner::draft::Key;
+use crate::planner::draft::Wish;
+use crate::planner::draft::blocked;
+use crate::planner::request::about;
+use crate::planner::restore;
+
+/// What `knib restore new` asks for.
+#[derive(Clone, Debug)]
+pub struct NewVm {
+    /// Of which VM.
+    pub from: VmId,
+    /// Which backup.
+    pub backup: BackupId,
+    /// The new name.
+    pub name: String,
+    /// Where its files go; none: beside the disks that were backed up, or libvirt's own directory.
+    pub dir: Option<Utf8PathBuf>,
+    /// The format of its disks.
+    pub format: Format,
+}
+
+/// A new, stopped VM from a backup. `world` holds the guest the backup is of, and whatever is defined.
+#[must_use]
+pub fn new_vm(asked: &NewVm, world: &World, options: &Options) -> Plan {
+    let mut draft = Draft::new(world, options, "UTC");
+    let guest = world.guests.get(&asked.from);
+    about(&mut draft, guest);
+    if let Some((guest, backup)) =
+        guest.and_then(|guest| Some((guest, guest.record.backups.get(&asked.backup)?)))
+    {
+        let wish = wish(&mut draft, asked, guest, backup);
+        draft.add(wish);
+    }
+    draft.finish(None, Vec::new(), Vec::new())
+}
+
+fn wish(draft: &mut Draft<'_>, asked: &NewVm, from: &Guest, backup: &Backup) -> Wish {
+    let (world, record) = (draft.now, &from.record);
+    let vm = VmRef {
+        name: asked.name.clone(),
+        uuid: VmId::new(draft.fresh_uuid(&asked.name)),
+    };
+    let dir = asked.dir.clone().unwrap_or_else(|| beside(from));
+    let disks: BTreeMap<_, _> = backup
+        .disks
+        .keys()
+        .map(|target| {
+            let extension = restore::extension(&asked.format);
+            let path = layout::restored_disk(&dir, &asked.name, target, extension);
+            (target.clone(), Image::new(path, asked.format.clone()))
+        })
+        .collect();
+    let nvram = backup.files.iter().any(|file| file == layout::NVRAM);
+    let nvram = nvram.then(|| layout::restored_nvram(&dir, &asked.name));
+    let (origin, blocks) = restore::origin(world, record, backup, disks.keys(), false);
+    let paths: BTreeMap<_, _> = disks
+        .iter()
+        .map(|(target, image)| (target, &image.path))
+        .collect();
+    let change = json!({ "name": vm.name, "uuid": vm.uuid, "backup": backup.id, "disks": paths });
+    let estimate = restore::estimate(record, &backup.id, disks.keys());
+    let op = RestoreNew {
+        origin,
+        vm: vm.clone(),
+        disks,
+        nvram,
+    };
+    let mut wish = Wish::new(
+        format!("restore.{}", asked.name),
+        Op::RestoreNew(Box::new(op)),
+        Class::Routine,
+        Reason::Asked,
+    );
+    wish.change.after = change;
+    wish.estimate = estimate;
+    wish.gives = vec![Key::Vm(vm.uuid)];
+    wish.blocks = blocks;
+    if world
+        .guests
+        .values()
+        .any(|guest| guest.machine.is_some() && guest.vm.name == asked.name)
+    {
+        wish.blocks.push(blocked(
+            "name_taken",
+            format!("a VM named {} is defined here already", asked.name),
+            "choose another --name",
+        ));
+    }
+    wish
+}
+
+/// The directory of the disks that were backed up, while it is there.
+fn beside(from: &Guest) -> Utf8PathBuf {
+    let heads = from
+        .machine
+        .iter()
+        .flat_map(|machine| &machine.disks)
+        .filter(|disk| disk.holds_data());
+    let dir = heads
+        .filter_map(|disk| disk.head())
+        .find_map(|head| head.parent());
+    dir.map_or_else(
+        || Utf8PathBuf::from(restore::LIBVIRT_IMAGES),
+        ToOwned::to_owned,
+    )
+}

@@ -1,0 +1,238 @@
+//! Jobs: wishes about backups, and what came of the attempts at them.
+
+use jiff::SignedDuration;
+use jiff::Timestamp;
+use rusqlite::Connection;
+use rusqlite::OptionalExtension;
+use rusqlite::Row;
+use rusqlite::ToSql;
+use rusqlite::params;
+
+use crate::model::backup::VmRef;
+use crate::model::id::ActionId;
+use crate::model::id::JobId;
+use crate::model::id::VmId;
+use crate::model::job::Job;
+use crate::model::job::JobState;
+use crate::model::op::Attempt;
+use crate::model::op::Lane;
+use crate::model::op::Op;
+use crate::model::seconds::later;
+use crate::state::Result;
+use crate::state::State;
+use crate::state::StateError;
+use crate::state::error::Trouble;
+use crate::state::value::Word;
+use crate::state::value::json;
+use crate::state::value::parse;
+use crate::state::value::time;
+
+/// The columns of a job, its VM first.
+pub(super) const COLUMNS: &str =
+    "vm, backup, kind, state, attempts, not_before, started, ended, error, files";
+
+impl State {
+    /// One job.
+    ///
+    /// # Errors
+    /// `Locked`, `Damaged`, `Io`.
+    pub fn job(&self, vm: &VmId, job: &JobId) -> Result<Option<Job>> {
+        self.see(|db| one(db, vm, job))
+    }
+
+    /// No job is tried twice at once, and no more of a kind are than there are places on the host.
+    pub(super) fn expect_place(&self, db: &Connection, op: &Op) -> Result<(), Trouble> {
+        let Some(attempt) = op.attempt() else {
+            return Ok(());
+        };
+        let job = one(db, &attempt.vm.uuid, &attempt.job)?;
+        if !job.is_some_and(|job| job.is_waiting()) {
+            return Err(StateError::Overtaken(attempt.vm.name.clone()).into());
+        }
+        let mut others = Vec::new();
+        let mut statement =
+            db.prepare_cached("SELECT id, op FROM action WHERE state = 'open' AND verb = ?1")?;
+        let mut rows = statement.query([op.verb().as_str()])?;
+        while let Some(row) = rows.next()? {
+            let Word(id): Word<ActionId> = row.get(0)?;
+            let other: Op = parse(format_args!("action {id}"), &row.get::<_, String>(1)?)?;
+            let Some(holder) = self.holder(db, &id)? else {
+                continue;
+            };
+            if other
+                .attempt()
+                .is_some_and(|other| other.job == attempt.job)
+            {
+                return Err(StateError::Held(holder).into());
+            }
+            others.push((other.lane(), holder));
+        }
+        let Lane::Job {
+            kind,
+            places: Some(places),
+        } = op.lane()
+        else {
+            return Ok(());
+        };
+        // One whose run is dead takes no place until it is taken up.
+        others.retain(|(lane, holder)| {
+            matches!(lane, Lane::Job { kind: of, .. } if *of == kind) && holder.alive
+        });
+        match others.pop() {
+            Some((_, holder)) if others.len() + 1 >= places as usize => {
+                Err(StateError::Held(holder).into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a row says, and of which VM.
+pub(super) fn read(row: &Row<'_>) -> Result<(VmId, Job), Trouble> {
+    let Word(vm) = row.get(0)?;
+    let Word(backup) = row.get(1)?;
+    let Word(kind) = row.get(2)?;
+    let Word(state) = row.get(3)?;
+    let Word(not_before) = row.get(5)?;
+    let instant = |column: usize| -> rusqlite::Result<Option<Timestamp>> {
+        Ok(row
+            .get::<_, Option<Word<Timestamp>>>(column)?
+            .map(|Word(at)| at))
+    };
+    let mut job = Job {
+        state,
+        attempts: row.get(4)?,
+        started: instant(6)?,
+        ended: instant(7)?,
+        ..Job::new(backup, kind, not_before)
+    };
+    if let Some(error) = row.get::<_, Option<String>>(8)? {
+        job.error = Some(parse(
+            format_args!("the error of job {}", job.id()),
+            &error,
+        )?);
+    }
+    if let Some(files) = row.get::<_, Option<String>>(9)? {
+        job.files = parse(format_args!("the files of job {}", job.id()), &files)?;
+    }
+    Ok((vm, job))
+}
+
+fn one(db: &Connection, vm: &VmId, job: &JobId) -> Result<Option<Job>, Trouble> {
+    let Some((backup, kind)) = parts(job) else {
+        return Ok(None);
+    };
+    let sql = format!("SELECT {COLUMNS} FROM job WHERE vm = ?1 AND backup = ?2 AND kind = ?3");
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut rows = statement.query([vm.as_str(), backup, kind])?;
+    let row = rows.next()?.map(read).transpose()?;
+    Ok(row.map(|(_, job)| job))
+}
+
+/// Something is wished; it takes the place of one of its kind.
+pub(super) fn wished(db: &Connection, vm: &VmRef, job: &Job) -> Result<(), Trouble> {
+    let error = job.error.as_ref().map(json).transpose()?;
+    let files = (!job.files.is_empty())
+        .then(|| json(&job.files))
+        .transpose()?;
+    let sql = format!(
+        "INSERT OR REPLACE INTO job ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+    );
+    db.prepare_cached(&sql)?.execute(params![
+        vm.uuid.as_str(),
+        job.backup.as_str(),
+        job.kind.as_str(),
+        word(job.state),
+        job.attempts,
+        time(job.not_before),
+        job.started.map(time),
+        job.ended.map(time),
+        error,
+        files,
+    ])?;
+    Ok(())
+}
+
+/// A job stands otherwise.
+pub(super) fn stands(
+    db: &Connection,
+    vm: &VmRef,
+    job: &JobId,
+    state: JobState,
+    not_before: Option<Timestamp>,
+) -> Result<(), Trouble> {
+    set(db, &vm.uuid, job, "state = ?4", &word(state))?;
+    if let Some(at) = not_before {
+        let waits = "not_before = ?4, attempts = 0, error = NULL";
+        set(db, &vm.uuid, job, waits, &time(at))?;
+    }
+    Ok(())
+}
+
+/// An attempt ended. One that failed is made up for, unless the job was tried often enough or ended.
+pub(super) fn tried(
+    db: &Connection,
+    action: &ActionId,
+    attempt: &Attempt<'_>,
+    done: bool,
+    now: Timestamp,
+) -> Result<(), Trouble> {
+    let (vm, job) = (&attempt.vm.uuid, &attempt.job);
+    let Some(known) = one(db, vm, job)? else {
+        return Ok(());
+    };
+    let (started, error): (String, Option<String>) = db
+        .prepare_cached("SELECT started, error FROM action WHERE id = ?1")?
+        .query_row([action.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        .ok_or_else(|| StateError::Unknown(format!("action {action}")))?;
+    set(
+        db,
+        vm,
+        job,
+        "attempts = attempts + 1, started = ?4",
+        &started,
+    )?;
+    set(db, vm, job, "ended = ?4", &time(now))?;
+    set(db, vm, job, "error = ?4", &error.filter(|_| !done))?;
+    if !done && known.is_waiting() {
+        let tried = known.attempts.saturating_add(1);
+        if attempt.retry.attempts.is_some_and(|most| tried >= most) {
+            set(db, vm, job, "state = ?4", &word(JobState::Failed))?;
+        } else {
+            let interval = i64::try_from(attempt.retry.interval.0).unwrap_or(i64::MAX);
+            let again = later(now, SignedDuration::from_secs(interval));
+            set(db, vm, job, "not_before = ?4", &time(again))?;
+        }
+    }
+    Ok(())
+}
+
+fn set(
+    db: &Connection,
+    vm: &VmId,
+    job: &JobId,
+    what: &str,
+    value: &dyn ToSql,
+) -> Result<(), Trouble> {
+    if let Some((backup, kind)) = parts(job) {
+        let sql = format!("UPDATE job SET {what} WHERE vm = ?1 AND backup = ?2 AND kind = ?3");
+        db.prepare_cached(&sql)?
+            .execute(params![vm.as_str(), backup, kind, value])?;
+    }
+    Ok(())
+}
+
+/// The backup and the kind of a job.
+fn parts(job: &JobId) -> Option<(&str, &str)> {
+    job.as_str().rsplit_once('.')
+}
+
+fn word(state: JobState) -> &'static str {
+    match state {
+        JobState::Waiting => "waiting",
+        JobState::Done => "done",
+        JobState::Failed => "failed",
+        JobState::Cancelled => "cancelled",
+    }
+}
