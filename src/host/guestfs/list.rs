@@ -122,9 +122,10 @@ impl Appliance {
             return Err(HostError::new(Fault::Io, tried, cause));
         }
         for (own, stat) in names.into_iter().zip(stats) {
-            let name = match dir.is_empty() {
-                true => own,
-                false => [&dir, &b"/"[..], &own].concat(),
+            let name = if dir.is_empty() {
+                own
+            } else {
+                [&dir, &b"/"[..], &own].concat()
             };
             let about = stat.as_ref().and_then(About::of);
             each(Listed { name, about })?;

@@ -153,18 +153,21 @@ impl Guestfs {
         brake: &Brake,
     ) -> Result<Appliance> {
         let mut session = Session::start(&self.guestfish, emulate, brake)?;
+        let dir = tempfile::Builder::new().prefix("knib-files.").tempdir();
+        let dir = dir.map_err(|error| {
+            HostError::new(faults::of_io(&error), "make a temporary directory", error)
+        })?;
         for (number, (target, image)) in disks.iter().enumerate() {
             let tried = format!("open {target} ({image})");
-            let scratch = session.scratch().join(format!("{number}.qcow2"));
+            let scratch = dir.path().join(number.to_string());
             self.lay(image, &scratch, &tried)?;
-            let args: [&[u8]; 3] = [
-                scratch.as_os_str().as_bytes(),
-                b"format:qcow2",
-                b"cachemode:unsafe",
-            ];
+            let path = scratch.as_os_str().as_bytes();
+            let args: [&[u8]; 3] = [path, b"format:qcow2", b"cachemode:unsafe"];
             session.ask("add-drive", &args, &tried, |_| Ok(()))?;
         }
         session.run(if emulate { EMULATED } else { LIMIT })?;
+        // QEMU has opened them; nothing is left behind by whoever kills knib from here on.
+        drop(dir);
         Ok(Appliance {
             session,
             disks: disks.iter().map(|(target, _)| target.clone()).collect(),

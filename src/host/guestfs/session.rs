@@ -10,7 +10,6 @@ use std::io::BufReader;
 use std::io::Read;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Child;
 use std::process::ChildStdin;
 use std::process::ChildStdout;
@@ -28,7 +27,6 @@ use std::time::Instant;
 use camino::Utf8Path;
 use rustix::process::Pid;
 use rustix::process::Signal;
-use tempfile::TempDir;
 
 use crate::host::HostError;
 use crate::host::Result;
@@ -108,7 +106,6 @@ pub(super) struct Session {
     complaints: Receiver<String>,
     mark: String,
     brake: Brake,
-    scratch: TempDir,
 }
 
 impl Session {
@@ -116,14 +113,9 @@ impl Session {
     pub(super) fn start(guestfish: &Utf8Path, emulate: bool, brake: &Brake) -> Result<Self> {
         let tried = "start guestfish";
         let failed = |error: &io::Error| HostError::new(faults::of_io(error), tried, error);
-        let scratch = tempfile::Builder::new()
-            .prefix("knib-files.")
-            .tempdir()
-            .map_err(|error| failed(&error))?;
         let mut command = Command::new(guestfish);
         command
             .env("LC_ALL", "C")
-            .env("LIBGUESTFS_TMPDIR", scratch.path())
             // What they print would be taken for failures.
             .env_remove("LIBGUESTFS_DEBUG")
             .env_remove("LIBGUESTFS_TRACE");
@@ -153,13 +145,7 @@ impl Session {
             complaints,
             mark,
             brake: brake.clone(),
-            scratch,
         })
-    }
-
-    /// A directory that goes with it.
-    pub(super) fn scratch(&self) -> &Path {
-        self.scratch.path()
     }
 
     /// Asks, and gives the answer to `read` as it comes. `tried` reads after "could not".
