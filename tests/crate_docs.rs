@@ -258,6 +258,7 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
         Op::JobRetry(op) | Op::JobCancel(op) => (Some(&op.of.backup), Vec::new()),
         Op::RestoreVm(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
         Op::RestoreNew(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
+        Op::Files(op) => (Some(&op.backup), op.ancestors.clone()),
         _ => (None, Vec::new()),
     };
     let writes = |id: &BackupId| leases.contains(&Lease::exclusive(Subject::Marks(id.clone())));

@@ -28,7 +28,7 @@ use crate::state::StateError;
 #[derive(Debug)]
 pub enum Reading {
     /// It holds what it reads.
-    Begun(Reader),
+    Begun(Box<Reader>),
     /// A rule stands in the way.
     Refused(Refusal),
     /// Another run has what it needs.
@@ -69,7 +69,7 @@ impl Reader {
         let found = state.record(&guest.vm.uuid)?;
         reader.guest.record = found.map(|(_, record)| record).unwrap_or_default();
         match action::program(&action.op, Some(&reader.guest)) {
-            Ok(_) => Ok(Reading::Begun(reader)),
+            Ok(_) => Ok(Reading::Begun(Box::new(reader))),
             Err(refusal) => {
                 reader.end(state, Some(&refusal.clone().into()), now)?;
                 Ok(Reading::Refused(refusal))

@@ -66,7 +66,8 @@ fn hostile(site: &Site) -> PathBuf {
         mknod null c 1 3; mknod disk b 8 0; mkfifo pipe
         printf '#!/bin/sh\n' >root; chmod 6755 root; printf x >sticky; chmod 1644 sticky
         head -c 2097152 /dev/urandom >big
-        printf leads >d/file; ln -s /d/file inside"#,
+        printf leads >d/file; ln -s /d/file inside
+        find . -exec touch -h -d '2021-02-03 04:05:06' {} +"#,
     );
     tree
 }

@@ -39,9 +39,8 @@ pub(super) fn items(
     let bad = |why: String| HostError::new(Fault::Io, tried, why);
     let mut extended = Extended::default();
     loop {
-        let header = match block(from).map_err(|error| bad(error.to_string()))? {
-            Some(header) => header,
-            None => return Ok(()),
+        let Some(header) = block(from).map_err(|error| bad(error.to_string()))? else {
+            return Ok(());
         };
         let own = header
             .entry_size()

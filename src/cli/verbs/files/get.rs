@@ -86,10 +86,8 @@ fn names(paths: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>> {
     let mut names = Vec::new();
     let mut known = BTreeSet::new();
     for path in paths {
-        let parts = path.split(|byte| *byte == b'/');
-        let name = parts
-            .filter(|part| !part.is_empty() && *part != b".")
-            .next_back();
+        let mut parts = path.split(|byte| *byte == b'/');
+        let name = parts.rfind(|part| !part.is_empty() && *part != b".");
         let name = name.map(<[u8]>::to_vec);
         if !known.insert(name.clone()) || (name.is_none() && paths.len() > 1) {
             let text = format!(

@@ -53,7 +53,9 @@ pub(super) fn mount(appliance: &mut Appliance, places: &Places, note: &dyn Fn(&s
     if places.disk.is_none() && places.fs.is_none() {
         return match appliance.mount(View::Guest) {
             Ok(missing) => {
-                missing.iter().for_each(|one| note(one));
+                for one in missing {
+                    note(&one);
+                }
                 Ok(())
             }
             Err(error) if matches!(error.fault, Fault::Gone | Fault::Unsupported) => {

@@ -119,7 +119,7 @@ enum Begun {
 struct Open {
     state: State,
     run: crate::state::Run,
-    reader: Reader,
+    reader: Box<Reader>,
     disks: Vec<(Target, Utf8PathBuf)>,
 }
 
