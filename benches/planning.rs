@@ -6,6 +6,7 @@
 //! world included. `status` is a process of its own.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::hint::black_box;
 use std::io::Write;
@@ -106,6 +107,8 @@ fn main() {
             clock_given: false,
             only: None,
             vm: None,
+            show_kept: false,
+            allowed: BTreeSet::new(),
         };
         let begun = Instant::now();
         let plan = black_box(planner::reconcile(&policy, &world, &options));

@@ -82,6 +82,7 @@
 //! | `policy_delete` | - | - | - |
 //! | `assign` | - | - | - |
 //! | `unassign` | - | - | - |
+//! | `retain` | - | - | - |
 //! | `adopt` | exclusive | - | - |
 //! | `tag` | exclusive | - | - |
 //! | `recover` | - | - | - |

@@ -1,4 +1,4 @@
-//! Verbs that change what is on record: storages, offerings, policies, assignments.
+//! Verbs that change what is on record: storages, offerings, policies, assignments, retention.
 
 use crate::model::backup::Marker;
 use crate::model::change::Change;
@@ -57,6 +57,10 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
             since: op.since,
         },
         Op::Unassign(op) => Change::Unassigned { vm: op.vm.clone() },
+        Op::Retain(op) => Change::Retained {
+            vm: op.vm.clone(),
+            rules: Box::new(op.rules.clone()),
+        },
         Op::Adopt(_)
         | Op::Tag(_)
         | Op::Recover(_)

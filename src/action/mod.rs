@@ -20,6 +20,7 @@ mod remark;
 mod restore;
 mod restore_new;
 mod restore_vm;
+mod retain;
 mod seal;
 mod snapshot_create;
 mod snapshot_delete;
@@ -87,6 +88,7 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::PolicyDelete(_)
         | Op::Assign(_)
         | Op::Unassign(_)
+        | Op::Retain(_)
         | Op::JobRetry(_)
         | Op::Recover(_) => Vec::new(),
     }
@@ -132,6 +134,7 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         Op::StorageCreate(op) => Ok(config::storage_program(op)),
         Op::Adopt(op) => Ok(adopt::program(op)),
         Op::Tag(op) => vm::known(guest, &op.vm).map(|_| tag::program(op)),
+        Op::Retain(op) => retain::program(op, guest),
         Op::OfferingCreate(_)
         | Op::OfferingUpdate(_)
         | Op::OfferingDelete(_)

@@ -15,7 +15,9 @@ use crate::cli::verbs::apply::Apply;
 use crate::cli::verbs::backup::Backup;
 use crate::cli::verbs::chain::Chain;
 use crate::cli::verbs::completions::Completions;
+use crate::cli::verbs::explain::Explain;
 use crate::cli::verbs::files::Files;
+use crate::cli::verbs::forecast::Forecast;
 use crate::cli::verbs::init::Init;
 use crate::cli::verbs::job::Job;
 use crate::cli::verbs::lint::Lint;
@@ -139,6 +141,9 @@ pub(super) enum Command {
     Plan(Plan),
     Apply(Apply),
     Show(Show),
+    Forecast(Forecast),
+    #[command(subcommand)]
+    Explain(Explain),
     Status(Status),
     Log(Log),
     #[command(subcommand)]

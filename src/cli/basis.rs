@@ -1,6 +1,7 @@
 //! What a command works from: the policy, where state and host are, and what is on record.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use camino::Utf8PathBuf;
 use jiff::tz::TimeZone;
@@ -84,6 +85,8 @@ impl Basis {
             clock_given: false,
             only: None,
             vm: None,
+            show_kept: false,
+            allowed: BTreeSet::new(),
         })
     }
 

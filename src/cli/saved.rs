@@ -1,15 +1,21 @@
 //! Plans in files: written whole, read with suspicion.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8Path;
 use jiff::SignedDuration;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 use crate::cli::files;
+use crate::model::backup::Slot;
+use crate::model::calendar::Calendar;
 use crate::model::digest::Digest;
+use crate::model::id::ActionId;
 use crate::model::id::HostId;
 use crate::model::op::Op;
 use crate::model::plan::Action;
@@ -17,10 +23,12 @@ use crate::model::plan::FORMAT;
 use crate::model::plan::FORMAT_VERSION;
 use crate::model::plan::Plan;
 use crate::model::policy::Policy;
+use crate::model::policy::Schedule;
 use crate::model::program::Refusal;
 use crate::model::reason::Block;
 use crate::model::reason::Reason;
 use crate::model::seconds::Seconds;
+use crate::model::world::World;
 
 /// A plan is refused when it is older: the world it was made on is long gone.
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -122,6 +130,122 @@ pub(super) fn refused(text: impl Into<String>, hint: &str) -> Failure {
     Failure::new("plan_refused", text.into())
         .hint(hint)
         .exit(Exit::Refused)
+}
+
+/// A saved plan whose destructive actions were allowed: each takes its program from a plan made now,
+/// which holds it free. What that plan would do besides is not taken.
+#[must_use]
+pub fn freed(saved: Plan, now: &Plan) -> Plan {
+    let ids: BTreeMap<_, _> = saved
+        .actions
+        .iter()
+        .map(|action| (action.address.clone(), action.id.clone()))
+        .collect();
+    let mut plan = saved;
+    for action in plan
+        .actions
+        .iter_mut()
+        .filter(|action| action.is_blocked_as("destructive"))
+    {
+        let same = now
+            .actions
+            .iter()
+            .find(|new| new.address == action.address && new.verb == action.verb && new.is_free());
+        let Some(new) = same else { continue };
+        let old_id = |id: &ActionId| ids.get(now.name_of(id)).cloned();
+        action.op = new.op.clone();
+        action.program.clone_from(&new.program);
+        action.depends_on = new.depends_on.iter().filter_map(old_id).collect();
+        action.blocked_by.clear();
+    }
+    plan.summary = Plan::summarise(&plan.actions);
+    plan
+}
+
+/// Actions of a saved plan, with why they are out of date.
+type Overtaken = BTreeMap<ActionId, String>;
+
+/// Backups of a saved plan whose slots were served since, and those whose slots have successors by now.
+#[must_use]
+pub fn overtaken(plan: &Plan, world: &World) -> (Overtaken, Overtaken) {
+    let (mut served, mut passed) = (Overtaken::new(), Overtaken::new());
+    let policy = plan.resolved.as_deref();
+    for action in plan.actions.iter().filter(|action| action.is_free()) {
+        let Op::Backup(op) = &action.op else { continue };
+        if op.slots.is_empty() {
+            continue;
+        }
+        let record = world.guests.get(&op.vm.uuid).map(|guest| &guest.record);
+        let is_served = |slot: &Slot| {
+            let latest = record.and_then(|record| record.served.get(&slot.schedule));
+            latest.is_some_and(|latest| *latest >= slot.at)
+        };
+        let schedules = policy.zip(op.policy.as_ref());
+        let schedules = schedules.and_then(|(policy, name)| policy.policies.get(name));
+        let is_passed = |slot: &Slot| {
+            let schedule = schedules.and_then(|policy| policy.schedules.get(&slot.schedule));
+            schedule.and_then(|one| latest(one, world.now)) > Some(slot.at)
+        };
+        if op.slots.iter().all(is_served) {
+            let text = "its slot was served since the plan was made";
+            served.insert(action.id.clone(), text.to_owned());
+        } else if op.slots.iter().all(is_passed) {
+            let text = "a later slot has come since the plan was made";
+            passed.insert(action.id.clone(), text.to_owned());
+        }
+    }
+    (served, passed)
+}
+
+fn latest(schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {
+    let zone = TimeZone::get(&schedule.timezone).ok()?;
+    Calendar::parse(&schedule.cron).ok()?.latest(now, &zone)
+}
+
+/// Takes actions out, and all that depend on them. Returns how people call them.
+pub fn without(plan: &mut Plan, out: impl IntoIterator<Item = (ActionId, String)>) -> Vec<String> {
+    let mut out: Overtaken = out.into_iter().collect();
+    let mut told = Vec::new();
+    // An action comes after those that it depends on.
+    for action in &plan.actions {
+        if let Some(first) = action.depends_on.iter().find(|id| out.contains_key(*id)) {
+            let text = format!("it needs {}", plan.name_of(first));
+            out.entry(action.id.clone()).or_insert(text);
+        }
+        if let Some(why) = out.get(&action.id) {
+            told.push(format!("{}: {why}", action.address));
+        }
+    }
+    plan.actions.retain(|action| !out.contains_key(&action.id));
+    plan.summary = Plan::summarise(&plan.actions);
+    told
+}
+
+/// Actions that are not done, for the world has moved on.
+pub fn mark_stale(plan: &mut Plan, stale: impl IntoIterator<Item = (ActionId, String)>) {
+    for (id, text) in stale {
+        let all = plan.actions.iter_mut();
+        for action in all.filter(|action| action.id == id) {
+            action.blocked_by.push(Block::Stale { text: text.clone() });
+        }
+    }
+    plan.summary = Plan::summarise(&plan.actions);
+}
+
+/// Schedules and assignments count from when they are applied: what passed between a plan and its apply
+/// does not fire.
+pub fn count_from(plan: &mut Plan, now: Timestamp) {
+    let made = plan.clock.now;
+    for action in &mut plan.actions {
+        match &mut action.op {
+            Op::PolicyCreate(set) | Op::PolicyUpdate(set) => {
+                let new = set.since.values_mut().filter(|since| **since == made);
+                new.for_each(|since| *since = now);
+            }
+            Op::Assign(op) if op.since == made => op.since = now,
+            _ => {}
+        }
+    }
 }
 
 /// Blocks backups whose deadline passed since the plan was made.

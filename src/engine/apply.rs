@@ -359,6 +359,7 @@ fn standing(plan: &Plan, action: &Action) -> Option<(Outcome, String)> {
         Block::Blocked(refusal) => (Outcome::Blocked, refusal.text.clone()),
         Block::Held { text, .. } => (Outcome::Held, text.clone()),
         Block::Busy { holder } => (Outcome::Busy, holder.clone()),
+        Block::Stale { text } => (Outcome::Skipped, text.clone()),
         Block::Waits { action } => {
             let name = plan.name_of(action);
             (

@@ -33,7 +33,7 @@ use crate::model::step::Step;
 use crate::model::world::Open;
 use crate::state::StateError;
 
-const CHANGED: &str = "the world has changed since the plan was made; plan again";
+const CHANGED: &str = "the world has changed since the plan was made";
 const CARRIED_ON: &str = "it was carried on by another run";
 
 /// How carrying out an action ended.
@@ -75,8 +75,15 @@ impl<H: Host> Engine<H> {
             Ok(program) => program,
             Err(refusal) => return Ok(Ended::Refused(refusal)),
         };
-        if action.program.as_ref() != Some(&program) {
-            return Ok(Ended::Stale(CHANGED.to_owned()));
+        match &action.program {
+            Some(planned) if *planned == program => {}
+            planned => {
+                let differs = planned
+                    .as_ref()
+                    .map(|planned| program.differs_from(planned));
+                let why = differs.map_or_else(String::new, |differs| format!(": {differs}"));
+                return Ok(Ended::Stale(format!("{CHANGED}{why}")));
+            }
         }
         let record = guest.map(|guest| guest.record).unwrap_or_default();
         let leases = action::leases(&action.op, &record);

@@ -18,6 +18,7 @@ use crate::model::job::Job;
 use crate::model::job::JobState;
 use crate::model::policy::Offering;
 use crate::model::policy::VmPolicy;
+use crate::model::retention::Rules;
 use crate::model::snapshot::Snapshots;
 
 /// One thing the record learns.
@@ -70,6 +71,13 @@ pub enum Change {
     Unassigned {
         /// Which VM.
         vm: VmRef,
+    },
+    /// What lets backups of a VM go from now on.
+    Retained {
+        /// Of which VM.
+        vm: VmRef,
+        /// All of it.
+        rules: Box<Rules>,
     },
     /// A backup exists.
     Published(Box<Backup>),

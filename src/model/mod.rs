@@ -30,6 +30,7 @@ pub mod program;
 pub mod reason;
 pub mod receipt;
 pub mod record;
+pub mod retention;
 pub mod seconds;
 pub mod snapshot;
 pub mod step;

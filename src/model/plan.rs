@@ -13,6 +13,7 @@ use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
 use crate::model::finding::Finding;
 use crate::model::id::ActionId;
+use crate::model::id::BackupId;
 use crate::model::id::HostId;
 use crate::model::id::PlanId;
 use crate::model::op::Op;
@@ -52,6 +53,9 @@ pub struct Plan {
     pub upcoming: Vec<Upcoming>,
     /// VMs that no policy selects, by name.
     pub unprotected: Vec<String>,
+    /// Backups that stay and why, where it was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<KeptBackup>,
     /// Counts.
     pub summary: Summary,
     /// The policy it was made from, so that a saved plan needs no files.
@@ -191,6 +195,19 @@ pub struct Upcoming {
     pub schedule: String,
 }
 
+/// A backup that stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeptBackup {
+    /// Of which VM.
+    pub vm: String,
+    /// Which.
+    pub backup: BackupId,
+    /// The instant it shows.
+    pub created: Timestamp,
+    /// `daily 4 of 7`, `pinned`
+    pub kept_by: Vec<String>,
+}
+
 /// Counts of a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
@@ -222,6 +239,13 @@ impl Action {
         self.blocked_by
             .iter()
             .any(|block| matches!(block, Block::Blocked(_)))
+    }
+
+    /// Nothing but this one rule stands in its way.
+    #[must_use]
+    pub fn is_blocked_as(&self, code: &str) -> bool {
+        let is = |block: &Block| matches!(block, Block::Blocked(why) if why.code == code);
+        !self.blocked_by.is_empty() && self.blocked_by.iter().all(is)
     }
 }
 

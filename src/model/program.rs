@@ -28,6 +28,35 @@ impl Program {
                 .map(move |(n, step)| (stage, n, step))
         })
     }
+
+    /// What one that was planned would do and this one does not, or the other way round.
+    #[must_use]
+    pub fn differs_from(&self, planned: &Self) -> String {
+        // The serials of notes differ whenever knib changed the VM, and tell little.
+        let told = |program: &Self| -> Vec<Step> {
+            let steps = program.steps().map(|(_, _, step)| step);
+            let telling = steps.filter(|step| !matches!(step, Step::Note { .. }));
+            telling.cloned().collect()
+        };
+        let (before, now) = (told(planned), told(self));
+        let gone = before.iter().find(|step| !now.contains(step));
+        let new = now.iter().find(|step| !before.contains(step));
+        match (gone, new) {
+            (Some(gone), Some(new)) => {
+                format!(
+                    "it was to {}, and would {} now",
+                    gone.synopsis(),
+                    new.synopsis()
+                )
+            }
+            (Some(gone), None) => format!(
+                "it was to {}, which is done or not to be done now",
+                gone.synopsis()
+            ),
+            (None, Some(new)) => format!("it would {} now as well", new.synopsis()),
+            (None, None) => "knib changed the VM since".to_owned(),
+        }
+    }
 }
 
 /// Where a step stands in the journal.

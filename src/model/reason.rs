@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::model::finding::Origin;
 use crate::model::id::ActionId;
 use crate::model::id::BackupId;
 use crate::model::id::JobId;
@@ -69,6 +70,29 @@ pub enum Reason {
         /// Backups that cannot be restored without it.
         continued_by: Vec<BackupId>,
     },
+    /// Newer backups have its places: so it goes by the retention in force as well.
+    Rotation {
+        /// What kept it until now.
+        kept_by_before: Vec<String>,
+        /// Why nothing keeps it any more.
+        passed: Vec<String>,
+    },
+    /// The retention in force keeps it, and the policy would not.
+    PolicyChange {
+        /// What keeps it now; empty: nothing let backups of the VM go before.
+        kept_by_before: Vec<String>,
+        /// Why the policy would not.
+        passed: Vec<String>,
+        /// What differs between the retention in force and the policy.
+        fields: Vec<Field>,
+        /// Where the policy says so.
+        source: Option<Origin>,
+    },
+    /// What lets backups go is not what it was; none of those that are there go by it.
+    Retention {
+        /// What differs.
+        fields: Vec<Field>,
+    },
     /// It was let go, and no backup needs its files any more.
     Unneeded,
     /// It is wished about a backup.
@@ -127,6 +151,11 @@ pub enum Block {
     Busy {
         /// Who: operation, pid, since when.
         holder: String,
+    },
+    /// The world has moved on since the plan was saved.
+    Stale {
+        /// How.
+        text: String,
     },
     /// An action of this plan that it needs is blocked, held or busy.
     Waits {

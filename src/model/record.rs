@@ -14,6 +14,7 @@ use crate::model::id::BackupId;
 use crate::model::id::JobId;
 use crate::model::job::Job;
 use crate::model::program::StepError;
+use crate::model::retention::Rules;
 use crate::model::snapshot::Snapshots;
 
 /// What is on record about a VM.
@@ -21,6 +22,9 @@ use crate::model::snapshot::Snapshots;
 pub struct Record {
     /// The policy it has.
     pub assigned: Option<Assigned>,
+    /// What lets its backups go; none: nothing did yet. A removal that it would not make wants a human.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Box<Rules>>,
     /// The backup whose delta it writes to.
     pub current: Option<BackupId>,
     /// The serial of knib's last change to it.
@@ -72,6 +76,7 @@ impl Record {
                 });
             }
             Change::Unassigned { .. } => self.assigned = None,
+            Change::Retained { rules, .. } => self.retention = Some(rules.clone()),
             Change::Published(backup) => {
                 self.backups
                     .insert(backup.id.clone(), Arc::new(backup.as_ref().clone()));

@@ -276,6 +276,7 @@ impl World {
             }
             Change::Assigned { vm, .. }
             | Change::Unassigned { vm }
+            | Change::Retained { vm, .. }
             | Change::Remarked { vm, .. }
             | Change::Deleted { vm, .. }
             | Change::Touched { vm, .. }
@@ -285,6 +286,24 @@ impl World {
             | Change::Served { vm, .. } => self.guest_mut(vm).record.learn(change),
             Change::Published(backup) => self.guest_mut(&backup.vm).record.learn(change),
         }
+    }
+
+    /// The latest instant on record: of a backup, of a failure, or since when something counts.
+    #[must_use]
+    pub fn latest(&self) -> Option<Timestamp> {
+        let of_record = |record: &Record| {
+            let backups = record.backups.values().map(|backup| backup.created);
+            let failures = record.failures.iter().map(|failed| failed.at);
+            let assigned = record.assigned.iter().map(|assigned| assigned.since);
+            backups.chain(failures).chain(assigned).max()
+        };
+        let of_guests = self
+            .guests
+            .values()
+            .filter_map(|guest| of_record(&guest.record));
+        let policies = self.applied.policies.values();
+        let since = policies.flat_map(|policy| policy.since.values().copied());
+        of_guests.chain(since).max()
     }
 
     fn guest_mut(&mut self, vm: &VmRef) -> &mut Guest {

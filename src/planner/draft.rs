@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use crate::action;
+use crate::model::backup::Backup;
 use crate::model::backup::Maker;
 use crate::model::change::Change;
 use crate::model::digest::Digest;
@@ -24,6 +25,7 @@ use crate::model::plan::Clock;
 use crate::model::plan::Estimate;
 use crate::model::plan::FORMAT;
 use crate::model::plan::FORMAT_VERSION;
+use crate::model::plan::KeptBackup;
 use crate::model::plan::Plan;
 use crate::model::plan::PlanHost;
 use crate::model::plan::Shift;
@@ -34,6 +36,7 @@ use crate::model::program::Refusal;
 use crate::model::reason::Block;
 use crate::model::reason::Reason;
 use crate::model::receipt::Receipt;
+use crate::model::retention::Verdict;
 use crate::model::seconds::later;
 use crate::model::step::Step;
 use crate::model::world::Guest;
@@ -100,6 +103,8 @@ pub(super) struct Draft<'a> {
     actions: Vec<Action>,
     latest: BTreeMap<Key, ActionId>,
     allotted: BTreeSet<BackupId>,
+    /// Backups that stay, where that was asked.
+    kept: Vec<KeptBackup>,
 }
 
 impl<'a> Draft<'a> {
@@ -118,12 +123,44 @@ impl<'a> Draft<'a> {
             actions: Vec::new(),
             latest: BTreeMap::new(),
             allotted: BTreeSet::new(),
+            kept: Vec::new(),
         }
     }
 
     /// Whether actions of a group and a VM are wanted at all.
     pub(super) fn admits(&self, group: Group, vm: Option<&str>) -> bool {
         self.options.admits(group, vm)
+    }
+
+    pub(super) fn clock_given(&self) -> bool {
+        self.options.clock_given
+    }
+
+    /// Whether somebody allowed a backup to go that the retention in force keeps.
+    pub(super) fn allows(&self, vm: &VmId, backup: &BackupId) -> bool {
+        let allowed = &self.options.allowed;
+        allowed.contains(&(vm.clone(), backup.clone()))
+    }
+
+    /// Tells of a backup why it stays, to whoever asked.
+    pub(super) fn tell_kept(&mut self, guest: &Guest, backup: &Backup, verdict: &Verdict) {
+        if self.options.show_kept {
+            self.kept.push(KeptBackup {
+                vm: guest.vm.name.clone(),
+                backup: backup.id.clone(),
+                created: backup.created,
+                kept_by: verdict.reasons(),
+            });
+        }
+    }
+
+    /// Whether anything of a VM wants a human.
+    pub(super) fn blocks(&self, vm: &VmId) -> bool {
+        let of_it = self
+            .actions
+            .iter()
+            .filter(|action| action.vm.as_ref().is_some_and(|about| about.uuid == *vm));
+        of_it.into_iter().any(Action::is_blocked)
     }
 
     /// From here on this state owns what a storage holds of a VM.
@@ -336,11 +373,21 @@ impl<'a> Draft<'a> {
     pub(super) fn finish(
         self,
         policy: Option<Digest>,
-        mut upcoming: Vec<Upcoming>,
+        upcoming: Vec<Upcoming>,
         unprotected: Vec<String>,
     ) -> Plan {
+        self.finish_ahead(policy, upcoming, unprotected).0
+    }
+
+    /// The plan, and the world it will leave.
+    pub(super) fn finish_ahead(
+        self,
+        policy: Option<Digest>,
+        mut upcoming: Vec<Upcoming>,
+        unprotected: Vec<String>,
+    ) -> (Plan, World) {
         upcoming.sort();
-        Plan {
+        let plan = Plan {
             format: FORMAT.to_owned(),
             format_version: FORMAT_VERSION.to_owned(),
             knib_version: self.options.version.clone(),
@@ -361,9 +408,11 @@ impl<'a> Draft<'a> {
             findings: self.findings,
             upcoming,
             unprotected,
+            kept: self.kept,
             resolved: None,
             integrity: None,
-        }
+        };
+        (plan, self.ahead)
     }
 }
 

@@ -6,9 +6,22 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::model::reason::Field;
+use crate::model::seconds::Seconds;
+
+/// Keys whose numbers are lengths of time.
+const LENGTHS: [&str; 8] = [
+    "jitter",
+    "deadline",
+    "keepWithin",
+    "bootTimeout",
+    "screenshotWait",
+    "commandTimeout",
+    "interval",
+    "timeout",
+];
 
 /// The keys that differ, in order: `schedules.nightly.cron`.
-pub(super) fn differences<T: Serialize>(before: &T, after: &T) -> Vec<Field> {
+pub fn differences<T: Serialize>(before: &T, after: &T) -> Vec<Field> {
     let (before, after) = (flat(before), flat(after));
     let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let changed = keys
@@ -23,7 +36,8 @@ pub(super) fn differences<T: Serialize>(before: &T, after: &T) -> Vec<Field> {
         .collect()
 }
 
-fn flat<T: Serialize>(value: &T) -> BTreeMap<String, String> {
+/// Every key with its value, as a policy spells them.
+pub fn flat<T: Serialize>(value: &T) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     if let Ok(value) = serde_json::to_value(value) {
         flatten("", &value, &mut found);
@@ -49,7 +63,10 @@ fn flatten(at: &str, value: &Value, found: &mut BTreeMap<String, String>) {
             found.insert(at.to_owned(), text.clone());
         }
         other => {
-            found.insert(at.to_owned(), other.to_string());
+            let key = at.rsplit('.').next().unwrap_or(at);
+            let length = other.as_u64().filter(|_| LENGTHS.contains(&key));
+            let text = length.map_or_else(|| other.to_string(), |n| Seconds(n).to_string());
+            found.insert(at.to_owned(), text);
         }
     }
 }

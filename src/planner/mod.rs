@@ -8,13 +8,16 @@ mod assign;
 mod backups;
 mod calls;
 mod chain;
+pub mod clock;
 mod config;
 mod damage;
 mod draft;
 pub mod due;
-mod fields;
+pub mod fields;
 pub mod files;
+pub mod forecast;
 pub mod jobs;
+mod keep;
 pub mod offerings;
 pub mod rebuild;
 mod recover;
@@ -29,12 +32,15 @@ mod unbuilt;
 use std::collections::BTreeSet;
 
 use crate::model::finding::Finding;
+use crate::model::id::BackupId;
 use crate::model::id::PlanId;
+use crate::model::id::VmId;
 use crate::model::op::Group;
 use crate::model::plan::Plan;
 use crate::model::policy::Policy;
 use crate::model::world::World;
 use crate::planner::draft::Draft;
+pub use crate::planner::keep::spared;
 use crate::policy::glob::Glob;
 
 /// What a plan is made under, besides policy and world.
@@ -52,6 +58,10 @@ pub struct Options {
     pub only: Option<BTreeSet<Group>>,
     /// Only actions of VMs with such a name; none: all.
     pub vm: Option<Glob>,
+    /// Backups that stay are told as well, each with its reasons.
+    pub show_kept: bool,
+    /// Backups that somebody allowed to go although the retention in force keeps them.
+    pub allowed: BTreeSet<(VmId, BackupId)>,
 }
 
 impl Options {
@@ -65,17 +75,25 @@ impl Options {
 
     fn admits(&self, group: Group, vm: Option<&str>) -> bool {
         self.only.as_ref().is_none_or(|only| only.contains(&group))
-            && match (&self.vm, vm) {
-                (Some(pattern), Some(name)) => pattern.matches(name),
-                _ => true,
-            }
+            && vm.is_none_or(|name| self.admits_vm(name))
+    }
+
+    fn admits_vm(&self, name: &str) -> bool {
+        let pattern = self.vm.as_ref();
+        pattern.is_none_or(|pattern| pattern.matches(name))
     }
 }
 
 /// What makes the world what the policy says, and what is due at its instant.
 #[must_use]
 pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
+    ahead(policy, world, options).0
+}
+
+/// The same, with the world that the plan will leave.
+fn ahead(policy: &Policy, world: &World, options: &Options) -> (Plan, World) {
     let mut draft = Draft::new(world, options, &policy.timezone);
+    clock::tell(&mut draft);
     recover::plan(&mut draft);
     storages::plan(&mut draft, policy);
     config::plan(&mut draft, policy);
@@ -85,8 +103,10 @@ pub fn reconcile(policy: &Policy, world: &World, options: &Options) -> Plan {
     removal::plan(&mut draft);
     damage::plan(&mut draft);
     let upcoming = backups::plan(&mut draft, policy);
+    // What goes needs no job.
+    keep::plan(&mut draft, policy);
     jobs::plan(&mut draft, policy);
     restore::discard(&mut draft);
     unbuilt::tell(&mut draft, policy);
-    draft.finish(Some(policy.digest), upcoming, unprotected)
+    draft.finish_ahead(Some(policy.digest), upcoming, unprotected)
 }

@@ -1,4 +1,4 @@
-//! Backups that go: those that a person lets go, and those whose files nothing needs any more.
+//! Backups that go: those that a person or retention lets go, and those whose files nothing needs.
 //!
 //! A backup that another one continues is let go and keeps its files; they go with the last one that
 //! needs them. What was let go is gone from lists at once, so that comes before any file.
@@ -53,7 +53,13 @@ pub fn delete(asked: &Removal, world: &World, options: &Options) -> Plan {
         .collect();
     if forbidden.is_empty() {
         for (vm, id) in in_order(asked, world) {
-            let_go(&mut draft, vm, id);
+            let going = Going {
+                reason: Reason::Asked,
+                class: Class::Destructive,
+                blocks: Vec::new(),
+                beside: &BTreeSet::new(),
+            };
+            let_go(&mut draft, vm, id, going);
         }
         let vms: BTreeSet<_> = asked.backups.iter().map(|(vm, _)| vm).collect();
         for vm in vms {
@@ -120,28 +126,42 @@ fn in_order<'a>(asked: &'a Removal, world: &World) -> Vec<(&'a VmId, &'a BackupI
     all.into_iter().map(|(vm, id)| (vm, id)).collect()
 }
 
+/// How a backup goes.
+pub(super) struct Going<'a> {
+    pub(super) reason: Reason,
+    pub(super) class: Class,
+    /// What stands in the way.
+    pub(super) blocks: Vec<Block>,
+    /// Those that go for the same reason, so that they need nothing for long.
+    pub(super) beside: &'a BTreeSet<BackupId>,
+}
+
 /// One that others need is let go, any other one goes with its files.
-fn let_go(draft: &mut Draft<'_>, vm: &VmId, id: &BackupId) {
+pub(super) fn let_go(draft: &mut Draft<'_>, vm: &VmId, id: &BackupId, going: Going<'_>) {
     let Some(guest) = draft.ahead.guests.get(vm) else {
         return;
     };
     let record = &guest.record;
     if record.descendants(id).is_empty() {
-        remove(draft, vm, id, Reason::Asked, Class::Destructive);
+        remove(draft, vm, id, going);
     } else if record
         .backups
         .get(id)
         .is_some_and(|backup| backup.marks.removed.is_none())
     {
-        let mut wish = wish(draft, guest, id, Op::Expire, Reason::Asked);
-        wish.change.after = json!({ "status": "removed", "needed_by": record.needed_by(id) });
-        wish.class = Class::Destructive;
+        let mut needed_by = record.needed_by(id);
+        needed_by.retain(|other| !going.beside.contains(other));
+        let mut wish = wish(draft, guest, id, Op::Expire, going.reason);
+        wish.change.after = json!({ "status": "removed", "needed_by": needed_by });
+        wish.class = going.class;
+        wish.blocks.extend(going.blocks);
+        wish.needs = vec![Key::Vm(vm.clone())];
         wish.gives = vec![Key::Backup(vm.clone(), id.clone())];
         draft.add(wish);
     }
 }
 
-fn sweep(draft: &mut Draft<'_>, vm: &VmId) {
+pub(super) fn sweep(draft: &mut Draft<'_>, vm: &VmId) {
     let unneeded = |draft: &Draft<'_>| {
         let guest = draft.ahead.guests.get(vm);
         guest
@@ -149,16 +169,23 @@ fn sweep(draft: &mut Draft<'_>, vm: &VmId) {
             .unwrap_or_default()
     };
     for id in unneeded(draft) {
-        remove(draft, vm, &id, Reason::Unneeded, Class::Routine);
+        let going = Going {
+            reason: Reason::Unneeded,
+            class: Class::Routine,
+            blocks: Vec::new(),
+            beside: &BTreeSet::new(),
+        };
+        remove(draft, vm, &id, going);
     }
 }
 
-fn remove(draft: &mut Draft<'_>, vm: &VmId, id: &BackupId, reason: Reason, class: Class) {
+fn remove(draft: &mut Draft<'_>, vm: &VmId, id: &BackupId, going: Going<'_>) {
     let Some(guest) = draft.ahead.guests.get(vm) else {
         return;
     };
-    let mut wish = wish(draft, guest, id, Op::Delete, reason);
-    wish.class = class;
+    let mut wish = wish(draft, guest, id, Op::Delete, going.reason);
+    wish.class = going.class;
+    wish.blocks.extend(going.blocks);
     if let Op::Delete(of) = &wish.op {
         wish.blocks.extend(in_use(draft.now, of));
     }
@@ -172,9 +199,9 @@ fn remove(draft: &mut Draft<'_>, vm: &VmId, id: &BackupId, reason: Reason, class
     wish.needs = needs
         .map(|id| Key::Backup(vm.clone(), id.clone()))
         .collect();
+    wish.needs.push(Key::Vm(vm.clone()));
     wish.gives = vec![Key::Backup(vm.clone(), id.clone())];
     if record.current.as_ref() == Some(id) {
-        wish.needs.push(Key::Vm(vm.clone()));
         wish.gives.push(Key::Vm(vm.clone()));
         wish.estimate = draft.merge_estimate(&guest.vm);
     }

@@ -35,17 +35,7 @@ pub(super) fn estimate(machine: &Machine, record: &Record, shape: &Shape) -> Est
             Some(DiskPlan::Incremental) => depth(disk).map_or(0, |at| at + 1),
             None => 0,
         };
-        let allocated: Bytes = disk
-            .layers
-            .iter()
-            .take(taken)
-            .map(|layer| layer.allocated)
-            .sum();
-        allocated.min(
-            disk.layers
-                .first()
-                .map_or(Bytes(0), |layer| layer.virtual_size),
-        )
+        upper(disk, taken)
     };
     let bytes = machine.disks.iter().map(of).sum();
     Estimate {
@@ -53,6 +43,19 @@ pub(super) fn estimate(machine: &Machine, record: &Record, shape: &Shape) -> Est
         frees: Bytes(0),
         seconds: seconds(bytes),
     }
+}
+
+/// What a full copy of a disk takes, at most.
+pub(super) fn whole(disk: &Disk) -> Bytes {
+    upper(disk, disk.layers.len())
+}
+
+/// What so many of its upper layers take, and never more than the disk is large.
+fn upper(disk: &Disk, taken: usize) -> Bytes {
+    let layers = disk.layers.iter().take(taken);
+    let allocated: Bytes = layers.map(|layer| layer.allocated).sum();
+    let top = disk.layers.first();
+    allocated.min(top.map_or(Bytes(0), |layer| layer.virtual_size))
 }
 
 pub(super) fn seconds(bytes: Bytes) -> u64 {

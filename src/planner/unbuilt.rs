@@ -30,16 +30,4 @@ pub(super) fn tell(draft: &mut Draft<'_>, policy: &Policy) {
             );
         }
     }
-    for (name, spec) in &policy.policies {
-        let of_schedules = spec
-            .schedules
-            .values()
-            .any(|schedule| schedule.retention.is_some());
-        if spec.retention.is_some() || of_schedules {
-            say(
-                format!("policies.{name}.retention"),
-                &format!("policy {name}: retention (every backup is kept)"),
-            );
-        }
-    }
 }

@@ -61,6 +61,13 @@ pub(super) fn learn(db: &Connection, change: &Change) -> Result<(), Trouble> {
                 [vm.uuid.as_str()],
             )?;
         }
+        Change::Retained { vm, rules } => {
+            name(db, vm)?;
+            db.execute(
+                "UPDATE vm SET retention = ?2 WHERE id = ?1",
+                params![vm.uuid.as_str(), json(rules)?],
+            )?;
+        }
         Change::Published(backup) => published(db, backup)?,
         Change::Remarked { vm, backup, remark } => remarked(db, vm, backup, remark)?,
         Change::Deleted { vm, backup } => deleted(db, vm, backup)?,

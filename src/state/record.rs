@@ -65,7 +65,7 @@ fn query<'a>(
 }
 
 fn vms(db: &Connection, only: Option<&VmId>) -> Result<Records, Trouble> {
-    let select = "SELECT id, name, policy, since, current, serial, snapshots FROM vm";
+    let select = "SELECT id, name, policy, since, current, serial, snapshots, retention FROM vm";
     let mut statement = query(db, select, "id", only)?;
     let mut rows = statement.query(params_from_iter(only.map(VmId::as_str)))?;
     let mut records = Records::new();
@@ -77,6 +77,8 @@ fn vms(db: &Connection, only: Option<&VmId>) -> Result<Records, Trouble> {
         let current: Option<Word<BackupId>> = row.get(4)?;
         let snapshots: Option<String> = row.get(6)?;
         let snapshots = snapshots.map(|text| parse(format_args!("the snapshots of {name}"), &text));
+        let retention: Option<String> = row.get(7)?;
+        let retention = retention.map(|text| parse(format_args!("the retention of {name}"), &text));
         let record = Record {
             assigned: policy
                 .zip(since)
@@ -84,6 +86,7 @@ fn vms(db: &Connection, only: Option<&VmId>) -> Result<Records, Trouble> {
             current: current.map(|Word(id)| id),
             serial: row.get(5)?,
             snapshots: snapshots.transpose()?.unwrap_or_default(),
+            retention: retention.transpose()?,
             ..Record::default()
         };
         let vm = VmRef {

@@ -69,6 +69,9 @@ fn from_a_first_plan_to_a_restored_vm() {
     insta::assert_snapshot!("backup_show", later(&["backup", "show", &latest]));
     insta::assert_snapshot!("chain_list", later(&["chain", "list"]));
     insta::assert_snapshot!("offering_list", later(&["offering", "list"]));
+    insta::assert_snapshot!("explain_vm", later(&["explain", "vm", &vm.name]));
+    insta::assert_snapshot!("explain_policy", later(&["explain", "policy", "databases"]));
+    insta::assert_snapshot!("explain_backup", later(&["explain", "backup", &latest]));
     insta::assert_snapshot!("storage_list", later(&["storage", "list"]));
     insta::assert_snapshot!("log", later(&["log"]));
     let copy = format!("{}-copy", live.run);
@@ -134,6 +137,21 @@ fn json_is_what_its_schemas_say() {
     );
     assert_all_valid("chain", &later(&["chain", "list"]).exits(0).json());
     assert_all_valid("offering", &later(&["offering", "list"]).exits(0).json());
+    let explained = |what: &str, name: &str| later(&["explain", what, name]).exits(0).json();
+    assert_valid("explain-vm", &explained("vm", &vm.name));
+    assert_valid("explain-policy", &explained("policy", "databases"));
+    assert_valid(
+        "explain-backup",
+        &explained("backup", &format!("{}@latest", vm.name)),
+    );
+    let forecast = later(&["forecast", "--until", "2026-12-01"])
+        .exits(0)
+        .json();
+    assert_valid("forecast", &forecast);
+    let nights = forecast["storages"][0]["days"]
+        .as_array()
+        .expect("an array");
+    assert_eq!(nights.len(), 9, "from the 23rd to the 1st");
     assert_all_valid("storage", &later(&["storage", "list"]).exits(0).json());
     assert_all_valid("run", &later(&["log"]).exits(0).json());
     assert_all_valid("vm", &later(&["vm", "list"]).exits(0).json());

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 36] = [
+const COMMANDS: [&[&str]; 40] = [
     &[],
     &["init"],
     &["lint"],
@@ -12,6 +12,10 @@ const COMMANDS: [&[&str]; 36] = [
     &["plan"],
     &["apply"],
     &["show"],
+    &["forecast"],
+    &["explain", "vm"],
+    &["explain", "backup"],
+    &["explain", "policy"],
     &["status"],
     &["log"],
     &["offering", "list"],

@@ -1,6 +1,7 @@
 //! The command line as people and programs see it.
 
 mod asking;
+mod complaints;
 mod exits;
 mod first_run;
 mod forms;
@@ -12,3 +13,4 @@ mod reading;
 mod removals;
 mod reports;
 pub(crate) mod schemas;
+mod shipped;

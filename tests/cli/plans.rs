@@ -15,8 +15,10 @@ use knib::model::program::Mark;
 use knib::model::world::Open;
 use knib::model::world::StorageFound;
 use knib::model::world::World;
+use knib::planner;
 
 use crate::planner::make;
+use crate::planner::retention;
 
 const TWO_POLICIES: &str = r#"
 version: 1
@@ -272,6 +274,40 @@ fn a_night_with_trouble_in_markdown() {
 #[test]
 fn a_changed_policy_and_one_that_goes() {
     insta::assert_snapshot!(drawn(&changed().0));
+}
+
+/// Rotation, an edit that would let more go, and every backup with its reasons.
+#[test]
+fn an_edited_retention() {
+    let policy = make::one_policy(
+        "schedules: { nightly: { cron: \"0 2 * * *\" } }\nretention: { keepDaily: 3, keepWeekly: 4 }",
+    );
+    let mut world = retention::dailies(16, 4);
+    world.now = make::at("2026-11-23T02:05:00Z");
+    for guest in world.guests.values_mut() {
+        let rules = guest.record.retention.as_mut().expect("it is in force");
+        let retention = rules.retention.as_mut().expect("it keeps some");
+        retention.keep_weekly = 4;
+    }
+    let mut options = make::options();
+    options.show_kept = true;
+    let plan = planner::reconcile(&policy, &world, &options);
+    insta::assert_snapshot!(drawn(&plan));
+    insta::assert_snapshot!("an_edited_retention_in_markdown", plan::markdown(&plan));
+    // With -v the policy is shown as it was and as it will be.
+    let whole = plan::human(&plan, Detail::Steps, Look::PLAIN);
+    assert!(
+        whole.contains("        - retention.keepDaily: 7\n"),
+        "{whole}"
+    );
+    assert!(
+        whole.contains("        + retention.keepDaily: 3\n"),
+        "{whole}"
+    );
+    options.allowed = planner::spared(&plan);
+    options.show_kept = false;
+    let plan = planner::reconcile(&policy, &world, &options);
+    insta::assert_snapshot!("an_edited_retention_allowed", drawn(&plan));
 }
 
 #[test]

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use knib::cli::view::backup::BackupView;
 use knib::cli::view::chain::ChainView;
+use knib::cli::view::explain::BackupExplained;
+use knib::cli::view::explain::PolicyView;
+use knib::cli::view::explain::VmExplained;
 use knib::cli::view::file::FileView;
 use knib::cli::view::file::FilesystemView;
 use knib::cli::view::file::TakenView;
@@ -18,11 +21,12 @@ use knib::cli::view::vm::VmView;
 use knib::model::finding::Finding;
 use knib::model::orphan::Orphan;
 use knib::model::plan::Plan;
+use knib::planner::forecast::Forecast;
 use schemars::Schema;
 use schemars::schema_for;
 use serde_json::Value;
 
-fn schemas() -> [(&'static str, Schema); 15] {
+fn schemas() -> [(&'static str, Schema); 19] {
     [
         ("plan", schema_for!(Plan)),
         ("backup", schema_for!(BackupView)),
@@ -38,6 +42,10 @@ fn schemas() -> [(&'static str, Schema); 15] {
         ("taken", schema_for!(TakenView)),
         ("finding", schema_for!(Finding)),
         ("orphan", schema_for!(Orphan)),
+        ("forecast", schema_for!(Forecast)),
+        ("explain-policy", schema_for!(PolicyView)),
+        ("explain-vm", schema_for!(VmExplained)),
+        ("explain-backup", schema_for!(BackupExplained)),
         ("rebuilt", schema_for!(RebuiltView)),
     ]
 }

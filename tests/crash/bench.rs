@@ -230,6 +230,8 @@ impl<'a> Bench<'a> {
             clock_given: false,
             only: None,
             vm: None,
+            show_kept: false,
+            allowed: std::collections::BTreeSet::new(),
         }
     }
 }

@@ -140,6 +140,12 @@ pub(crate) fn nightly(quiesce: &str) -> Rc<Policy> {
     policy("db-*", &schedule(quiesce))
 }
 
+/// The same, and two backups stay.
+pub(crate) fn rotating() -> Rc<Policy> {
+    let lines = format!("{}\n    retention: {{ keepLast: 2 }}", schedule("none"));
+    policy("db-*", &lines)
+}
+
 /// The same with backups that are compressed: by jobs that are carried out or only kept, or at once.
 pub(crate) fn compressed(mode: &str, jobs: bool) -> Rc<Policy> {
     let offering = format!("plain: {{ backupChainSize: 3, compress: true, compressMode: {mode} }}");

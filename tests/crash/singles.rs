@@ -79,6 +79,8 @@ singles! {
     delete_last_needing: stories::delete_last_needing();
     delete_chain: stories::delete_chain();
     pin: stories::pin();
+    rotation_on: stories::rotation(Power::On);
+    rotation_off: stories::rotation(Power::Off);
     clear: stories::clear();
     compress_one: stories::compress_one();
     compress_chain: stories::compress_chain();

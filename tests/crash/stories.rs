@@ -24,6 +24,7 @@ use crate::crash::scenario::compressed;
 use crate::crash::scenario::delete;
 use crate::crash::scenario::nightly;
 use crate::crash::scenario::nobody;
+use crate::crash::scenario::rotating;
 use crate::crash::scenario::target;
 use crate::sim::STORAGE;
 use crate::sim::Trouble;
@@ -376,6 +377,22 @@ fn four() -> Story {
         .apply("2026-11-23T02:30:00Z")
         .apply("2026-11-24T02:30:00Z")
         .apply("2026-11-25T02:30:00Z")
+}
+
+/// A backup is due that pushes the last one of a chain out, and with it the chain.
+pub(crate) fn rotation(power: Power) -> Scenario {
+    let story = Story::new(&rotating())
+        .time_passes()
+        .apply("2026-11-22T12:00:01Z")
+        .apply("2026-11-23T02:30:00Z")
+        .apply("2026-11-24T02:30:00Z")
+        .apply("2026-11-25T02:30:00Z");
+    let chain = story.backups()[..3].to_vec();
+    let story = power.set(story.wait("2026-11-26T02:30:00Z"));
+    let mut scenario = story.asks(format!("rotation, {power:?}"), Ask::Apply, 1);
+    scenario.goes = chain.into_iter().collect();
+    scenario.backups -= 3;
+    scenario
 }
 
 /// The newest of a chain, whose delta the VM writes to.

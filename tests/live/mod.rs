@@ -27,6 +27,7 @@ mod readonly;
 mod rebuild;
 mod refusals;
 mod restore;
+mod retention;
 mod since;
 mod site;
 mod snapshot_edges;

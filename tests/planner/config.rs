@@ -24,6 +24,7 @@ fn an_empty_directory_becomes_a_storage_and_is_used_at_once() {
     policy_create policy.all
     assign assign.db-01
     backup backup.db-01/first chain 1 at 1, vda full: first_of_chain
+    retain retention.db-01
     ");
 }
 

@@ -43,6 +43,7 @@ fn the_first_backup_is_full_and_comes_at_once() {
     policy_create policy.all
     assign assign.db-01
     backup backup.db-01/first chain 1 at 1, vda full: first_of_chain, vdb full: first_of_chain
+    retain retention.db-01
     ");
 }
 

@@ -12,6 +12,7 @@ use knib::model::backup::Edge;
 use knib::model::backup::Link;
 use knib::model::backup::Maker;
 use knib::model::backup::Marks;
+use knib::model::backup::Slot;
 use knib::model::backup::StorageRef;
 use knib::model::backup::VmRef;
 use knib::model::bytes::Bytes;
@@ -255,25 +256,83 @@ pub(crate) fn backed_up(guest: &mut Guest, created: &str, position: u32) -> Back
         parent,
         link: Some(Link { chain: 1, position }),
         consistency: Consistency::Crash,
-        policy: None,
+        policy: Some("all".to_owned()),
         offering: None,
         slots: Vec::new(),
         storage: StorageRef {
             name: "nas".to_owned(),
             id: StorageId::new(STORAGE),
         },
-        origin: Arc::new(Maker {
-            host: HostId::new("40570000-0000-4000-8000-000000000001"),
-            hostname: "kvm1".to_owned(),
-            state: StateId::new(STATE),
-            knib: "0.1.0".to_owned(),
-        }),
+        origin: Arc::new(maker()),
         disks,
         files: Vec::new(),
         marks: Marks::default(),
     };
     guest.record.backups.insert(id.clone(), Arc::new(backup));
     set_current(&mut guest.record, guest.machine.as_mut(), &id);
+    id
+}
+
+fn maker() -> Maker {
+    Maker {
+        host: HostId::new("40570000-0000-4000-8000-000000000001"),
+        hostname: "kvm1".to_owned(),
+        state: StateId::new(STATE),
+        knib: "0.1.0".to_owned(),
+    }
+}
+
+/// A backup on record that policy `all` asked for, for a slot of a schedule at its instant. It left no
+/// delta; what it continues it needs.
+pub(crate) fn past(
+    guest: &mut Guest,
+    created: Timestamp,
+    schedule: &str,
+    parent: Option<&BackupId>,
+) -> BackupId {
+    let id = BackupId::allot(created, &guest.vm.uuid, 0);
+    let file = DiskFile {
+        name: "vda.qcow2".to_owned(),
+        parent: parent.cloned().map(|backup| Edge {
+            backup,
+            birth: Digest::of(b"birth"),
+        }),
+        virtual_size: Bytes(10 << 30),
+        size: Bytes(1 << 30),
+        birth: Digest::of(b"birth"),
+        digest: Digest::of(b"birth"),
+        delta: None,
+        becomes: None,
+        uncompressed: None,
+    };
+    let position = parent.map_or(0, |parent| guest.record.ancestors(parent).len() + 1);
+    let position = u32::try_from(position + 1).expect("it is small");
+    let before = parent.and_then(|parent| guest.record.backups[parent].link);
+    let chain = before.map_or_else(|| guest.record.next_chain(), |link| link.chain);
+    let backup = Backup {
+        format: 1,
+        id: id.clone(),
+        vm: guest.vm.clone(),
+        created,
+        parent: parent.cloned(),
+        link: Some(Link { chain, position }),
+        consistency: Consistency::Crash,
+        policy: Some("all".to_owned()),
+        offering: None,
+        slots: vec![Slot {
+            schedule: schedule.to_owned(),
+            at: created,
+        }],
+        storage: StorageRef {
+            name: "nas".to_owned(),
+            id: StorageId::new(STORAGE),
+        },
+        origin: Arc::new(maker()),
+        disks: BTreeMap::from([(Target::new("vda"), Box::new(file))]),
+        files: Vec::new(),
+        marks: Marks::default(),
+    };
+    guest.record.backups.insert(id.clone(), Arc::new(backup));
     id
 }
 
@@ -298,6 +357,8 @@ pub(crate) fn options() -> Options {
         clock_given: false,
         only: None::<BTreeSet<_>>,
         vm: None,
+        show_kept: false,
+        allowed: BTreeSet::new(),
     }
 }
 
@@ -356,6 +417,7 @@ fn line(action: &Action) -> String {
             Block::Held { until, .. } => format!(" held until {until}"),
             Block::Busy { holder } => format!(" busy: {holder}"),
             Block::Waits { .. } => " waits".to_owned(),
+            Block::Stale { .. } => " stale".to_owned(),
         };
     }
     text

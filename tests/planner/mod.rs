@@ -3,8 +3,11 @@
 mod config;
 mod due;
 mod files;
+mod forecast;
 mod jobs;
+mod judge;
 mod kinds;
 pub(crate) mod make;
 mod removals;
 mod restores;
+pub(crate) mod retention;

@@ -33,6 +33,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>)> {
         ("missing_key", changed("    offering: gold\n", "")),
         ("wrong_kind", with_top("timezone: 1\n")),
         ("out_of_range", changed("keepDaily: 7", "keepDaily: -1")),
+        ("keeps_nothing", changed("keepDaily: 7", "keepDaily: 0")),
         (
             "unknown_word",
             changed("gold: {}", "gold: { compressMode: later }"),

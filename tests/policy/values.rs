@@ -445,7 +445,7 @@ fn origins_lead_through_templates_and_aliases() {
 
 #[test]
 fn no_rule_keeps_everything() {
-    let text = with_top("").replace("keepDaily: 7", "keepDaily: 0");
+    let text = with_top("").replace("{ keepDaily: 7 }", "{}");
     assert_eq!(sound(&one(text)).policies["web"].retention, None);
     assert!(Retention::default().keeps_everything());
     assert!(

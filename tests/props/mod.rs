@@ -3,5 +3,6 @@
 
 mod histories;
 mod mischief;
+mod retention;
 mod rules;
 mod worlds;

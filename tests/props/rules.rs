@@ -13,8 +13,10 @@ use knib::model::id::Target;
 use knib::model::layout;
 use knib::model::op::Op;
 use knib::model::plan::Action;
+use knib::model::plan::Class;
 use knib::model::plan::Plan;
 use knib::model::program::Program;
+use knib::model::reason::Reason;
 use knib::model::step::Step;
 use knib::model::world::World;
 
@@ -33,6 +35,10 @@ pub(super) fn broken(plan: &Plan, world: &World) -> Vec<String> {
         }
         if !names_one_of(action, world) {
             say("names a VM that is not there");
+        }
+        if action.class == Class::Destructive && action.is_free() && action.reason != Reason::Asked
+        {
+            say("is destructive, and nobody allowed it");
         }
         match (&action.program, action.is_free()) {
             (Some(_), false) => say("is not done and has a program"),

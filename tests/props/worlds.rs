@@ -17,12 +17,15 @@ use crate::props::mischief::Mischief;
 use crate::props::mischief::mischief;
 use crate::props::rules;
 
-const POLICIES: [&str; 4] = [
+const POLICIES: [&str; 6] = [
     "schedules:\n  nightly: { cron: \"0 2 * * *\" }",
     "schedules:\n  nightly: { cron: \"0 2 * * *\", jitter: 1h, deadline: 6h }\n  often: { cron: \"* * * * *\" }\n  \
      alone: { cron: \"0 3 * * *\", isolated: true }",
     "first: nextSlot\ndisks: { exclude: [\"vdb\"] }\nschedules:\n  leap: { cron: \"0 0 29 2 *\", quiesce: required }",
     "schedules:\n  yearly: { cron: \"@yearly\", isolated: true, timezone: America/New_York }",
+    "schedules:\n  nightly: { cron: \"0 2 * * *\" }\nretention: { keepLast: 1 }",
+    "schedules:\n  nightly: { cron: \"0 2 * * *\" }\n  alone: { cron: \"0 3 * * *\", isolated: true, retention: { keepWithin: 1d } }\n\
+     retention: { keepHourly: 1, keepWeekly: 1 }\nprotect: { minBackups: 2 }",
 ];
 
 /// A VM with a chain of three, one with an isolated backup to come, one that no policy selects any more.

@@ -17,7 +17,7 @@ use super::program;
 use super::vm;
 
 /// Every column that holds JSON.
-const COLUMNS: [(&str, &str); 12] = [
+const COLUMNS: [(&str, &str); 13] = [
     ("backup", "spec"),
     ("failure", "slots"),
     ("failure", "error"),
@@ -30,6 +30,7 @@ const COLUMNS: [(&str, &str); 12] = [
     ("step", "receipt"),
     ("meta", "value"),
     ("vm", "snapshots"),
+    ("vm", "retention"),
 ];
 
 /// A state with something in every table.

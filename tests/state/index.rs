@@ -32,6 +32,7 @@ use knib::model::policy::Select;
 use knib::model::policy::Settings;
 use knib::model::policy::Storage;
 use knib::model::policy::VmPolicy;
+use knib::model::retention::Rules;
 use knib::model::snapshot::Snapshots;
 use knib::model::step::Image;
 use knib::model::world::Applied;
@@ -63,7 +64,7 @@ struct Seed {
 }
 
 fn seed() -> impl Strategy<Value = Seed> {
-    (0..17_u8, 0..3_u32, 0..8_usize, "[a'\"é/]{0,2}", -5..5_i64).prop_map(
+    (0..18_u8, 0..3_u32, 0..8_usize, "[a'\"é/]{0,2}", -5..5_i64).prop_map(
         |(kind, vm, pick, text, when)| Seed {
             kind,
             vm,
@@ -87,7 +88,7 @@ fn plain(kind: u8) -> Seed {
 
 /// One change of each kind that needs nothing else.
 pub(super) fn one_of_each() -> Vec<Change> {
-    let kinds = [0, 1, 3, 5, 7, 8, 11, 13];
+    let kinds = [0, 1, 3, 5, 7, 8, 11, 13, 17];
     kinds
         .map(|kind| change(&plain(kind), 9, &empty_world()))
         .into()
@@ -236,6 +237,16 @@ fn change(seed: &Seed, n: u32, world: &World) -> Change {
                 },
             },
         },
+        17 => {
+            let rules = Rules {
+                policy: name,
+                timezone: seed.text.clone(),
+                min_backups: n,
+                ..Rules::default()
+            };
+            let rules = Box::new(rules);
+            Change::Retained { vm, rules }
+        }
         _ => Change::Published(Box::new(of_two_disks(&vm, n, picked, seed))),
     }
 }

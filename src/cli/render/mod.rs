@@ -1,6 +1,8 @@
 //! Values to text. Nothing here asks anything or prints.
 
+pub mod explain;
 pub mod findings;
+pub mod forecast;
 pub mod lists;
 pub mod plan;
 pub mod report;

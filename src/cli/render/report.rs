@@ -1,6 +1,7 @@
 //! How a run ended: what was done, and of everything else why not.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crate::cli::render::BAD;
@@ -58,8 +59,19 @@ pub fn human(plan: &Plan, hints: &BTreeMap<ActionId, String>, stopped: bool, loo
             drawn += &text::wrap(&first, &names(&all), 15, look.width);
             continue;
         }
+        // One line for all that only one number is missing of.
+        let (spared, all): (Vec<&Action>, Vec<&Action>) = all
+            .into_iter()
+            .partition(|action| action.is_blocked_as("destructive"));
+        if !spared.is_empty() {
+            drawn += &told_as_one(&first, &spared, look);
+        }
         for (n, action) in all.iter().take(NAMED).enumerate() {
-            let first = if n == 0 { &first } else { "               " };
+            let first = if n == 0 && spared.is_empty() {
+                &first
+            } else {
+                "               "
+            };
             let hint = hints.get(&action.id).or_else(|| planned(action));
             drawn += &undone(first, action, hint, look);
         }
@@ -68,6 +80,22 @@ pub fn human(plan: &Plan, hints: &BTreeMap<ActionId, String>, stopped: bool, loo
         }
     }
     drawn
+}
+
+fn told_as_one(first: &str, spared: &[&Action], look: Look) -> String {
+    let vms: BTreeSet<_> = spared
+        .iter()
+        .filter_map(|action| action.vm.as_ref())
+        .collect();
+    let n = spared.len();
+    let text = format!(
+        "{} of {} that the policy would let go and the retention in force keeps",
+        text::count(n, "backup"),
+        text::count(vms.len(), "VM")
+    );
+    let hint = format!("knib plan names them; knib apply --allow-destructive {n} lets them go");
+    text::wrap(first, &text, 15, look.width)
+        + &text::wrap("               -> ", &hint, 18, look.width)
 }
 
 /// What the plan said already.

@@ -1,5 +1,6 @@
 //! `knib apply`: do what the plan says. The only verb that asks.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use camino::Utf8Path;
@@ -16,15 +17,21 @@ use crate::cli::saved;
 use crate::cli::session::Session;
 use crate::cli::times;
 use crate::cli::verbs::plan;
+use crate::cli::verbs::plan::Ask;
 use crate::cli::verbs::plan::Narrow;
 use crate::cli::work;
 use crate::cli::work::Work;
+use crate::model::id::BackupId;
+use crate::model::id::VmId;
+use crate::model::plan::Class;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::model::policy::Policy;
+use crate::model::reason::Block;
 use crate::model::seconds::Seconds;
 use crate::model::world::Applied;
 use crate::model::world::World;
+use crate::planner;
 use crate::state::State;
 
 /// Do what the plan says
@@ -36,9 +43,8 @@ pub(in crate::cli) struct Apply {
     /// Do not ask
     #[arg(long)]
     auto_approve: bool,
-    /// Take a policy by which every VM leaves for what it says
-    #[arg(long)]
-    allow_empty: bool,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     narrow: Narrow,
     /// So many VMs at a time
@@ -47,6 +53,23 @@ pub(in crate::cli) struct Apply {
     /// Wait so long for other runs to let go of VMs before planning
     #[arg(long, value_name = "D", default_value = "0s", value_parser = times::length)]
     lock_timeout: Seconds,
+}
+
+/// What has to be said twice.
+#[derive(Debug, clap::Args)]
+struct Consent {
+    /// Leave out backups of a saved plan whose slot was served or passed since
+    #[arg(long, requires = "plan")]
+    skip_superseded: bool,
+    /// Let go so many backups, all of which the plan shows, that the retention in force keeps
+    #[arg(long, value_name = "N")]
+    allow_destructive: Option<usize>,
+    /// Go on although the clock is behind what is on record
+    #[arg(long)]
+    accept_clock: bool,
+    /// Take a policy by which every VM leaves for what it says
+    #[arg(long)]
+    allow_empty: bool,
 }
 
 pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
@@ -65,15 +88,29 @@ pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
     wait(session, &basis, &args).await?;
     let seen = session.see(&basis).await?;
     let is_saved = saved.is_some();
-    let plan = match (saved, &args.plan) {
-        (Some(plan), Some(path)) => {
-            saved::check_host(&plan, path, &seen.world.host.id)?;
-            not_applied(&plan, path, &basis)?;
+    refuse_clock(&seen.world, args.consent.accept_clock)?;
+    let mut ask = Ask::new(&args.narrow);
+    let plan = if let (Some(plan), Some(path)) = (saved, &args.plan) {
+        saved::check_host(&plan, path, &seen.world.host.id)?;
+        not_applied(&plan, path, &basis)?;
+        let mut plan = superseded(session, plan, &seen.world, args.consent.skip_superseded);
+        saved::count_from(&mut plan, session.now);
+        ask.allowed = allowed(&args, &plan)?;
+        if ask.allowed.is_empty() {
             plan
+        } else {
+            saved::freed(plan, &plan::draw_up(&basis, &seen.world, &ask)?)
         }
-        _ => plan::draw_up(&basis, &seen.world, &args.narrow)?,
+    } else {
+        let plan = plan::draw_up(&basis, &seen.world, &ask)?;
+        ask.allowed = allowed(&args, &plan)?;
+        if ask.allowed.is_empty() {
+            plan
+        } else {
+            plan::draw_up(&basis, &seen.world, &ask)?
+        }
     };
-    refuse_empty(&basis, &seen.world, &plan, args.allow_empty)?;
+    refuse_empty(&basis, &seen.world, &plan, args.consent.allow_empty)?;
     show(session, json, &args, &plan)?;
     plan::refuse_errors(&basis, &plan)?;
     if !plan.is_empty() && !args.auto_approve && !agreed(session, &plan)? {
@@ -85,8 +122,8 @@ pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
     work.parallelism = args.parallelism.into();
     // Nobody agreed to more than was shown, except in advance.
     let again = |world: &World| {
-        let plan = plan::draw_up(&basis, world, &args.narrow)?;
-        refuse_empty(&basis, world, &plan, args.allow_empty)?;
+        let plan = plan::draw_up(&basis, world, &ask)?;
+        refuse_empty(&basis, world, &plan, args.consent.allow_empty)?;
         plan::refuse_errors(&basis, &plan).map(|()| plan)
     };
     if args.auto_approve && !is_saved {
@@ -104,6 +141,50 @@ pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
         Exit::Busy if is_saved && is_stale(&finished.plan) => Exit::Refused,
         exit => exit,
     })
+}
+
+/// Backups whose slot was served since are not made again; nor, where that is wanted, those whose slot
+/// has a successor by now.
+fn superseded(session: &Session, mut plan: Plan, world: &World, skip: bool) -> Plan {
+    let (stale, passed) = saved::overtaken(&plan, world);
+    if skip {
+        for address in saved::without(&mut plan, stale.into_iter().chain(passed)) {
+            session.note(&format!("left out: {address}"));
+        }
+    } else {
+        saved::mark_stale(&mut plan, stale);
+    }
+    plan
+}
+
+/// The backups of a plan that go although the retention in force keeps them, if their number was said.
+fn allowed(args: &Apply, plan: &Plan) -> Result<BTreeSet<(VmId, BackupId)>> {
+    let spared = planner::spared(plan);
+    match args.consent.allow_destructive {
+        None => Ok(BTreeSet::new()),
+        Some(n) if n == spared.len() => Ok(spared),
+        Some(n) => {
+            let would = text::count(spared.len(), "backup");
+            let text = format!("{would} would go that the retention in force keeps, not {n}");
+            Err(Failure::new("destructive", text)
+                .hint("nothing was changed; knib plan names them and their number")
+                .exit(Exit::Blocked))
+        }
+    }
+}
+
+/// A clock that was put back decides wrongly what is due and what is old.
+fn refuse_clock(world: &World, accepted: bool) -> Result<()> {
+    let Some(latest) = planner::clock::behind(world).filter(|_| !accepted) else {
+        return Ok(());
+    };
+    let text = format!(
+        "the clock says {:.0}, and {latest:.0} is on record already",
+        world.now
+    );
+    Err(Failure::new("clock_back", text)
+        .hint("nothing was changed; set the clock right, or say --accept-clock if it is right")
+        .exit(Exit::Blocked))
 }
 
 fn read_saved(session: &Session) -> impl Fn(&Utf8Path) -> Result<Plan> {
@@ -179,8 +260,17 @@ fn agreed(session: &Session, plan: &Plan) -> Result<bool> {
         .iter()
         .filter(|action| action.is_free())
         .count();
+    let mut all = plan.actions.iter().filter(|action| action.is_free());
+    let destructive = match all
+        .by_ref()
+        .filter(|action| action.class == Class::Destructive)
+        .count()
+    {
+        0 => String::new(),
+        n => format!(", {n} of them destructive"),
+    };
     let question = format!(
-        "\nApply {}? Only 'yes' is accepted: ",
+        "\nApply {}{destructive}? Only 'yes' is accepted: ",
         text::count(free, "action")
     );
     let answer = session.io.ask(&question).map_err(|error| {
@@ -216,8 +306,10 @@ fn is_on_record(policy: &Policy, applied: &Applied) -> bool {
 }
 
 fn is_stale(plan: &Plan) -> bool {
-    let skipped = |action: &crate::model::plan::Action| {
-        action.is_free() && action.result == Some(Outcome::Skipped)
-    };
-    plan.actions.iter().any(skipped)
+    let mut skipped = plan
+        .actions
+        .iter()
+        .filter(|action| action.result == Some(Outcome::Skipped));
+    let stale = |block: &Block| matches!(block, Block::Stale { .. });
+    skipped.any(|action| action.is_free() || action.blocked_by.iter().any(stale))
 }

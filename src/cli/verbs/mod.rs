@@ -5,7 +5,9 @@ pub(super) mod backup;
 pub(super) mod chain;
 pub(super) mod completions;
 mod delete;
+pub(super) mod explain;
 pub(super) mod files;
+pub(super) mod forecast;
 pub(super) mod init;
 pub(super) mod job;
 pub(super) mod lint;
@@ -38,6 +40,8 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Exit> {
         Command::Plan(args) => plan::run(session, args).await,
         Command::Apply(args) => apply::run(session, args).await,
         Command::Show(args) => show::run(session, &args),
+        Command::Forecast(args) => forecast::run(session, args).await,
+        Command::Explain(args) => explain::run(session, args).await,
         Command::State(args) => state::run(session, args).await,
         Command::Status(args) => status::run(session, &args).await,
         Command::Log(args) => log::run(session, &args),

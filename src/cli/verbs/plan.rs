@@ -20,6 +20,8 @@ use crate::cli::times;
 use crate::cli::work;
 use crate::model::finding::Finding;
 use crate::model::finding::Severity;
+use crate::model::id::BackupId;
+use crate::model::id::VmId;
 use crate::model::op::Group;
 use crate::model::op::Op;
 use crate::model::plan;
@@ -27,6 +29,7 @@ use crate::model::policy::Policy;
 use crate::model::world::Guest;
 use crate::model::world::World;
 use crate::planner;
+use crate::planner::Options;
 use crate::policy::glob::Glob;
 use crate::policy::lint;
 
@@ -44,6 +47,9 @@ pub(in crate::cli) struct Plan {
     at: Option<String>,
     #[command(flatten)]
     pub(super) narrow: Narrow,
+    /// Tell of every backup why it is kept
+    #[arg(long)]
+    show_kept: bool,
     /// Plan over a world that was saved instead of this host
     #[arg(long, value_name = "FILE", conflicts_with = "world_out")]
     world: Option<Utf8PathBuf>,
@@ -85,7 +91,27 @@ impl Narrow {
     }
 }
 
-fn glob(text: &str) -> std::result::Result<Glob, String> {
+/// What a plan is asked for.
+pub(super) struct Ask<'a> {
+    narrow: &'a Narrow,
+    clock_given: bool,
+    show_kept: bool,
+    /// Backups that may go although the retention in force keeps them.
+    pub(super) allowed: BTreeSet<(VmId, BackupId)>,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn new(narrow: &'a Narrow) -> Self {
+        Self {
+            narrow,
+            clock_given: false,
+            show_kept: false,
+            allowed: BTreeSet::new(),
+        }
+    }
+}
+
+pub(super) fn glob(text: &str) -> std::result::Result<Glob, String> {
     Glob::read(text).map_err(|why| why.text)
 }
 
@@ -104,11 +130,18 @@ pub(super) async fn run(session: &Session, args: Plan) -> Result<Exit> {
         let text = serde_json::to_vec(&world).expect("a world is plain data");
         files::replace(file, &text)?;
     }
-    let mut plan = draw_up(&basis, &world, &args.narrow)?;
-    // What is planned for another time, or over another world, is for looking.
-    plan.clock.given = args.at.is_some() || args.world.is_some();
+    let ask = Ask {
+        // What is planned for another time, or over another world, is for looking.
+        clock_given: args.at.is_some() || args.world.is_some(),
+        show_kept: args.show_kept,
+        ..Ask::new(&args.narrow)
+    };
+    let plan = draw_up(&basis, &world, &ask)?;
     if let Some(file) = &args.out {
         saved::write(file, &plan)?;
+        session.note(&format!(
+            "saved: knib apply {file} does this or less, once, within seven days"
+        ));
     }
     session.print(&match format {
         Format::Json => saved::text(&plan),
@@ -128,10 +161,16 @@ pub(super) async fn run(session: &Session, args: Plan) -> Result<Exit> {
 }
 
 /// What the policy asks for in this world.
-pub(super) fn draw_up(basis: &Basis, world: &World, narrow: &Narrow) -> Result<plan::Plan> {
-    let mut options = basis.options()?;
-    options.only = narrow.groups();
-    options.vm.clone_from(&narrow.vm);
+pub(super) fn draw_up(basis: &Basis, world: &World, ask: &Ask<'_>) -> Result<plan::Plan> {
+    let narrow = ask.narrow;
+    let options = Options {
+        only: narrow.groups(),
+        vm: narrow.vm.clone(),
+        clock_given: ask.clock_given,
+        show_kept: ask.show_kept,
+        allowed: ask.allowed.clone(),
+        ..basis.options()?
+    };
     let policy = basis.policy();
     let mut plan = planner::reconcile(policy, world, &options);
     if let Some(pattern) = &narrow.vm {

@@ -1,5 +1,7 @@
 //! A backup.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -28,6 +30,8 @@ use crate::model::op::Op;
 use crate::model::receipt::Consistency;
 use crate::model::receipt::Receipt;
 use crate::model::record::Failed;
+use crate::model::record::Record;
+use crate::model::retention::Verdict;
 use crate::model::world::Guest;
 use crate::model::world::Open;
 
@@ -164,8 +168,11 @@ pub struct DiskView {
 #[must_use]
 pub fn of_guest(known: Known<'_>, guest: &Guest) -> Vec<BackupView> {
     let record = &guest.record;
+    let verdicts = verdicts(record);
     let made = record.backups.values();
-    let mut all: Vec<_> = made.map(|backup| view(known, guest, backup)).collect();
+    let mut all: Vec<_> = made
+        .map(|backup| viewed(known, guest, backup, verdicts.get(&backup.id)))
+        .collect();
     all.extend(record.failures.iter().map(|one| failed(guest, one)));
     for open in &guest.open {
         if let Op::Backup(op) = &open.op
@@ -181,6 +188,24 @@ pub fn of_guest(known: Known<'_>, guest: &Guest) -> Vec<BackupView> {
 /// One that was made.
 #[must_use]
 pub fn view(known: Known<'_>, guest: &Guest, backup: &Backup) -> BackupView {
+    let verdicts = verdicts(&guest.record);
+    viewed(known, guest, backup, verdicts.get(&backup.id))
+}
+
+/// What the retention in force says.
+fn verdicts(record: &Record) -> BTreeMap<BackupId, Verdict> {
+    let rules = record.retention.as_ref();
+    rules
+        .map(|rules| rules.judge(record, Timestamp::MAX))
+        .unwrap_or_default()
+}
+
+fn viewed(
+    known: Known<'_>,
+    guest: &Guest,
+    backup: &Backup,
+    verdict: Option<&Verdict>,
+) -> BackupView {
     let record = &guest.record;
     let needed_by = record.needed_by(&backup.id);
     let current = record.current.as_ref() == Some(&backup.id);
@@ -226,7 +251,7 @@ pub fn view(known: Known<'_>, guest: &Guest, backup: &Backup) -> BackupView {
         slots,
         unusable: unusable.or_else(|| (!usable).then(ancestor)),
         error: None,
-        kept_by: kept_by(backup),
+        kept_by: kept_by(backup, verdict),
         frees_bytes: goes.map(|backup| backup.size()).sum(),
         needed_by,
         leased_by: leased_by(known, &backup.id),
@@ -258,7 +283,11 @@ fn compression(guest: &Guest, backup: &Backup) -> Compression {
     }
 }
 
-fn kept_by(backup: &Backup) -> Vec<String> {
+/// While no retention is in force only a pin says anything.
+fn kept_by(backup: &Backup, verdict: Option<&Verdict>) -> Vec<String> {
+    if let Some(verdict) = verdict {
+        return verdict.reasons();
+    }
     let pinned = backup.marks.pinned.then(|| "pinned".to_owned());
     pinned.into_iter().collect()
 }

@@ -5,6 +5,7 @@
 
 pub mod backup;
 pub mod chain;
+pub mod explain;
 pub mod file;
 pub mod job;
 pub mod offering;

@@ -175,7 +175,7 @@ fn problems(guest: &Guest, plan: Option<&Plan>) -> Vec<String> {
         match block {
             Block::Blocked(refusal) => found.push(refusal.text.clone()),
             Block::Held { text, .. } => found.push(text.clone()),
-            Block::Busy { .. } | Block::Waits { .. } => {}
+            Block::Busy { .. } | Block::Waits { .. } | Block::Stale { .. } => {}
         }
     }
     let findings = plan.into_iter().flat_map(|plan| &plan.findings);

@@ -15,6 +15,7 @@ use crate::model::machine::Note;
 use crate::model::op::StorageAt;
 use crate::model::policy::Offering;
 use crate::model::policy::VmPolicy;
+use crate::model::retention::Rules;
 
 /// Make a directory a storage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +69,17 @@ pub struct Assign {
 pub struct Unassign {
     /// Which VM.
     pub vm: VmRef,
+}
+
+/// What lets backups of a VM go from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retain {
+    /// Of which VM.
+    pub vm: VmRef,
+    /// All of it.
+    pub rules: Rules,
+    /// When it was decided.
+    pub at: Timestamp,
 }
 
 /// Take a VM for ours as it is now.

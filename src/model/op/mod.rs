@@ -31,6 +31,7 @@ pub use crate::model::op::config::Estate;
 pub use crate::model::op::config::Named;
 pub use crate::model::op::config::OfferingSet;
 pub use crate::model::op::config::PolicySet;
+pub use crate::model::op::config::Retain;
 pub use crate::model::op::config::StorageCreate;
 pub use crate::model::op::config::Tag;
 pub use crate::model::op::config::Unassign;
@@ -78,6 +79,8 @@ pub enum Op {
     Assign(Assign),
     /// No policy selects a VM any more; its backups stay.
     Unassign(Unassign),
+    /// What lets backups of a VM go from now on.
+    Retain(Retain),
     /// Take a VM for ours as it is now, with what another state made of it.
     Adopt(Box<Adopt>),
     /// Write tags into a VM's definition.
@@ -157,6 +160,7 @@ impl Op {
             Self::PolicyDelete(_) => Verb::PolicyDelete,
             Self::Assign(_) => Verb::Assign,
             Self::Unassign(_) => Verb::Unassign,
+            Self::Retain(_) => Verb::Retain,
             Self::Adopt(_) => Verb::Adopt,
             Self::Tag(_) => Verb::Tag,
             Self::Recover(_) => Verb::Recover,
@@ -187,6 +191,7 @@ impl Op {
         match self {
             Self::Assign(op) => Some(&op.vm),
             Self::Unassign(op) => Some(&op.vm),
+            Self::Retain(op) => Some(&op.vm),
             Self::Adopt(op) => Some(&op.vm),
             Self::Tag(op) => Some(&op.vm),
             Self::Recover(op) => op.vm.as_ref(),

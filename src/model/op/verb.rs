@@ -20,6 +20,7 @@ pub enum Verb {
     PolicyDelete,
     Assign,
     Unassign,
+    Retain,
     Adopt,
     Tag,
     Recover,
@@ -57,6 +58,7 @@ impl Verb {
             Self::PolicyDelete => "policy_delete",
             Self::Assign => "assign",
             Self::Unassign => "unassign",
+            Self::Retain => "retain",
             Self::Adopt => "adopt",
             Self::Tag => "tag",
             Self::Recover => "recover",
@@ -96,7 +98,9 @@ impl Verb {
             | Self::Unassign
             | Self::Adopt
             | Self::Tag => Group::Config,
-            Self::Recover
+            // With the removals that it must not run ahead of.
+            Self::Retain
+            | Self::Recover
             | Self::Backup
             | Self::Merge
             | Self::Expire

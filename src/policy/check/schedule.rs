@@ -10,6 +10,7 @@ use crate::model::policy::Retention;
 use crate::model::policy::Schedule;
 use crate::model::seconds::Seconds;
 use crate::policy::node::Node;
+use crate::policy::node::Value;
 use crate::policy::raw;
 use crate::policy::words::quote;
 
@@ -106,7 +107,7 @@ impl Check<'_, '_> {
     }
 
     pub(super) fn retention(&mut self, raw: &raw::Retention, node: &Node) -> Retention {
-        Retention {
+        let retention = Retention {
             keep_last: raw.keep_last.unwrap_or_default(),
             keep_hourly: raw.keep_hourly.unwrap_or_default(),
             keep_daily: raw.keep_daily.unwrap_or_default(),
@@ -114,6 +115,27 @@ impl Check<'_, '_> {
             keep_monthly: raw.keep_monthly.unwrap_or_default(),
             keep_yearly: raw.keep_yearly.unwrap_or_default(),
             keep_within: self.length(raw.keep_within.as_ref(), node, "keepWithin", 0..=100 * YEAR),
+        };
+        // Whoever wrote zeros meant to keep little, and no rule at all would keep everything.
+        // A value that could not be read was told already.
+        let read = [
+            raw.keep_last,
+            raw.keep_hourly,
+            raw.keep_daily,
+            raw.keep_weekly,
+            raw.keep_monthly,
+            raw.keep_yearly,
+        ];
+        let read = read.into_iter().flatten().count();
+        let all = matches!(&node.value, Value::Map(map) if map.len() == read);
+        if all && read > 0 && retention.keeps_everything() {
+            let text = "`retention` has no rule that keeps anything";
+            let finding = self
+                .found
+                .error("keeps_nothing", text, node.place, "all of it is 0")
+                .hint("write what is to stay, for example `keepLast: 1`; `{}` keeps every backup");
+            self.found.add(finding);
         }
+        retention
     }
 }

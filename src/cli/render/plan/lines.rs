@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 use jiff::tz::TimeZone;
 use serde_json::Value;
+use similar::TextDiff;
 
+use crate::cli::render::plan::retention::Grouped;
 use crate::cli::render::plan::words;
 use crate::cli::render::text;
 use crate::model::bytes::Bytes;
@@ -21,9 +23,11 @@ use crate::model::plan::Action;
 use crate::model::plan::Plan;
 use crate::model::policy::VmPolicy;
 use crate::model::program::Program;
+use crate::model::reason::Field;
 use crate::model::reason::Reason;
 use crate::model::step::Image;
 use crate::model::step::Step;
+use crate::planner::fields;
 
 /// Lines that belong together.
 pub(super) struct Section {
@@ -31,7 +35,8 @@ pub(super) struct Section {
     pub(super) lines: Vec<Line>,
 }
 
-/// One action.
+/// One action, or several that are told together.
+#[derive(Clone)]
 pub(super) struct Line {
     pub(super) sign: Sign,
     /// Its object: a VM, `policy databases`.
@@ -59,6 +64,8 @@ pub(super) enum Sign {
     Resume,
     Blocked,
     Waits,
+    /// Gone from lists, its files stay.
+    LetGo,
 }
 
 impl Sign {
@@ -70,13 +77,15 @@ impl Sign {
             Self::Merge => '>',
             Self::Resume => '*',
             Self::Blocked => '!',
-            Self::Waits => '.',
+            Self::Waits => '?',
+            Self::LetGo => '.',
         }
     }
 }
 
 /// The sections in the order things are done, then what is not done.
-pub(super) fn sections(plan: &Plan, zone: &TimeZone) -> Vec<Section> {
+pub(super) fn sections(plan: &Plan, zone: &TimeZone, whole: bool) -> Vec<Section> {
+    let grouped = Grouped::of(plan, whole);
     let titles = [
         "Interrupted",
         "Storages",
@@ -85,6 +94,7 @@ pub(super) fn sections(plan: &Plan, zone: &TimeZone) -> Vec<Section> {
         "Removals",
         "Damaged",
         "Backups",
+        "Retention",
         "Compression",
         "Jobs",
         "Restores",
@@ -97,8 +107,9 @@ pub(super) fn sections(plan: &Plan, zone: &TimeZone) -> Vec<Section> {
         let mut lines: Vec<Line> = plan
             .actions
             .iter()
-            .filter(|action| section(action) == title)
+            .filter(|action| section(action) == title && !grouped.holds(action))
             .map(|action| line(action, plan, zone))
+            .chain(grouped.lines(title))
             .collect();
         // A plan goes by uuid; people look for names. What of one VM comes first stays first.
         if title != "Offerings and policies" {
@@ -129,6 +140,7 @@ fn section(action: &Action) -> &'static str {
         | Verb::PolicyDelete => "Offerings and policies",
         Verb::Assign | Verb::Unassign | Verb::Adopt | Verb::Tag => "VMs",
         Verb::Expire | Verb::Delete | Verb::Clear | Verb::Discard => "Removals",
+        Verb::Retain => "Retention",
         Verb::MarkUnusable => "Damaged",
         Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin | Verb::Files => "Backups",
         Verb::Compress => "Compression",
@@ -147,7 +159,7 @@ fn line(action: &Action, plan: &Plan, zone: &TimeZone) -> Line {
         cost: cost(action),
         details: details(action),
         hints: Vec::new(),
-        steps: steps(action),
+        steps: diff(action).into_iter().chain(steps(action)).collect(),
     };
     let reason = words::reason(action, zone);
     if action.is_free() {
@@ -183,6 +195,7 @@ fn sign(action: &Action) -> Sign {
         Verb::Merge => Sign::Merge,
         Verb::OfferingUpdate
         | Verb::PolicyUpdate
+        | Verb::Retain
         | Verb::Tag
         | Verb::Pin
         | Verb::Unpin
@@ -235,6 +248,7 @@ fn described(action: &Action) -> (String, String) {
             let before = action.change.before["policy"].as_str().unwrap_or("policy");
             (vm(), format!("leaves {before}; its backups stay"))
         }
+        Op::Retain(op) => (vm(), format!("keep {}", op.rules)),
         Op::Adopt(op) => (vm(), adoption(op.estate.as_ref())),
         Op::Tag(op) => {
             let tags: Vec<_> = op.tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
@@ -248,7 +262,11 @@ fn described(action: &Action) -> (String, String) {
         }
         Op::Backup(op) => {
             let size = action.change.after["chain_size"].as_i64();
-            (vm(), backup(op, size))
+            let first = match action.reason {
+                Reason::FirstBackup => "first: ",
+                _ => "",
+            };
+            (vm(), format!("{first}{}", backup(op, size)))
         }
         Op::Merge(op) if op.leave => (vm(), "merge its deltas, take knib's note away".to_owned()),
         Op::Merge(_) => (vm(), "merge its deltas".to_owned()),
@@ -380,15 +398,7 @@ fn cost(action: &Action) -> Option<String> {
 fn details(action: &Action) -> Vec<String> {
     let mut said = Vec::new();
     if let Reason::Changed { fields } = &action.reason {
-        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
-        said.extend(fields.iter().map(|field| {
-            format!(
-                "{}: {} -> {}",
-                field.key,
-                value(&field.before),
-                value(&field.after)
-            )
-        }));
+        said.extend(changes(fields));
     }
     match &action.op {
         Op::PolicyCreate(set) => said.extend(schedules(&set.spec)),
@@ -419,6 +429,40 @@ fn details(action: &Action) -> Vec<String> {
             said.extend(op.nvram.iter().map(|path| format!("nvram: {path}")));
         }
         _ => {}
+    }
+    said
+}
+
+/// Each key that changed; a schedule that is new, or gone, as a whole.
+fn changes(fields: &[Field]) -> Vec<String> {
+    let mut said: Vec<String> = Vec::new();
+    for field in fields {
+        let mut parts = field.key.splitn(3, '.');
+        let schedule = match (parts.next(), parts.next(), parts.next()) {
+            (Some("schedules"), Some(name), Some(_)) => Some(format!("schedules.{name}.")),
+            _ => None,
+        };
+        let whole = |prefix: &String| {
+            let mut same = fields
+                .iter()
+                .filter(|other| other.key.starts_with(prefix.as_str()));
+            same.clone().all(|other| other.before.is_none())
+                || same.all(|other| other.after.is_none())
+        };
+        let Some(prefix) = schedule.filter(whole) else {
+            let value =
+                |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+            let (before, after) = (value(&field.before), value(&field.after));
+            said.push(format!("{}: {before} -> {after}", field.key));
+            continue;
+        };
+        if field.key == format!("{prefix}cron") {
+            let name = prefix.trim_end_matches('.');
+            said.push(match (&field.before, &field.after) {
+                (_, Some(cron)) => format!("{name} is new: {cron}"),
+                (before, None) => format!("{name} goes: {}", before.as_deref().unwrap_or_default()),
+            });
+        }
     }
     said
 }
@@ -464,6 +508,24 @@ fn schedules(policy: &VmPolicy) -> impl Iterator<Item = String> {
         .schedules
         .iter()
         .map(|(name, schedule)| words::schedule(name, schedule))
+}
+
+/// What an offering or a policy says and will say, line by line.
+fn diff(action: &Action) -> Vec<String> {
+    if !matches!(action.op, Op::OfferingUpdate(_) | Op::PolicyUpdate(_)) {
+        return Vec::new();
+    }
+    let text = |value: &Value| {
+        let keys = fields::flat(value).into_iter();
+        keys.map(|(key, value)| format!("{key}: {value}\n"))
+            .collect::<String>()
+    };
+    let (before, after) = (text(&action.change.before), text(&action.change.after));
+    let diff = TextDiff::from_lines(&before, &after);
+    let near = diff.grouped_ops(3);
+    let lines = near.iter().flatten().flat_map(|op| diff.iter_changes(op));
+    let signed = lines.map(|line| format!("{} {}", line.tag(), line.value().trim_end()));
+    signed.collect()
 }
 
 fn steps(action: &Action) -> Vec<String> {

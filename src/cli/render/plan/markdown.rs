@@ -5,6 +5,7 @@ use std::fmt::Write;
 use jiff::tz::TimeZone;
 
 use crate::cli::render::plan::lines;
+use crate::cli::render::plan::retention;
 use crate::cli::render::plan::summary;
 use crate::cli::render::text;
 use crate::model::finding::Severity;
@@ -28,13 +29,17 @@ pub fn markdown(plan: &Plan) -> String {
         "{host}, {at} {}, plan `{}`",
         plan.clock.timezone, plan.id
     );
-    for told in [summary::first_backups(plan), summary::bytes(plan)]
-        .into_iter()
-        .flatten()
+    for told in [
+        retention::destructive(plan),
+        summary::first_backups(plan),
+        summary::bytes(plan),
+    ]
+    .into_iter()
+    .flatten()
     {
         let _ = writeln!(page, "\n{}", cell(&told));
     }
-    for section in lines::sections(plan, &zone) {
+    for section in lines::sections(plan, &zone, true) {
         let _ = write!(
             page,
             "\n#### {}\n\n|   |   |   |   |\n|---|---|---|---|\n",

@@ -2,9 +2,11 @@
 
 mod lines;
 mod markdown;
+mod retention;
 mod summary;
 pub mod words;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use jiff::tz::TimeZone;
@@ -21,6 +23,7 @@ pub use crate::cli::render::plan::markdown::markdown;
 use crate::cli::render::said::said;
 use crate::cli::render::text;
 use crate::model::finding::Severity;
+use crate::model::plan::KeptBackup;
 use crate::model::plan::Plan;
 
 /// How much is told.
@@ -48,7 +51,7 @@ pub fn human(plan: &Plan, detail: Detail, look: Look) -> String {
     } else {
         drawn += &nothing(plan, look);
     }
-    for section in lines::sections(plan, &zone) {
+    for section in lines::sections(plan, &zone, detail == Detail::Steps) {
         let _ = write!(drawn, "\n{}\n", look.paint(HEADING, section.title));
         let subjects = section
             .lines
@@ -59,8 +62,13 @@ pub fn human(plan: &Plan, detail: Detail, look: Look) -> String {
             drawn += &draw(line, wide, detail, look);
         }
     }
+    drawn += &kept(plan, &zone, look);
     if detail != Detail::Brief {
         drawn += &besides(plan, &zone, look);
+    }
+    if let Some(stay) = retention::destructive(plan) {
+        drawn.push('\n');
+        drawn += &text::wrap("", &stay, 0, look.width);
     }
     if changes {
         drawn += &closing(plan, look);
@@ -93,7 +101,7 @@ fn nothing(plan: &Plan, look: Look) -> String {
 fn draw(line: &Line, wide: usize, detail: Detail, look: Look) -> String {
     let style = match line.sign {
         Sign::Add | Sign::Resume => GOOD,
-        Sign::Change | Sign::Merge | Sign::Waits => CHANGED,
+        Sign::Change | Sign::Merge | Sign::Waits | Sign::LetGo => CHANGED,
         Sign::Remove | Sign::Blocked => BAD,
     };
     let subject = text::clean(&line.subject);
@@ -127,6 +135,27 @@ impl Look {
             .map(|line| self.paint(FAINT, line) + "\n")
             .collect()
     }
+}
+
+/// Backups that stay and why, where it was asked: by VM, the newest first.
+fn kept(plan: &Plan, zone: &TimeZone, look: Look) -> String {
+    let mut vms: BTreeMap<&str, Vec<&KeptBackup>> = BTreeMap::new();
+    for one in plan.kept.iter().rev() {
+        vms.entry(&one.vm).or_default().push(one);
+    }
+    let mut drawn = String::new();
+    if !vms.is_empty() {
+        let _ = write!(drawn, "\n{}\n", look.paint(HEADING, "Kept"));
+    }
+    for (vm, all) in vms {
+        let _ = writeln!(drawn, "  = {}", text::clean(vm));
+        for one in all {
+            let at = text::minute(one.created, zone);
+            let first = format!("      {}  {at}  ", one.backup);
+            drawn += &text::wrap(&first, &one.kept_by.join(", "), 8, look.width);
+        }
+    }
+    drawn
 }
 
 /// Findings that are not errors, and what comes next.

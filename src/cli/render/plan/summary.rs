@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use jiff::tz::TimeZone;
 
+use crate::cli::render::plan::retention;
 use crate::cli::render::text;
 use crate::model::bytes::Bytes;
 use crate::model::op::Op;
@@ -13,7 +14,7 @@ use crate::model::plan::Plan;
 use crate::model::reason::Reason;
 
 /// Verbs in the order they are summed up, with their object and what happens to it.
-const VERBS: [(&str, &str, &str); 24] = [
+const VERBS: [(&str, &str, &str); 25] = [
     ("recover", "action", "to recover"),
     ("backup", "", "to back up"),
     ("merge", "", "to merge"),
@@ -36,6 +37,7 @@ const VERBS: [(&str, &str, &str); 24] = [
     ("policy_update", "policy", "to change"),
     ("assign", "VM", "to assign"),
     ("unassign", "VM", "to leave"),
+    ("retain", "retention", "to set"),
     ("offering_delete", "offering", "to remove"),
     ("policy_delete", "policy", "to remove"),
 ];
@@ -50,7 +52,13 @@ pub(super) fn counts(plan: &Plan) -> String {
         let Some(n) = summary.verbs.get(verb).filter(|n| **n > 0) else {
             continue;
         };
-        let n = usize::try_from(*n).unwrap_or(usize::MAX);
+        let n = match verb {
+            "expire" => retention::only_let_go(plan),
+            _ => usize::try_from(*n).unwrap_or(usize::MAX),
+        };
+        if n == 0 {
+            continue;
+        }
         let counted = if one.is_empty() {
             n.to_string()
         } else {

@@ -30,6 +30,7 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::PolicyDelete => "remove policy",
         Verb::Assign => "assign",
         Verb::Unassign => "unassign",
+        Verb::Retain => "set retention of",
         Verb::Adopt => "adopt",
         Verb::Tag => "tag",
         Verb::Recover => "recover",
@@ -60,9 +61,19 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
         Reason::New
         | Reason::Changed { .. }
         | Reason::Asked
+        | Reason::FirstBackup
+        | Reason::Retention { .. }
         | Reason::JobWaits {
             failed_attempts: 0, ..
         } => return None,
+        Reason::Rotation { kept_by_before, .. } => match &kept_by_before[..] {
+            [] => "no rule keeps it".to_owned(),
+            before => format!("was {}", text::and(before)),
+        },
+        Reason::PolicyChange { kept_by_before, .. } => match &kept_by_before[..] {
+            [] => "no retention was in force before".to_owned(),
+            before => format!("kept now by {}", text::and(before)),
+        },
         Reason::Outlived => "its VM has a good backup since".to_owned(),
         Reason::Dropped => "no longer in the policy".to_owned(),
         Reason::Selected { by, also, .. } if also.is_empty() => by.clone(),
@@ -100,7 +111,6 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
             format!("it runs here, and its backups belong to {owner} since {since}")
         }
         Reason::NotSelected => "no policy selects it any more".to_owned(),
-        Reason::FirstBackup => "it has no good backup".to_owned(),
         Reason::SlotDue {
             schedules,
             due_at,
@@ -172,6 +182,7 @@ pub fn block(block: &Block, plan: &Plan, zone: &TimeZone) -> (String, Option<Str
             (format!("{text} (waits until {until})"), None)
         }
         Block::Busy { holder } => (format!("busy: {holder}"), None),
+        Block::Stale { text } => (format!("stale: {text}"), None),
         Block::Waits { action } => {
             let name = plan.name_of(action);
             (format!("it needs {name}, which is not done"), None)

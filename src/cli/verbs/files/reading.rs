@@ -104,7 +104,7 @@ fn stands_in_the_way(action: &Action) -> Result<Option<String>> {
             Block::Blocked(refusal) => return Err(Failure::refused(refusal)),
             Block::Busy { holder } => busy = Some(holder.clone()),
             Block::Held { text, .. } => busy = Some(text.clone()),
-            Block::Waits { .. } => {}
+            Block::Waits { .. } | Block::Stale { .. } => {}
         }
     }
     Ok(busy)
