@@ -19,6 +19,7 @@ use crate::support::appliance;
 use crate::support::appliance::guestfish;
 use crate::support::knib::Output;
 use crate::support::tool::run;
+use crate::support::vm::Builder;
 
 use super::judge;
 use super::site::Site;
@@ -131,7 +132,7 @@ fn guest(site: &Site) -> (Vm, PathBuf) {
     let tree = site.make_dir("tree");
     sh(
         &tree,
-        r#"mkdir -p etc bin boot/efi srv/sub data/modes
+        r"mkdir -p etc bin boot/efi srv/sub data/modes
         printf '/dev/vda2 / ext4 defaults 0 1\n/dev/vda1 /boot/efi vfat defaults 0 2\n/dev/mapper/vg-data /srv xfs defaults 0 2\n' >etc/fstab
         printf 'ID=debian\nVERSION_ID=12\n' >etc/os-release
         head -c 65536 /dev/zero | tr '\0' '\241' >data/seq
@@ -144,7 +145,7 @@ fn guest(site: &Site) -> (Vm, PathBuf) {
         printf 'deep' >srv/sub/file; chmod 711 srv/sub; chmod 1777 data/modes
         touch -d '2024-05-06 07:08:09.123456789' data/modes/* data/holes etc/* srv/sub/file
         touch -h -d '2023-01-02 03:04:05' data/link data/abs
-        touch -d '2022-01-02 03:04:05' data/modes srv/sub"#,
+        touch -d '2022-01-02 03:04:05' data/modes srv/sub",
     );
     for (disk, size) in [("vda", 64), ("vdb", 176), ("vdc", 176)] {
         let file = fs::File::create(site.path(disk)).expect("the sandbox is the test's own");
@@ -167,7 +168,7 @@ fn guest(site: &Site) -> (Vm, PathBuf) {
     let disks = ["vda", "vdb", "vdc"].map(disk);
     let vm = disks
         .into_iter()
-        .fold(site.vm("a"), |vm, disk| vm.disk(disk))
+        .fold(site.vm("a"), Builder::disk)
         .start_paused();
     (vm, tree)
 }

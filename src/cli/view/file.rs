@@ -38,27 +38,13 @@ pub struct FileView {
     pub name_hex: Option<String>,
     /// None: it cannot be looked at.
     #[serde(rename = "type")]
-    pub kind: Option<FileKind>,
+    pub kind: Option<Kind>,
     /// Length.
     pub size: Option<Bytes>,
     /// Permissions in octal digits: `0644`
     pub mode: Option<String>,
     /// When its content last changed.
     pub mtime: Option<Timestamp>,
-}
-
-/// What a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum FileKind {
-    File,
-    Directory,
-    Symlink,
-    CharDevice,
-    BlockDevice,
-    Fifo,
-    Socket,
 }
 
 /// What was taken out of a backup.
@@ -116,24 +102,10 @@ impl From<Listed> for FileView {
         Self {
             name: String::from_utf8_lossy(&one.name).into_owned(),
             name_hex: (!is_text).then(|| hex(&one.name)),
-            kind: about.map(|about| about.kind.into()),
+            kind: about.map(|about| about.kind),
             size: about.map(|about| about.size),
             mode: about.map(|about| format!("{:04o}", about.mode)),
             mtime: about.and_then(|about| mtime(about.modified)),
-        }
-    }
-}
-
-impl From<Kind> for FileKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::File => Self::File,
-            Kind::Directory => Self::Directory,
-            Kind::Symlink => Self::Symlink,
-            Kind::CharDevice => Self::CharDevice,
-            Kind::BlockDevice => Self::BlockDevice,
-            Kind::Fifo => Self::Fifo,
-            Kind::Socket => Self::Socket,
         }
     }
 }

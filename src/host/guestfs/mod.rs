@@ -26,6 +26,8 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::host::HostError;
 use crate::host::Result;
@@ -46,7 +48,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const EMULATED: Duration = Duration::from_secs(600);
 
 /// What a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Kind {
     File,

@@ -7,9 +7,9 @@ use crate::cli::render::lists::or_dash;
 use crate::cli::render::table::Side;
 use crate::cli::render::table::Table;
 use crate::cli::render::text;
-use crate::cli::view::file::FileKind;
 use crate::cli::view::file::FileView;
 use crate::cli::view::file::FilesystemView;
+use crate::host::guestfs::Kind;
 
 /// One line each.
 #[must_use]
@@ -49,15 +49,15 @@ pub fn file(one: &FileView, zone: &TimeZone) -> String {
     )
 }
 
-fn letter(kind: Option<FileKind>) -> char {
+fn letter(kind: Option<Kind>) -> char {
     match kind {
-        Some(FileKind::File) => '-',
-        Some(FileKind::Directory) => 'd',
-        Some(FileKind::Symlink) => 'l',
-        Some(FileKind::CharDevice) => 'c',
-        Some(FileKind::BlockDevice) => 'b',
-        Some(FileKind::Fifo) => 'p',
-        Some(FileKind::Socket) => 's',
+        Some(Kind::File) => '-',
+        Some(Kind::Directory) => 'd',
+        Some(Kind::Symlink) => 'l',
+        Some(Kind::CharDevice) => 'c',
+        Some(Kind::BlockDevice) => 'b',
+        Some(Kind::Fifo) => 'p',
+        Some(Kind::Socket) => 's',
         None => '?',
     }
 }
@@ -109,7 +109,7 @@ mod tests {
         let view = |name: &str, hex: Option<&str>| FileView {
             name: name.to_owned(),
             name_hex: hex.map(str::to_owned),
-            kind: Some(FileKind::File),
+            kind: Some(Kind::File),
             size: Some(crate::model::bytes::Bytes(5)),
             mode: Some("4754".to_owned()),
             mtime: jiff::Timestamp::new(0, 0).ok(),

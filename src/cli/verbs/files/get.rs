@@ -46,14 +46,9 @@ pub(super) async fn run(session: &Session, args: Get) -> Result<Exit> {
         places.disk.as_deref(),
         args.which.patience,
     );
-    let (io, quiet) = (session.io.clone(), session.global.quiet);
+    let note = reading::notes(session);
     let mounted = places.clone();
     let work = move |appliance: &mut Appliance| {
-        let note = |text: &str| {
-            if !quiet {
-                io.tell(&format!("{text}\n"));
-            }
-        };
         places::mount(appliance, &mounted, &note)?;
         match into {
             None => to_standard_output(appliance, &mounted.paths, &names),

@@ -50,15 +50,10 @@ pub(super) async fn run(session: &Session, args: List) -> Result<Exit> {
         text: String::new(),
         any: false,
     };
-    let (io, quiet) = (session.io.clone(), session.global.quiet);
+    let note = reading::notes(session);
     let recursive = args.recursive;
     let mounted = places.clone();
     let work = move |appliance: &mut Appliance| {
-        let note = |text: &str| {
-            if !quiet {
-                io.tell(&format!("{text}\n"));
-            }
-        };
         places::mount(appliance, &mounted, &note)?;
         let listed = appliance.list(&path, recursive, &mut |one| printer.add(one));
         listed.map_err(|error| places::unknown(appliance, &path, error))?;

@@ -40,6 +40,16 @@ pub(super) struct Read {
     pub(super) vm: VmRef,
 }
 
+/// Says, from any thread, what is to know and not the result.
+pub(super) fn notes(session: &Session) -> impl Fn(&str) + Send + 'static {
+    let (io, quiet) = (session.io.clone(), session.global.quiet);
+    move |text| {
+        if !quiet {
+            io.tell(&format!("{text}\n"));
+        }
+    }
+}
+
 /// Lets an appliance look into a backup, or into one disk of it: `work`, on a thread of its own.
 pub(super) async fn read<T: Send + 'static>(
     session: &Session,
