@@ -3,20 +3,65 @@
 use camino::Utf8PathBuf;
 use knib::host::Convert;
 use knib::host::Host;
+use knib::model::op::Compression;
+use knib::model::policy::CompressionLibrary;
 
 use crate::conform::ground::Ground;
 use crate::conform::trace::Trace;
 
 /// Copies these layers, top first.
 async fn copy<G: Ground>(trace: &mut Trace<G>, layers: &[&str], backing: Option<&str>, to: &str) {
+    write(trace, layers, backing, to, None).await;
+}
+
+/// The same, compressed, beside which nobody is to be kept waiting.
+async fn compress<G: Ground>(trace: &mut Trace<G>, file: &str, backing: Option<&str>, to: &str) {
+    let how = Compression {
+        library: CompressionLibrary::Zstd,
+        coroutines: 2,
+        rate: None,
+    };
+    write(trace, &[file], backing, to, Some(how)).await;
+}
+
+/// Whether two images show the same.
+async fn compare<G: Ground>(trace: &mut Trace<G>, one: &str, other: &str) {
+    let images = [one, other].map(|name| trace.image(name));
+    let host = trace.host();
+    let compared = host.compare(&images[0], &images[1], &trace.task()).await;
+    let said = compared.as_ref().map_or("not known", |same| match same {
+        true => "the same",
+        false => "not the same",
+    });
+    trace
+        .did(&format!("{one} and {other} show {said}"), compared)
+        .await;
+}
+
+/// One image takes the place of another.
+async fn replace<G: Ground>(trace: &mut Trace<G>, from: &str, to: &str) {
+    let paths = [from, to].map(|name| trace.image(name).path);
+    let replaced = trace.host().replace(&paths[0], &paths[1]).await;
+    trace
+        .did(&format!("{from} in the place of {to}"), replaced)
+        .await;
+}
+
+async fn write<G: Ground>(
+    trace: &mut Trace<G>,
+    layers: &[&str],
+    backing: Option<&str>,
+    to: &str,
+    compression: Option<Compression>,
+) {
     let to = trace.image(to);
     let convert = Convert {
         layers: layers.iter().map(|name| trace.image(name)).collect(),
         backing: backing.map(Utf8PathBuf::from),
         to: to.path,
         format: to.format,
-        compression: None,
-        idle: false,
+        compression,
+        idle: compression.is_some(),
     };
     let copied = trace.host().convert(&convert, &trace.task()).await;
     let what = format!("copy {layers:?} over {backing:?}");
@@ -69,6 +114,18 @@ async fn copies<G: Ground>(trace: &mut Trace<G>) {
     copy(trace, &["a.2.qcow2"], Some("a-next.qcow2"), "a-last.qcow2").await;
     // What is there is overwritten.
     copy(trace, &["a.2.qcow2"], Some("a-next.qcow2"), "a-last.qcow2").await;
+    // The lower of two, then the upper one, which continues it.
+    for (file, below) in [
+        ("a-full.qcow2", None),
+        ("a-next.qcow2", Some("a-full.qcow2")),
+    ] {
+        compress(trace, file, below, "smaller.qcow2").await;
+        compare(trace, file, "smaller.qcow2").await;
+        compare(trace, "a-last.qcow2", "smaller.qcow2").await;
+        replace(trace, "smaller.qcow2", file).await;
+    }
+    compare(trace, "a-full.qcow2", "nothing.qcow2").await;
+    replace(trace, "nothing.qcow2", "a-full.qcow2").await;
     for wrong in [
         &["a.1.qcow2", "a.2.qcow2"][..],
         &["a.2.qcow2", "a.qcow2"],

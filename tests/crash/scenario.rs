@@ -148,7 +148,7 @@ pub(crate) fn rotating() -> Rc<Policy> {
 
 /// The same with backups that are compressed: by jobs that are carried out or only kept, or at once.
 pub(crate) fn compressed(mode: &str, jobs: bool) -> Rc<Policy> {
-    let offering = format!("plain: {{ backupChainSize: 3, compress: true, compressMode: {mode} }}");
+    let offering = format!("plain: {{ backupChainSize: 2, compress: true, compressMode: {mode} }}");
     let settings = format!("backup.compression.task.enabled: {jobs}");
     load(&format!(
         "version: 1\nsettings: {{ {settings} }}\nstorage: {{ nas: {{ path: /backup }} }}\nofferings: {{ {offering} }}\n\

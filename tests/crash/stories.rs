@@ -480,13 +480,13 @@ pub(crate) fn compress_one() -> Scenario {
     story.asks("compress one", Ask::Apply, 0)
 }
 
-/// A parent and its child, side by side.
+/// A parent and its child, which ended their chain, side by side.
 pub(crate) fn compress_chain() -> Scenario {
     let story = waiting(2).policy(&compressed("job", true));
     story.asks("compress chain", Ask::Apply, 0)
 }
 
-/// While the backup that continues it is made, and compressed as well.
+/// The current one, while the backup that continues it and ends the chain is made, and compressed as well.
 pub(crate) fn compress_beside() -> Scenario {
     let story = waiting(1).policy(&compressed("job", true));
     let story = story.wait("2026-11-23T02:30:00Z");

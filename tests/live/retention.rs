@@ -23,6 +23,13 @@ policies:
     retention: { keepLast: 3 }
 "#;
 
+/// A VM with one disk, and the policy for it.
+fn begun(live: &Live) -> Vm {
+    live.policy(POLICY);
+    let vm = live.vm("db-01").disk(Disk::qcow2("vda", 16 * MIB));
+    vm.start_paused()
+}
+
 struct Night<'a> {
     live: &'a Live,
     vm: &'a Vm,
@@ -64,11 +71,7 @@ impl Night<'_> {
 #[test]
 fn rotation_and_an_edit_that_waits_for_a_human() {
     let live = Live::new();
-    let vm = live
-        .vm("db-01")
-        .disk(Disk::qcow2("vda", 16 * MIB))
-        .start_paused();
-    live.policy(POLICY);
+    let vm = begun(&live);
     let night = Night {
         live: &live,
         vm: &vm,
@@ -126,11 +129,7 @@ fn rotation_and_an_edit_that_waits_for_a_human() {
 #[test]
 fn a_plan_made_before_a_night() {
     let live = Live::new();
-    let vm = live
-        .vm("db-01")
-        .disk(Disk::qcow2("vda", 16 * MIB))
-        .start_paused();
-    live.policy(POLICY);
+    let vm = begun(&live);
     let night = Night {
         live: &live,
         vm: &vm,
@@ -174,11 +173,7 @@ fn a_plan_made_before_a_night() {
 #[test]
 fn a_clock_that_was_put_back() {
     let live = Live::new();
-    let vm = live
-        .vm("db-01")
-        .disk(Disk::qcow2("vda", 16 * MIB))
-        .start_paused();
-    live.policy(POLICY);
+    let vm = begun(&live);
     let night = Night {
         live: &live,
         vm: &vm,

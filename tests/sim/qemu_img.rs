@@ -304,7 +304,9 @@ impl Site {
         }
         self.files.replace(from, to)?;
         self.published.remove(to);
-        self.expect_truth(to.parent().unwrap_or(to));
+        if Self::is_published(to) {
+            self.expect_truth(to.parent().unwrap_or(to));
+        }
         self.remember_backups();
         Ok(())
     }

@@ -237,16 +237,10 @@ fn change(seed: &Seed, n: u32, world: &World) -> Change {
                 },
             },
         },
-        17 => {
-            let rules = Rules {
-                policy: name,
-                timezone: seed.text.clone(),
-                min_backups: n,
-                ..Rules::default()
-            };
-            let rules = Box::new(rules);
-            Change::Retained { vm, rules }
-        }
+        17 => Change::Retained {
+            vm,
+            rules: Box::new(rules(seed, n)),
+        },
         _ => Change::Published(Box::new(of_two_disks(&vm, n, picked, seed))),
     }
 }
@@ -257,6 +251,15 @@ fn compressed(n: u32) -> BTreeMap<Target, Compressed> {
         digest: Digest::of(&n.to_le_bytes()),
     };
     BTreeMap::from([(target("vda"), file)])
+}
+
+fn rules(seed: &Seed, n: u32) -> Rules {
+    Rules {
+        policy: seed.text.clone(),
+        timezone: seed.text.clone(),
+        min_backups: n,
+        ..Rules::default()
+    }
 }
 
 /// A second disk stands alone, whatever the parent.

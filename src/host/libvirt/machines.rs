@@ -1,5 +1,8 @@
 //! Observes VMs.
 
+use std::thread;
+use std::time::Duration;
+
 use camino::Utf8PathBuf;
 use virt::domain_snapshot::DomainSnapshot;
 use virt::sys;
@@ -29,6 +32,8 @@ use crate::model::machine::Source;
 
 /// How often a VM that changes while it is looked at is looked at.
 const LOOKS: u32 = 5;
+/// How long libvirt may take to notice that a QEMU ended, a first time.
+const PAUSE: Duration = Duration::from_millis(20);
 
 impl Libvirt {
     /// Every VM. One that vanishes meanwhile is left out.
@@ -69,7 +74,19 @@ pub(super) fn read(vm: &Vm, flags: sys::virDomainXMLFlags, tried: &str) -> Resul
     xml::seen(&xml).map_err(|cause| HostError::new(Fault::Unsupported, tried, cause))
 }
 
+/// QEMU may end while it is asked. What libvirt answers then is about that, and once it has noticed
+/// the VM is one that is off.
 fn observe(vm: &Vm) -> Result<Machine> {
+    for look in 1..LOOKS {
+        match observe_once(vm) {
+            Err(error) if error.fault == Fault::Io => thread::sleep(look * PAUSE),
+            answer => return answer,
+        }
+    }
+    observe_once(vm)
+}
+
+fn observe_once(vm: &Vm) -> Result<Machine> {
     let tried = format!("look at {}", vm.name);
     let fail = |error: virt::error::Error| faults::error(&tried, &error);
     let persistent = vm.domain.is_persistent().map_err(fail)?;

@@ -66,14 +66,8 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
         | Reason::JobWaits {
             failed_attempts: 0, ..
         } => return None,
-        Reason::Rotation { kept_by_before, .. } => match &kept_by_before[..] {
-            [] => "no rule keeps it".to_owned(),
-            before => format!("was {}", text::and(before)),
-        },
-        Reason::PolicyChange { kept_by_before, .. } => match &kept_by_before[..] {
-            [] => "no retention was in force before".to_owned(),
-            before => format!("kept now by {}", text::and(before)),
-        },
+        Reason::Rotation { kept_by_before, .. } => was_kept("was", kept_by_before),
+        Reason::PolicyChange { kept_by_before, .. } => was_kept("kept now by", kept_by_before),
         Reason::Outlived => "its VM has a good backup since".to_owned(),
         Reason::Dropped => "no longer in the policy".to_owned(),
         Reason::Selected { by, also, .. } if also.is_empty() => by.clone(),
@@ -160,6 +154,14 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
             ),
         },
     })
+}
+
+/// What kept a backup until retention lets it go.
+fn was_kept(how: &str, by: &[String]) -> String {
+    match by {
+        [] => "no rule keeps it".to_owned(),
+        by => format!("{how} {}", text::and(by)),
+    }
 }
 
 /// The first of several things that are done side by side.
