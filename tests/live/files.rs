@@ -181,6 +181,7 @@ fn get<'a>(site: &Site, backup: &'a str, what: &[&'a str], to: &'a str) -> Outpu
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one guest, one chain")]
 fn each_backup_of_a_chain_gives_what_the_guest_had_written_by_then() {
     let site = site();
     let (vm, tree) = guest(&site);
