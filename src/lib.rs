@@ -70,6 +70,7 @@
 //! | `restore_new` | exclusive | shared | shared |
 //! | `files` | - | shared | shared |
 //! | `discard` | exclusive | - | - |
+//! | `consolidate` | exclusive | shared | shared |
 //! | `snapshot_create` | exclusive | - | - |
 //! | `snapshot_revert` | exclusive | - | - |
 //! | `snapshot_delete` | exclusive | - | - |

@@ -7,17 +7,22 @@ use knib::action;
 use knib::model::backup::Unusable;
 use knib::model::backup::VmRef;
 use knib::model::id::BackupId;
+use knib::model::id::StorageId;
+use knib::model::id::Target;
 use knib::model::job::JobKind;
 use knib::model::lease::Lease;
 use knib::model::lease::Mode;
 use knib::model::lease::Subject;
+use knib::model::machine::Format;
 use knib::model::op::Adopt;
 use knib::model::op::Clear;
 use knib::model::op::Compress;
 use knib::model::op::Compression;
+use knib::model::op::Consolidate;
 use knib::model::op::Discard;
 use knib::model::op::MarkUnusable;
 use knib::model::op::Named;
+use knib::model::op::OnBackup;
 use knib::model::op::OneBackup;
 use knib::model::op::OneJob;
 use knib::model::op::Op;
@@ -29,9 +34,12 @@ use knib::model::orphan::OrphanKind;
 use knib::model::policy::CompressionLibrary;
 use knib::model::record::Record;
 use knib::model::seconds::Seconds;
+use knib::model::step::BackupAt;
+use knib::model::step::Image;
 use knib::model::world::World;
 use knib::planner::files;
 use knib::planner::restore;
+use knib::planner::restore::How;
 use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
 use knib::planner::snapshots;
@@ -98,7 +106,8 @@ fn actions() -> Vec<(Op, Record)> {
         backup: guest.record.current.clone().expect("the third"),
         name: "copy".to_owned(),
         dir: None,
-        format: knib::model::machine::Format::Qcow2,
+        format: Format::Qcow2,
+        how: How::default(),
     };
     let record = guest.record.clone();
     let current = record.current.clone().expect("the third");
@@ -208,13 +217,30 @@ fn restores(vm: VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(Op
         stop: None,
         discard: false,
         dir: None,
-        verify: false,
+        how: How::default(),
     };
+    let consolidated = vm.clone();
     let discard = Discard {
         vm,
         restore: asked.backup.clone(),
     };
     all.push((Op::Discard(discard), record.clone()));
+    let on = OnBackup {
+        head: Image::new("/images/copy.qcow2", Format::Qcow2),
+        of: BackupAt {
+            storage: "/nas".into(),
+            id: StorageId::new(make::STORAGE),
+            vm: asked.from.clone(),
+            backup: asked.backup.clone(),
+        },
+        ancestors: record.ancestors(&asked.backup),
+    };
+    let consolidate = Consolidate {
+        vm: consolidated,
+        carries_on: None,
+        disks: BTreeMap::from([(Target::new("vda"), on)]),
+    };
+    all.push((Op::Consolidate(consolidate), record.clone()));
     let restores = [
         restore::new_vm(asked, world, &make::options()),
         restore::vms(&in_place, world, &make::options()),
@@ -257,6 +283,10 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
         Op::Compress(op) => (Some(&op.of.backup), record.ancestors(&op.of.backup)),
         Op::JobRetry(op) | Op::JobCancel(op) => (Some(&op.of.backup), Vec::new()),
         Op::RestoreVm(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
+        Op::Consolidate(op) => {
+            let on = op.disks.values().next().expect("a disk");
+            (Some(&on.of.backup), on.ancestors.clone())
+        }
         Op::RestoreNew(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
         Op::Files(op) => (Some(&op.backup), op.ancestors.clone()),
         _ => (None, Vec::new()),

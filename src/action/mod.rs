@@ -9,6 +9,7 @@ mod branches;
 mod clear;
 mod compress;
 mod config;
+mod consolidate;
 mod delete;
 mod deltas;
 mod discard;
@@ -74,6 +75,7 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         Op::JobCancel(op) => job::leases_to_cancel(op),
         Op::RestoreVm(op) => restore::leases(&op.origin, &op.vm),
         Op::RestoreNew(op) => restore::leases(&op.origin, &op.vm),
+        Op::Consolidate(op) => consolidate::leases(op),
         Op::Discard(op) => vm::lease(&op.vm),
         Op::Adopt(op) => adopt::leases(op),
         Op::Tag(op) => tag::leases(op),
@@ -127,6 +129,7 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         Op::JobCancel(op) => job::cancel(op, vm::known(guest, &op.of.vm)?),
         Op::RestoreVm(op) => restore_vm::program(op, vm::known(guest, &op.vm)?),
         Op::RestoreNew(op) => restore_new::program(op, guest),
+        Op::Consolidate(op) => consolidate::program(op, vm::known(guest, &op.vm)?),
         Op::Discard(op) => discard::program(op, vm::known(guest, &op.vm)?),
         Op::SnapshotCreate(op) => snapshot_create::program(op, vm::known(guest, &op.vm)?),
         Op::SnapshotRevert(op) => snapshot_revert::program(op, vm::known(guest, &op.vm)?),
@@ -163,10 +166,15 @@ pub fn changes(
         (Op::Expire(_) | Op::Pin(_) | Op::Unpin(_) | Op::MarkUnusable(_), Direction::Forward) => {
             remark::changes(op)
         }
+        (Op::RestoreVm(op), _) => {
+            let mut changes = vm::touched(&op.vm, program, went);
+            changes.extend(restore::damaged(&op.origin, receipts));
+            changes
+        }
+        (Op::RestoreNew(op), _) => restore::damaged(&op.origin, receipts),
         (Op::Compress(op), Direction::Forward) => compress::changes(op, program, receipts),
         (Op::JobRetry(op), Direction::Forward) => job::retried(op),
         (Op::JobCancel(op), Direction::Forward) => job::cancelled(op),
-        (Op::RestoreVm(op), _) => vm::touched(&op.vm, program, went),
         (Op::Discard(op), _) => vm::touched(&op.vm, program, went),
         (Op::Adopt(op), Direction::Forward) => adopt::changes(op),
         (Op::SnapshotCreate(op), _) => vm::touched(&op.vm, program, went),

@@ -1,12 +1,21 @@
 //! What all restores share: what they hold, what they read, and that it is still what was planned.
 
+use std::collections::BTreeMap;
+
+use crate::model::backup::Remark;
+use crate::model::backup::Unusable;
 use crate::model::backup::VmRef;
+use crate::model::change::Change;
 use crate::model::id::Target;
 use crate::model::layout;
 use crate::model::lease::Lease;
 use crate::model::lease::Subject;
+use crate::model::machine::Format;
 use crate::model::op::Origin;
+use crate::model::op::OriginFile;
 use crate::model::program::Refusal;
+use crate::model::receipt::Receipt;
+use crate::model::step::BackupAt;
 use crate::model::step::Image;
 use crate::model::step::Step;
 use crate::model::world::Guest;
@@ -43,28 +52,124 @@ pub(super) fn unchanged(origin: &Origin, source: Option<&Guest>) -> Result<(), R
     Ok(())
 }
 
-/// Reads everything before anything is written, where that was asked.
-pub(super) fn checks(origin: &Origin) -> Option<Vec<Step>> {
-    let check = |(target, files): (&Target, &Vec<_>)| Step::Check {
-        target: target.clone(),
-        files: files.clone(),
-    };
-    let checks = origin.disks.iter().map(check).collect();
-    origin.verify.then_some(checks)
+/// What comes before anything is written: everything is read, where that was asked; what a VM is to run
+/// from is looked at, and marked as read by it.
+pub(super) fn checks(origin: &Origin, vm: &VmRef) -> Vec<Vec<Step>> {
+    let mut stages = Vec::new();
+    if origin.verify {
+        stages.push(of_each(origin, |target, files| Step::Check {
+            target,
+            files,
+        }));
+    }
+    if origin.quick {
+        stages.push(of_each(origin, |target, files| Step::Inspect {
+            target,
+            files,
+        }));
+        stages.push(vec![Step::Lend {
+            of: place(origin),
+            to: vm.uuid.clone(),
+        }]);
+    }
+    stages
 }
 
-/// A disk is written under an unfinished name, and gets its own when it is whole.
+/// A disk is written under an unfinished name, and gets its own when it is whole. One that a VM is to run
+/// from at once is an empty layer.
 pub(super) fn fetch(origin: &Origin, target: &Target, to: &Image) -> [Step; 2] {
     let unfinished = layout::unfinished(&to.path);
-    [
-        Step::Fetch {
-            target: target.clone(),
-            chain: origin.disks.get(target).cloned().unwrap_or_default(),
-            to: Image::new(unfinished.clone(), to.format.clone()),
+    let chain = origin.disks.get(target).cloned().unwrap_or_default();
+    let rename = Step::Rename {
+        from: unfinished.clone(),
+        to: to.path.clone(),
+    };
+    let target = target.clone();
+    let make = match chain.first() {
+        Some(first) if origin.quick => Step::Lay {
+            target,
+            on: first.path.clone(),
+            path: unfinished,
         },
-        Step::Rename {
-            from: unfinished,
-            to: to.path.clone(),
+        _ => Step::Fetch {
+            target,
+            chain,
+            to: Image::new(unfinished, to.format.clone()),
         },
-    ]
+    };
+    [make, rename]
+}
+
+/// The files below the layers that a VM is to run from at once.
+pub(super) fn backing(origin: &Origin) -> BTreeMap<Target, Vec<Image>> {
+    let image = |file: &OriginFile| Image::new(file.path.clone(), Format::Qcow2);
+    let chains = origin.disks.iter().filter(|_| origin.quick);
+    chains
+        .map(|(target, files)| (target.clone(), files.iter().map(image).collect()))
+        .collect()
+}
+
+/// The VM runs, and gets what it reads; nothing where it has that already.
+pub(super) fn consolidates(
+    origin: &Origin,
+    vm: &VmRef,
+    heads: &BTreeMap<Target, Image>,
+) -> Vec<Vec<Step>> {
+    if !origin.quick {
+        return Vec::new();
+    }
+    let pull = |(target, head): (&Target, &Image)| Step::Pull {
+        vm: vm.uuid.clone(),
+        target: target.clone(),
+        head: head.clone(),
+    };
+    let start = Step::Start {
+        vm: vm.uuid.clone(),
+        heads: heads.clone(),
+    };
+    let mut pulls: Vec<_> = heads.iter().map(pull).collect();
+    pulls.extend(of_each(origin, |target, files| Step::Audit {
+        target,
+        files,
+    }));
+    let release = Step::Release {
+        of: place(origin),
+        to: vm.uuid.clone(),
+    };
+    vec![vec![start], pulls, vec![release]]
+}
+
+/// Backups of which a file was found damaged meanwhile.
+pub(super) fn damaged(origin: &Origin, receipts: &[Vec<Option<Receipt>>]) -> Vec<Change> {
+    let receipts = receipts.iter().flatten().flatten();
+    let found = receipts.filter_map(|receipt| match receipt {
+        Receipt::Damaged { backup, file, .. } => Some(Change::Remarked {
+            vm: origin.from.clone(),
+            backup: backup.clone(),
+            remark: Remark::Unusable {
+                why: Some(Unusable {
+                    code: "damaged".to_owned(),
+                    file: Some(file.clone()),
+                }),
+            },
+        }),
+        _ => None,
+    });
+    found.collect()
+}
+
+fn of_each(origin: &Origin, step: impl Fn(Target, Vec<OriginFile>) -> Step) -> Vec<Step> {
+    let disks = origin.disks.iter();
+    disks
+        .map(|(target, files)| step(target.clone(), files.clone()))
+        .collect()
+}
+
+fn place(origin: &Origin) -> BackupAt {
+    BackupAt {
+        storage: origin.storage.path.clone(),
+        id: origin.storage.is.id.clone(),
+        vm: origin.from.uuid.clone(),
+        backup: origin.backup.clone(),
+    }
 }

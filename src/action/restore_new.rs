@@ -9,7 +9,7 @@ use crate::model::program::Refusal;
 use crate::model::step::Step;
 use crate::model::world::Guest;
 
-/// File by file. Everything it makes is new, so an error anywhere takes all of it back.
+/// File by file. Everything it makes is new, so an error takes all of it back, until a guest wrote to it.
 pub(super) fn program(op: &RestoreNew, source: Option<&Guest>) -> Result<Program, Refusal> {
     let origin = &op.origin;
     restore::unchanged(origin, source)?;
@@ -37,12 +37,12 @@ pub(super) fn program(op: &RestoreNew, source: Option<&Guest>) -> Result<Program
         vm: op.vm.uuid.clone(),
         name: op.vm.name.clone(),
         disks: op.disks.clone(),
+        backing: restore::backing(origin),
         nvram: op.nvram.clone(),
     };
-    let mut stages = Vec::from_iter(restore::checks(origin));
+    let mut stages = restore::checks(origin, &op.vm);
     stages.extend([fetches, renames, vec![define]]);
-    Ok(Program {
-        no_return: stages.len(),
-        stages,
-    })
+    let no_return = stages.len();
+    stages.extend(restore::consolidates(origin, &op.vm, &op.disks));
+    Ok(Program { stages, no_return })
 }

@@ -49,7 +49,7 @@ pub(super) fn program(op: &RestoreVm, guest: &Guest) -> Result<Program, Refusal>
         stop.foresee(&mut ahead);
         stages.push(vec![stop]);
     }
-    stages.extend(restore::checks(&op.origin));
+    stages.extend(restore::checks(&op.origin, &op.vm));
     let mut fetches = Vec::new();
     let mut renames = Vec::new();
     for (target, image) in &op.disks {
@@ -79,6 +79,7 @@ pub(super) fn program(op: &RestoreVm, guest: &Guest) -> Result<Program, Refusal>
             &op.origin.backup,
         )
         .join(layout::DOMAIN_INACTIVE),
+        backing: restore::backing(&op.origin),
     }]);
 
     let mut replaced = machine.replaced();
@@ -104,6 +105,7 @@ pub(super) fn program(op: &RestoreVm, guest: &Guest) -> Result<Program, Refusal>
             .collect(),
     );
     stages.extend(others(op, guest, &ahead, claim)?);
+    stages.extend(restore::consolidates(&op.origin, &op.vm, &op.disks));
     stages.retain(|stage| !stage.is_empty());
     Ok(Program { stages, no_return })
 }

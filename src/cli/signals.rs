@@ -1,5 +1,5 @@
 //! Stopping on request: once after the current step, twice now, three times at once. Whatever is
-//! left is carried on by the next apply.
+//! left is carried on by the next apply. A hangup leaves to QEMU what it goes on with by itself.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -19,6 +19,7 @@ use crate::host::StopLevel;
 pub(super) struct Signals {
     first: Rc<Cell<Option<Exit>>>,
     stop: Stop,
+    sender: Rc<watch::Sender<StopLevel>>,
 }
 
 impl Signals {
@@ -26,7 +27,10 @@ impl Signals {
         let fail = |error| Failure::new("signals", format!("could not listen to signals: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(fail)?;
         let (sender, receiver) = watch::channel(StopLevel::No);
+        let sender = Rc::new(sender);
+        let tells = Rc::clone(&sender);
         let first = Rc::new(Cell::new(None));
         let heard = Rc::clone(&first);
         tokio::task::spawn_local(async move {
@@ -34,10 +38,14 @@ impl Signals {
                 let exit = tokio::select! {
                     _ = interrupt.recv() => Exit::Interrupted,
                     _ = terminate.recv() => Exit::Terminated,
+                    _ = hangup.recv() => {
+                        detach(&tells);
+                        continue;
+                    }
                 };
                 heard.set(heard.get().or(Some(exit)));
-                let level = match *sender.borrow() {
-                    StopLevel::No => StopLevel::AfterStep,
+                let level = match *tells.borrow() {
+                    StopLevel::No | StopLevel::Detach => StopLevel::AfterStep,
                     StopLevel::AfterStep => StopLevel::Now,
                     StopLevel::Now => std::process::exit(i32::from(exit.code())),
                 };
@@ -47,13 +55,19 @@ impl Signals {
                     }
                     _ => "Ending the current step now. Again: exits at once.\n",
                 });
-                sender.send_replace(level);
+                tells.send_replace(level);
             }
         });
         Ok(Self {
             first,
             stop: Stop::new(receiver),
+            sender,
         })
+    }
+
+    /// What QEMU goes on with by itself is left to it.
+    pub(super) fn detach(&self) {
+        detach(&self.sender);
     }
 
     /// For who is to stop.
@@ -65,4 +79,15 @@ impl Signals {
     pub(super) fn heard(&self) -> Option<Exit> {
         self.first.get()
     }
+}
+
+/// A terminal that is gone says no more than that nobody waits.
+fn detach(sender: &watch::Sender<StopLevel>) {
+    sender.send_if_modified(|level| {
+        let waits = *level == StopLevel::No;
+        if waits {
+            *level = StopLevel::Detach;
+        }
+        waits
+    });
 }

@@ -29,6 +29,7 @@ use crate::model::lease::Holder;
 use crate::model::op::Verb;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
+use crate::model::reason::Reason;
 use crate::model::world::Open;
 use crate::model::world::World;
 use crate::state::State;
@@ -201,9 +202,11 @@ fn exit(plan: &Plan) -> Exit {
     let results = plan
         .actions
         .iter()
-        .filter_map(|action| Some((action.verb, action.result?)));
-    Exit::most_telling(results.map(|(verb, result)| match result {
-        Outcome::Done if verb == Verb::MarkUnusable => Exit::Failed,
+        .filter_map(|action| Some((action, action.result?)));
+    Exit::most_telling(results.map(|(action, result)| match result {
+        Outcome::Done if action.verb == Verb::MarkUnusable => Exit::Failed,
+        // Of what a person asked for nothing was done.
+        Outcome::Held if action.reason == Reason::Asked && !action.is_free() => Exit::Busy,
         Outcome::Done | Outcome::Held => Exit::Done,
         Outcome::Failed => Exit::Failed,
         Outcome::Blocked => Exit::Blocked,
@@ -265,7 +268,8 @@ pub(super) async fn wait(
     }
 }
 
-fn holder(open: &Open) -> Holder {
+/// Who works on an open action, or did.
+pub(super) fn holder(open: &Open) -> Holder {
     Holder {
         operation: open.op.verb().as_str().replace('_', " "),
         command: open.command.clone(),

@@ -386,6 +386,14 @@ fn outcome(ended: Ended) -> (Outcome, Option<String>, Option<String>) {
             let text = format!("stopped; {CARRIED_ON}");
             (Outcome::Skipped, Some(text), None)
         }
+        Ended::Detached => {
+            let text = "QEMU goes on with it; the next apply sees it done".to_owned();
+            (Outcome::Held, Some(text), None)
+        }
+        Ended::Found(text) => {
+            let hint = "what was restored holds what is in the damaged file: knib backup list shows what else there is";
+            (Outcome::Failed, Some(text), Some(hint.to_owned()))
+        }
         Ended::Refused(refusal) => (Outcome::Blocked, Some(refusal.text), refusal.hint),
         Ended::Stale(text) => (Outcome::Skipped, Some(text), None),
         Ended::Busy(holder) => (Outcome::Busy, Some(holder.to_string()), None),

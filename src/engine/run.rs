@@ -49,6 +49,10 @@ pub enum Ended {
     NotBegun(StepError),
     /// Somebody asked to stop: the next apply goes on.
     Stopped,
+    /// It is done but for what QEMU goes on with by itself: the next apply sees to that.
+    Detached,
+    /// It did what it was to do, and found something that is not what it was.
+    Found(String),
     /// A rule stands in the way; nothing was touched.
     Refused(Refusal),
     /// The world is not what the plan was made on; nothing was touched.
@@ -64,8 +68,8 @@ impl<H: Host> Engine<H> {
     /// The world could not be seen or the journal not be written. An action that was begun stays
     /// open then.
     pub async fn carry_out(self: &Rc<Self>, action: &Action) -> Result<Ended, EngineError> {
-        if let Op::Recover(recover) = &action.op {
-            return self.take_up(&recover.action).await;
+        if let Some(open) = action.op.carries_on() {
+            return self.take_up(open).await;
         }
         let guest = match action.op.guest() {
             Some(vm) => observe::guest(&self.host, &self.state, vm).await?,
@@ -143,7 +147,12 @@ impl<H: Host> Engine<H> {
             }
             match self.forward(&mut at, stage).await? {
                 None => {}
-                Some(error) if error.fault == Fault::Stopped => return Ok(Ended::Stopped),
+                Some(error) if error.fault == Fault::Stopped => {
+                    return Ok(match self.stop.level() {
+                        StopLevel::Detach => Ended::Detached,
+                        _ => Ended::Stopped,
+                    });
+                }
                 Some(error) if at.is_past(stage, &error) => {
                     self.state.leave_open(&at.action, &error)?;
                     return Ok(Ended::LeftOpen(error));
@@ -276,9 +285,14 @@ impl<H: Host> Engine<H> {
             action: at.action.clone(),
             done,
         });
+        let mut learned = at.receipts.iter().flatten().flatten();
+        let damaged = learned.find_map(|receipt| match receipt {
+            Receipt::Damaged { text, .. } => Some(text.clone()),
+            _ => None,
+        });
         Ok(match error {
             Some(error) => Ended::TakenBack(error),
-            None if done => Ended::Done,
+            None if done => damaged.map_or(Ended::Done, Ended::Found),
             None => Ended::TakenBack(broken("it was turned back without a cause")),
         })
     }

@@ -124,6 +124,10 @@ impl Host for Local {
         self.libvirt.destroy(vm).await
     }
 
+    async fn pull(&self, vm: &VmId, target: &Target) -> Result<()> {
+        self.libvirt.pull(vm, target).await
+    }
+
     async fn commit(
         &self,
         vm: &VmId,
@@ -180,6 +184,17 @@ impl Host for Local {
 
     async fn rebase(&self, image: &Image, backing: &Image) -> Result<()> {
         self.qemu_img.rebase(image, backing).await
+    }
+
+    async fn flatten(&self, image: &Image, task: &Task<'_>) -> Result<()> {
+        self.qemu_img.flatten(image, task).await
+    }
+
+    async fn readable(&self, image: &Image) -> Result<()> {
+        match self.libvirt.qemu_user().await? {
+            Some(user) => self.qemu_img.readable_by(user, image).await,
+            None => Ok(()),
+        }
     }
 
     async fn shrink(&self, image: &Image, size: Bytes) -> Result<()> {

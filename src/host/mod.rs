@@ -76,6 +76,21 @@ pub struct Head {
     pub target: Target,
     /// What it shall be.
     pub image: Image,
+    /// The files below it that the definition is to name, top first, so that libvirt leaves their owners
+    /// alone; empty: it says nothing of them.
+    pub backing: Vec<Image>,
+}
+
+impl Head {
+    /// A file, of whose backing files the definition says nothing.
+    #[must_use]
+    pub fn new(target: Target, image: Image) -> Self {
+        Self {
+            target,
+            image,
+            backing: Vec::new(),
+        }
+    }
 }
 
 /// What the persistent definition of a VM is to have instead of what it has.
@@ -175,7 +190,7 @@ pub trait Host: 'static {
     /// no others.
     async fn tag(&self, vm: &VmId, tags: &BTreeMap<String, String>) -> Result<()>;
     /// Lets the persistent definition name other files, in one redefinition; whatever it says of
-    /// the files below them goes.
+    /// the files below them goes, but for those that are given.
     async fn point(&self, vm: &VmId, heads: &[Head]) -> Result<()>;
     /// The persistent definition as it would be with other files; nothing is changed.
     async fn described(&self, vm: &VmId, heads: &[Head]) -> Result<String>;
@@ -187,6 +202,8 @@ pub trait Host: 'static {
     async fn shutdown(&self, vm: &VmId) -> Result<()>;
     /// Pulls the plug of a VM that is on.
     async fn destroy(&self, vm: &VmId) -> Result<()>;
+    /// Starts to bring all that the files below a disk's top hold into the top.
+    async fn pull(&self, vm: &VmId, target: &Target) -> Result<()>;
     /// Starts to commit `top` into `base`, the files below it down to and without `base` included;
     /// nothing is deleted.
     async fn commit(
@@ -225,6 +242,11 @@ pub trait Host: 'static {
     async fn commit_offline(&self, top: &Image, base: &Image, task: &Task<'_>) -> Result<()>;
     /// Writes another backing file into a header, both being known to show the same.
     async fn rebase(&self, image: &Image, backing: &Image) -> Result<()>;
+    /// Brings all that the files below an image hold into it, while no VM has it open. Ended in between,
+    /// it shows what it showed.
+    async fn flatten(&self, image: &Image, task: &Task<'_>) -> Result<()>;
+    /// `Denied` unless QEMU, as VMs are run here, may read an image and all below it.
+    async fn readable(&self, image: &Image) -> Result<()>;
     /// Cuts an image that no VM has open down to a size.
     async fn shrink(&self, image: &Image, size: Bytes) -> Result<()>;
 

@@ -12,6 +12,8 @@ pub enum StopLevel {
     /// Go on.
     #[default]
     No,
+    /// Leave to QEMU what it goes on with by itself.
+    Detach,
     /// Begin nothing new.
     AfterStep,
     /// End the long call that is under way.

@@ -27,6 +27,9 @@ impl Step {
     /// Changes a VM as the step will; one that it has changed already stays as it is.
     #[expect(clippy::too_many_lines, reason = "one arm a step")]
     pub fn foresee(&self, machine: &mut Machine) {
+        if self.vm().is_some_and(|vm| *vm != machine.id) {
+            return;
+        }
         match self {
             Self::Note { note, .. } => machine.note.clone_from(note),
             Self::Tag { tags, .. } => machine.tags.clone_from(tags),
@@ -98,6 +101,21 @@ impl Step {
                 }
                 machine.disks.iter_mut().for_each(|disk| disk.live.clear());
             }
+            Self::Start { .. } => {
+                machine.power = Power::Running;
+                for disk in machine.disks.iter_mut().filter(|disk| disk.holds_data()) {
+                    let head = disk.head().map(Utf8Path::to_owned);
+                    let below = disk.layers.iter().skip(1).map(|layer| layer.path.clone());
+                    disk.live = head.into_iter().chain(below).collect();
+                }
+            }
+            Self::Pull { target, .. } => {
+                if let Some(disk) = machine.disk_mut(target) {
+                    disk.job = None;
+                    disk.layers.truncate(1);
+                    disk.live.truncate(1);
+                }
+            }
             Self::Swap { turns, added, .. } => {
                 for (target, Turn { to, .. }) in turns {
                     if let Some(disk) = machine.disk_mut(target) {
@@ -138,6 +156,11 @@ impl Step {
             | Self::Describe { .. }
             | Self::Keep { .. }
             | Self::Check { .. }
+            | Self::Inspect { .. }
+            | Self::Audit { .. }
+            | Self::Lend { .. }
+            | Self::Release { .. }
+            | Self::Lay { .. }
             | Self::Fetch { .. }
             | Self::Place { .. }
             | Self::Rename { .. }

@@ -106,6 +106,11 @@ pub enum Reason {
     NotListed,
     /// A restore replaced it, and its VM has a good backup since.
     Outlived,
+    /// Its disks lie on files of a backup.
+    ReadsBackup {
+        /// Which.
+        backup: BackupId,
+    },
     /// A run was interrupted, or failed where it could not turn back.
     Interrupted {
         /// The verb that was going on.
@@ -140,10 +145,10 @@ pub struct Field {
 pub enum Block {
     /// It wants a human.
     Blocked(Refusal),
-    /// It waits for a time.
+    /// It waits for a time, or for something that goes on.
     Held {
-        /// Until when.
-        until: Timestamp,
+        /// Until when, where that is known.
+        until: Option<Timestamp>,
         /// For what: `attempt 2 failed at ..`.
         text: String,
     },

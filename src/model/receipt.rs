@@ -11,6 +11,7 @@ use crate::model::backup::Backup;
 use crate::model::backup::Compressed;
 use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
+use crate::model::id::BackupId;
 use crate::model::id::Target;
 
 /// What a step learned.
@@ -49,6 +50,15 @@ pub enum Receipt {
     Captured {
         /// Their names in the stage.
         files: Vec<String>,
+    },
+    /// A file of a backup is not what it was.
+    Damaged {
+        /// Of which backup.
+        backup: BackupId,
+        /// Its name there.
+        file: String,
+        /// In words.
+        text: String,
     },
     /// The stage is complete: this is what `backup.json` says.
     Sealed(Box<Backup>),

@@ -36,6 +36,7 @@ use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
 use crate::model::record::Record;
 use crate::model::snapshot::Snapshots;
+use crate::model::step::Step;
 
 /// The version of a saved world.
 pub const FORMAT: u32 = 1;
@@ -135,6 +136,20 @@ pub struct Open {
     pub pid: u32,
     /// Whether that process still runs.
     pub alive: bool,
+}
+
+impl Open {
+    /// All that is left of it is to give a VM what it reads from a backup.
+    #[must_use]
+    pub fn consolidates(&self) -> bool {
+        let pulls = |stage: &Vec<Step>| stage.iter().any(|step| matches!(step, Step::Pull { .. }));
+        let Some(first) = self.program.stages.iter().position(pulls) else {
+            return false;
+        };
+        let before = self.marks.iter().take(first).flatten();
+        let done = before.into_iter().all(|mark| *mark == Some(Mark::Done));
+        self.direction == Direction::Forward && done
+    }
 }
 
 /// A storage as it was seen.

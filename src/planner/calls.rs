@@ -92,7 +92,7 @@ impl<'a> Calls<'a> {
                 Standing::Due(due) => (due, None),
                 Standing::Held(due, until) => {
                     let text = format!("attempt {} failed, tried again at {until}", due.failed);
-                    (due, Some(Block::Held { until, text }))
+                    (due, Some(held(until, text)))
                 }
                 Standing::Missed(slot) => {
                     let text = format!(
@@ -234,5 +234,10 @@ fn first_held(guest: &Guest, draft: &Draft<'_>) -> Option<Block> {
         .collect();
     let until = due::retry(failed.last()?.at, failed.len());
     let text = format!("attempt {} failed, tried again at {until}", failed.len());
-    (draft.now.now < until).then_some(Block::Held { until, text })
+    (draft.now.now < until).then_some(held(until, text))
+}
+
+fn held(until: jiff::Timestamp, text: String) -> Block {
+    let until = Some(until);
+    Block::Held { until, text }
 }

@@ -235,8 +235,8 @@ impl<'a> Draft<'a> {
             .op
             .guest()
             .and_then(|vm| self.ahead.guests.get(&vm.uuid));
-        if let Some(holder) = guest.and_then(|guest| holder(&wish.op, guest, &self.ahead)) {
-            blocks.push(Block::Busy { holder });
+        if let Some(block) = guest.and_then(|guest| holder(&wish.op, guest, &self.ahead)) {
+            blocks.push(block);
         }
         let program = match action::program(&wish.op, guest) {
             Ok(program) => Some(program),
@@ -248,7 +248,7 @@ impl<'a> Draft<'a> {
         let id = ActionId::of(&self.options.id, self.actions.len() + 1);
         let free = blocks.is_empty();
         if let (true, Some(program)) = (free, &program) {
-            if !matches!(wish.op, Op::Recover(_)) {
+            if wish.op.carries_on().is_none() {
                 self.foresee(&wish.op, program);
             }
             for key in wish.gives {
@@ -417,7 +417,7 @@ impl<'a> Draft<'a> {
 }
 
 /// Who has what an action needs, if somebody has.
-fn holder(op: &Op, guest: &Guest, world: &World) -> Option<String> {
+fn holder(op: &Op, guest: &Guest, world: &World) -> Option<Block> {
     let wanted = action::leases(op, &guest.record);
     // A backup is read for other VMs as well.
     let mut opens = world.guests.values().flat_map(|guest| &guest.open);
@@ -428,6 +428,14 @@ fn holder(op: &Op, guest: &Guest, world: &World) -> Option<String> {
             .iter()
             .any(|held| wanted.iter().any(|wanted| !held.agrees_with(wanted)));
         let verb = open.op.verb().as_str().replace('_', " ");
+        let consolidates = open.op.vm().filter(|_| open.consolidates());
+        if let (true, Some(vm)) = (clash, consolidates) {
+            let text = format!(
+                "{} is not consolidated yet: it reads from a backup",
+                vm.name
+            );
+            return Some(Block::Held { until: None, text });
+        }
         clash.then(|| {
             let Open {
                 command,
@@ -437,7 +445,8 @@ fn holder(op: &Op, guest: &Guest, world: &World) -> Option<String> {
                 ..
             } = open;
             let state = if *alive { "" } else { ", interrupted" };
-            format!("{verb} by knib {command} (pid {pid}{state}) since {since:.0}")
+            let holder = format!("{verb} by knib {command} (pid {pid}{state}) since {since:.0}");
+            Block::Busy { holder }
         })
     })
 }

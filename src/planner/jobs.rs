@@ -123,6 +123,7 @@ fn try_once(draft: &mut Draft<'_>, vm: &VmId, job: &Job, settings: &CompressionS
     if job.not_before > draft.now.now {
         let until = job.not_before;
         let text = format!("attempt {} failed, tried again at {until}", job.attempts);
+        let until = Some(until);
         wish.blocks.push(Block::Held { until, text });
     }
     wish.change.after = json!({ "job": job.id(), "library": library_of(&wish.op) });

@@ -10,6 +10,7 @@ mod calls;
 mod chain;
 pub mod clock;
 mod config;
+pub mod consolidate;
 mod damage;
 mod draft;
 pub mod due;
@@ -95,6 +96,7 @@ fn ahead(policy: &Policy, world: &World, options: &Options) -> (Plan, World) {
     let mut draft = Draft::new(world, options, &policy.timezone);
     clock::tell(&mut draft);
     recover::plan(&mut draft);
+    consolidate::plan(&mut draft);
     storages::plan(&mut draft, policy);
     config::plan(&mut draft, policy);
     let unprotected = assign::plan(&mut draft, policy);

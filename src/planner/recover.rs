@@ -21,7 +21,7 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
         .open
         .iter()
         .chain(of_guests)
-        .filter(|open| !open.alive)
+        .filter(|open| !open.alive && !open.consolidates())
     {
         let vm = open.op.vm().cloned();
         let name = vm
@@ -58,7 +58,7 @@ fn gives(op: &Op) -> Option<Key> {
     })
 }
 
-fn interrupted(open: &Open) -> Reason {
+pub(super) fn interrupted(open: &Open) -> Reason {
     let done = |stage: &Vec<Option<Mark>>| stage.iter().all(|mark| *mark == Some(Mark::Done));
     let stage = open
         .marks

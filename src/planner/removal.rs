@@ -15,6 +15,7 @@ use crate::model::machine::Disk;
 use crate::model::op::Group;
 use crate::model::op::OneBackup;
 use crate::model::op::Op;
+use crate::model::op::Phase;
 use crate::model::plan::Class;
 use crate::model::plan::Plan;
 use crate::model::reason::Block;
@@ -186,9 +187,6 @@ fn remove(draft: &mut Draft<'_>, vm: &VmId, id: &BackupId, going: Going<'_>) {
     let mut wish = wish(draft, guest, id, Op::Delete, going.reason);
     wish.class = going.class;
     wish.blocks.extend(going.blocks);
-    if let Op::Delete(of) = &wish.op {
-        wish.blocks.extend(in_use(draft.now, of));
-    }
     let record = &guest.record;
     // What continued it has gone in an earlier action.
     let before = draft.now.guests.get(vm).map(|guest| &guest.record);
@@ -242,6 +240,13 @@ pub(super) fn wish(
         described(&guest.record, backup)
     });
     wish.blocks.extend(elsewhere);
+    let goes = match &wish.op {
+        Op::Delete(of) | Op::Expire(of) => Some(of),
+        Op::Compress(op) if op.phase == Phase::Finalize => Some(&op.of),
+        _ => None,
+    };
+    let read = goes.and_then(|of| in_use(draft.now, of));
+    wish.blocks.extend(read);
     if let Some(storage) = storage {
         let owned = backups::owned_elsewhere(draft, guest, &storage.is.name);
         wish.blocks.extend(owned);
@@ -263,9 +268,14 @@ fn in_use(world: &World, of: &OneBackup) -> Option<Block> {
     let reader = machines
         .into_iter()
         .find(|machine| machine.disks.iter().any(reads))?;
+    let text = format!("{} of {} is read by {}", of.backup, of.vm.name, reader.name);
+    if reader.persistent {
+        // Until it is consolidated, which is planned of each such VM.
+        return Some(Block::Held { until: None, text });
+    }
     Some(blocked(
         "in_use",
-        format!("{} of {} is read by {}", of.backup, of.vm.name, reader.name),
+        text,
         format!(
             "virsh domblklist {}; give it disks of its own first",
             reader.name

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 40] = [
+const COMMANDS: [&[&str]; 41] = [
     &[],
     &["init"],
     &["lint"],
@@ -40,6 +40,7 @@ const COMMANDS: [&[&str]; 40] = [
     &["snapshot", "delete"],
     &["restore", "vm"],
     &["restore", "new"],
+    &["restore", "resume"],
     &["files", "list"],
     &["files", "get"],
     &["state", "check"],

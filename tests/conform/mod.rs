@@ -36,6 +36,7 @@ scenarios! {
     a_commit_of_the_active_layer: running, 60;
     a_commit_that_is_given_up: running, 40;
     a_vm_that_goes_off_in_a_commit: running, 40;
+    a_pull_of_everything_below: running, 40;
     a_commit_of_a_stopped_vm: vms, 60;
     a_commit_of_sizes_that_differ: vms, 40;
     copies_of_a_running_vm: images, 20;

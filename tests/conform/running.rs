@@ -142,3 +142,34 @@ pub(super) async fn a_vm_that_goes_off_in_a_commit<G: Ground>(trace: &mut Trace<
     trace.start().await;
     trace.stop().await;
 }
+
+pub(super) async fn a_pull_of_everything_below<G: Ground>(trace: &mut Trace<G>) {
+    tower(trace).await;
+    let (vm, vda) = (trace.ground.vm(), Target::new("vda"));
+    let begun = trace.host().pull(&vm, &vda).await;
+    trace.ended("pull", &begun);
+    trace.write("vda", 2..3, 8);
+    trace.follow("vda").await;
+    let head = [trace.head("vda", "a.2.qcow2")];
+    let pointed = trace.host().point(&vm, &head).await;
+    trace.did("point", pointed).await;
+    trace.stop().await;
+    trace.contents().await;
+    trace.start().await;
+    cover(trace, 3, true).await;
+    trace.stop().await;
+    let none = trace.host().pull(&vm, &vda).await;
+    trace.did("pull", none).await;
+    // The same by qemu-img.
+    let top = trace.image("a.3.qcow2");
+    let flat = trace.host().flatten(&top, &trace.task()).await;
+    trace.ended("flatten", &flat);
+    let head = [trace.head("vda", "a.3.qcow2")];
+    let pointed = trace.host().point(&vm, &head).await;
+    trace.did("point", pointed).await;
+    trace.contents().await;
+    trace.start().await;
+    let busy = trace.host().flatten(&top, &trace.task()).await;
+    trace.did("flatten", busy).await;
+    trace.stop().await;
+}

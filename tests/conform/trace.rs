@@ -75,10 +75,7 @@ impl<G: Ground> Trace<G> {
     }
 
     pub(super) fn head(&self, target: &str, name: &str) -> Head {
-        Head {
-            target: Target::new(target),
-            image: self.image(name),
-        }
+        Head::new(Target::new(target), self.image(name))
     }
 
     /// One more line.

@@ -140,6 +140,14 @@ pub(crate) fn nightly(quiesce: &str) -> Rc<Policy> {
     policy("db-*", &schedule(quiesce))
 }
 
+/// The same, and backups may be run from.
+pub(crate) fn quickly() -> Rc<Policy> {
+    let mut policy = nightly("none").as_ref().clone();
+    let offerings = policy.offerings.values_mut();
+    offerings.for_each(|offering| offering.allow_quick_restore = true);
+    Rc::new(policy)
+}
+
 /// The same, and two backups stay.
 pub(crate) fn rotating() -> Rc<Policy> {
     let lines = format!("{}\n    retention: {{ keepLast: 2 }}", schedule("none"));

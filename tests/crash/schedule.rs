@@ -7,13 +7,14 @@ use knib::engine::Report;
 use knib::model::bytes::Bytes;
 use knib::model::id::VmId;
 use knib::model::machine::Machine;
-use knib::model::op::Op;
 use knib::model::plan::Action;
 use knib::model::plan::Outcome;
 use knib::model::plan::Plan;
 use knib::model::program::Direction;
+use knib::model::program::Mark;
 use knib::model::program::Program;
 use knib::model::reason::Block;
+use knib::model::step::Step;
 use knib::model::world::Open;
 use knib::model::world::World;
 
@@ -162,7 +163,7 @@ fn take_the_hint(bench: &Bench<'_>, report: &Report) -> bool {
 fn held(plan: &Plan) -> Option<jiff::Timestamp> {
     let blocks = plan.actions.iter().flat_map(|action| &action.blocked_by);
     let until = blocks.filter_map(|block| match block {
-        Block::Held { until, .. } => Some(*until),
+        Block::Held { until, .. } => *until,
         _ => None,
     });
     until.min()
@@ -185,19 +186,29 @@ pub(crate) fn foresee(plan: &Plan, world: &World) -> BTreeMap<VmId, Machine> {
 }
 
 fn foresee_action(action: &Action, world: &World, machine: &mut Machine) {
-    let Op::Recover(recover) = &action.op else {
+    let Some(carried_on) = action.op.carries_on() else {
         let steps = action.program.iter().flat_map(Program::steps);
         steps.for_each(|(_, _, step)| step.foresee(machine));
         return;
     };
     let opens = world.guests.values().flat_map(|guest| &guest.open);
     let Some(Open {
-        program, direction, ..
-    }) = opens.into_iter().find(|open| open.action == recover.action)
+        program,
+        direction,
+        marks,
+        ..
+    }) = opens.into_iter().find(|open| open.action == *carried_on)
     else {
         return;
     };
-    let steps: Vec<_> = program.steps().map(|(_, _, step)| step).collect();
+    // A VM that was started, or stopped, may be anything by now.
+    let is_past = |stage: usize, n: usize, step: &Step| {
+        matches!(step, Step::Start { .. } | Step::Stop { .. })
+            && marks[stage][n] == Some(Mark::Done)
+    };
+    let steps = program.steps();
+    let steps = steps.filter(|(stage, n, step)| !is_past(*stage, *n, step));
+    let steps: Vec<_> = steps.map(|(_, _, step)| step).collect();
     match direction {
         Direction::Forward => steps.iter().for_each(|step| step.foresee(machine)),
         Direction::Back => {

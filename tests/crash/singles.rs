@@ -94,6 +94,9 @@ singles! {
     damaged_off: stories::damaged(Power::Off);
     restore_qcow2: stories::restore(&Format::Qcow2);
     restore_raw: stories::restore(&Format::Raw);
+    quick: stories::quick();
+    quick_in_place_on: stories::quick_in_place(Power::On);
+    quick_in_place_off: stories::quick_in_place(Power::Off);
     in_place_on: stories::in_place(true, Power::On, false);
     in_place_off: stories::in_place(true, Power::Off, false);
     in_place_older: stories::in_place(false, Power::Off, false);

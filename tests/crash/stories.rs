@@ -11,6 +11,7 @@ use knib::model::orphan::OrphanKind;
 use knib::model::seconds::Seconds;
 use knib::planner::jobs;
 use knib::planner::request::BackupRun;
+use knib::planner::restore::How;
 use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
 use knib::planner::snapshots::Asked;
@@ -24,6 +25,7 @@ use crate::crash::scenario::compressed;
 use crate::crash::scenario::delete;
 use crate::crash::scenario::nightly;
 use crate::crash::scenario::nobody;
+use crate::crash::scenario::quickly;
 use crate::crash::scenario::rotating;
 use crate::crash::scenario::target;
 use crate::sim::STORAGE;
@@ -159,8 +161,48 @@ pub(crate) fn restore(format: &Format) -> Scenario {
         name: "copy".to_owned(),
         dir: None,
         format: format.clone(),
+        how: How::default(),
     });
     story.asks(format!("restore, {format}"), ask, 0)
+}
+
+/// The same, run from at once.
+pub(crate) fn quick() -> Scenario {
+    let story = quick_allowed().apply("2026-11-23T02:30:00Z");
+    let ask = Ask::Restore(NewVm {
+        from: VmId::new(DB),
+        backup: story.latest(),
+        name: "copy".to_owned(),
+        dir: None,
+        format: Format::Qcow2,
+        how: QUICK,
+    });
+    story.asks("quick", ask, 0)
+}
+
+const QUICK: How = How {
+    verify: false,
+    quick: true,
+};
+
+fn quick_allowed() -> Story {
+    Story::new(&quickly())
+        .time_passes()
+        .apply("2026-11-22T12:00:01Z")
+}
+
+/// The newest backup in place, run from at once.
+pub(crate) fn quick_in_place(power: Power) -> Scenario {
+    let story = quick_allowed().apply("2026-11-23T02:30:00Z");
+    let Ask::InPlace(asked) = back_to(&story.latest(), false) else {
+        unreachable!("it is one");
+    };
+    let ask = Ask::InPlace(InPlace {
+        how: QUICK,
+        ..asked
+    });
+    let story = power.set(story.time_passes());
+    story.asks(format!("quick in place, {power:?}"), ask, 0)
 }
 
 /// The disks of one of two backups, in place.
@@ -194,7 +236,7 @@ fn back_to(backup: &BackupId, discard: bool) -> Ask {
         }),
         discard,
         dir: None,
-        verify: false,
+        how: How::default(),
     })
 }
 

@@ -165,6 +165,10 @@ fn layers(guest: &Guest) -> Vec<String> {
         wrong.push(format!("{}: note and record disagree", guest.vm.name));
     }
     for disk in machine.disks.iter().filter(|disk| disk.holds_data()) {
+        let mut layers = disk.layers.iter().map(|layer| &layer.path);
+        if let Some(read) = layers.find(|path| path.starts_with(STORAGE)) {
+            wrong.push(format!("{} of {} reads {read}", disk.target, guest.vm.name));
+        }
         let found: BTreeSet<_> = disk
             .layers
             .iter()
@@ -257,6 +261,7 @@ fn leftovers(site: &Site, world: &World, tolerated: &[Utf8PathBuf]) -> Vec<Strin
             let files = backup.files.iter().map(String::as_str);
             let own = [layout::RECORD, layout::README];
             needed.extend(disks.chain(files).chain(own).map(|name| dir.join(name)));
+            needed.insert(dir.join(layout::READERS));
             needed.insert(dir);
         }
     }

@@ -12,10 +12,7 @@ use knib::model::machine::Note;
 use crate::host::lab::*;
 
 fn head(name: &str, image: &knib::model::step::Image) -> Head {
-    Head {
-        target: target(name),
-        image: image.clone(),
-    }
+    Head::new(target(name), image.clone())
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ mod leaving;
 mod orphans;
 mod owners;
 mod portable;
+mod quick;
 mod races;
 mod readonly;
 mod rebuild;

@@ -414,7 +414,10 @@ fn line(action: &Action) -> String {
     for block in &action.blocked_by {
         text += &match block {
             Block::Blocked(refusal) => format!(" !{}", refusal.code),
-            Block::Held { until, .. } => format!(" held until {until}"),
+            Block::Held { until, .. } => match until {
+                Some(until) => format!(" held until {until}"),
+                None => " held".to_owned(),
+            },
             Block::Busy { holder } => format!(" busy: {holder}"),
             Block::Waits { .. } => " waits".to_owned(),
             Block::Stale { .. } => " stale".to_owned(),

@@ -9,6 +9,7 @@ use knib::model::id::Target;
 use knib::model::machine::Format;
 use knib::model::world::Guest;
 use knib::planner::restore;
+use knib::planner::restore::How;
 use knib::planner::restore::NewVm;
 
 use super::make;
@@ -25,6 +26,7 @@ fn restored(change: impl FnOnce(&mut Guest, &BackupId, &BackupId)) -> String {
         name: "copy".to_owned(),
         dir: None,
         format: Format::Qcow2,
+        how: How::default(),
     };
     let mut world = make::world("2026-11-23T12:00:00Z");
     make::add(&mut world, guest);

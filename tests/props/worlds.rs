@@ -7,6 +7,7 @@ use knib::model::world::World;
 use knib::planner::request;
 use knib::planner::request::BackupRun;
 use knib::planner::restore;
+use knib::planner::restore::How;
 use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
 use proptest::prelude::*;
@@ -78,6 +79,7 @@ fn plans(policy: &Policy, world: &World) -> Vec<Plan> {
                 name: "copy".to_owned(),
                 dir: None,
                 format: Format::Raw,
+                how: How::default(),
             };
             plans.push(restore::new_vm(&asked, world, &make::options()));
             let asked = InPlace {
@@ -85,7 +87,10 @@ fn plans(policy: &Policy, world: &World) -> Vec<Plan> {
                 stop: None,
                 discard: false,
                 dir: None,
-                verify: true,
+                how: How {
+                    verify: true,
+                    quick: true,
+                },
             };
             plans.push(restore::vms(&asked, world, &make::options()));
         }

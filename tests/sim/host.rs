@@ -154,6 +154,10 @@ impl Host for Sim {
         self.act("destroy", |site| site.destroyed(vm)).await
     }
 
+    async fn pull(&self, vm: &VmId, target: &Target) -> Result<()> {
+        self.act("pull", |site| site.pull(vm, target)).await
+    }
+
     async fn commit(
         &self,
         vm: &VmId,
@@ -260,6 +264,27 @@ impl Host for Sim {
 
     async fn rebase(&self, image: &Image, backing: &Image) -> Result<()> {
         self.act("rebase", |site| site.rebase(image, backing)).await
+    }
+
+    async fn flatten(&self, image: &Image, task: &Task<'_>) -> Result<()> {
+        let path = &image.path;
+        self.tick(Place::Before, "flatten").await?;
+        self.site.borrow_mut().open_for_flatten(path)?;
+        let first = self.site.borrow_mut().flatten(path, Half::First);
+        (task.report)(Bytes(1), Bytes(2));
+        let middle = match first {
+            Ok(()) => self.tick(Place::Middle, "flatten").await,
+            failed => failed,
+        };
+        let second = middle.and_then(|()| self.site.borrow_mut().flatten(path, Half::Second));
+        self.site.borrow_mut().close(std::slice::from_ref(path));
+        second?;
+        self.tick(Place::After, "flatten").await
+    }
+
+    async fn readable(&self, image: &Image) -> Result<()> {
+        self.look("readable", |site| site.layers(image).map(drop))
+            .await
     }
 
     async fn shrink(&self, image: &Image, size: Bytes) -> Result<()> {

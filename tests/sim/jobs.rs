@@ -14,6 +14,7 @@ use knib::model::machine::JobKind;
 
 use crate::sim::files::Files;
 use crate::sim::image::CELL;
+use crate::sim::image::ZERO;
 use crate::sim::image::brought;
 use crate::sim::vm::Definition;
 use crate::sim::vm::Running;
@@ -22,12 +23,12 @@ use crate::sim::vm::Vm;
 /// So many jobs' worth of looks it takes to copy a disk.
 const LOOKS: usize = 2;
 
-/// A commit.
+/// A commit, or a pull.
 #[derive(Clone, Debug)]
 pub(crate) struct BlockJob {
     kind: JobKind,
     base: Utf8PathBuf,
-    /// What goes into the base, top first.
+    /// What goes into the base, top first: from above it, or with a pull from below.
     above: Vec<Utf8PathBuf>,
     /// Cells below are copied.
     next: usize,
@@ -46,6 +47,18 @@ impl BlockJob {
             },
             base: open[base].clone(),
             above: open[top..base].to_vec(),
+            next: 0,
+            cells,
+            dirty: BTreeSet::new(),
+        }
+    }
+
+    /// Everything goes into the top.
+    pub(crate) fn pull(open: &[Utf8PathBuf], cells: usize) -> Self {
+        Self {
+            kind: JobKind::Pull,
+            base: open[0].clone(),
+            above: open[1..].to_vec(),
             next: 0,
             cells,
             dirty: BTreeSet::new(),
@@ -93,7 +106,23 @@ impl BlockJob {
         }
     }
 
+    /// What is below and nobody has written over since.
+    fn bring(&mut self, files: &mut Files) {
+        let until = self.cells.min(self.next + self.cells.div_ceil(LOOKS));
+        let below = files.seen(&self.above).unwrap_or_default();
+        if let Some(top) = files.image_mut(&self.base) {
+            for at in self.next..until {
+                let shows = below.get(at).copied().unwrap_or(ZERO);
+                top.cells[at].get_or_insert(shows);
+            }
+        }
+        self.next = until;
+    }
+
     fn advance(&mut self, files: &mut Files) {
+        if self.kind == JobKind::Pull {
+            return self.bring(files);
+        }
         let dirty = std::mem::take(&mut self.dirty);
         self.copy(files, dirty.into_iter());
         let until = self.cells.min(self.next + self.cells.div_ceil(LOOKS));
@@ -112,9 +141,13 @@ impl Vm {
         for target in targets {
             let job = running.jobs.get_mut(&target).expect("it was just listed");
             job.advance(files);
-            if job.kind == JobKind::Commit && job.next == job.cells {
+            let ended = job.next == job.cells;
+            if job.kind == JobKind::Commit && ended {
                 let job = running.jobs.remove(&target).expect("it is there");
                 leave_chain(running, &mut self.stored, files, &target, &job);
+            } else if job.kind == JobKind::Pull && ended {
+                running.jobs.remove(&target);
+                stand_alone(running, &mut self.stored, files, &target);
             }
         }
     }
@@ -127,6 +160,22 @@ impl Vm {
         if let Some(mut job) = running.jobs.remove(target) {
             job.advance(files);
             leave_chain(running, &mut self.stored, files, target, &job);
+        }
+    }
+}
+
+/// Nothing is below the top any more: for QEMU, in its header, and in both definitions.
+fn stand_alone(running: &mut Running, stored: &mut Definition, files: &mut Files, target: &Target) {
+    let open = running.open.get_mut(target).expect("a job has a disk");
+    open.truncate(1);
+    let top = files.image_mut(&open[0]).expect("QEMU has it open");
+    top.backing = None;
+    let format = top.format.clone();
+    for definition in [&mut running.definition, stored] {
+        if let Some(disk) = definition.disk_mut(target)
+            && disk.path() == Some(&open[0])
+        {
+            disk.lead(open, format.clone());
         }
     }
 }

@@ -196,7 +196,12 @@ impl Site {
 
     pub(crate) fn point(&mut self, id: &VmId, heads: &[Head]) -> Result<()> {
         let mut shown = Moment::new();
-        for Head { target, image } in heads {
+        for Head {
+            target,
+            image,
+            backing,
+        } in heads
+        {
             let seen = self
                 .files
                 .chain(&image.path)
@@ -208,7 +213,7 @@ impl Site {
                 HostError::new(Fault::Conflict, "change the disks", format!("no {target}"))
             })?;
             disk.image = Some(image.clone());
-            disk.below = None;
+            disk.below = named(backing);
         }
         if heads.is_empty() {
             return Ok(());
@@ -222,7 +227,7 @@ impl Site {
 
     pub(crate) fn described(&self, id: &VmId, heads: &[Head]) -> Result<String> {
         let mut definition = self.vm(id)?.stored.clone();
-        for Head { target, image } in heads {
+        for Head { target, image, .. } in heads {
             let disk = definition.disk_mut(target).expect("a disk that is there");
             disk.image = Some(image.clone());
             disk.below = None;
@@ -238,7 +243,7 @@ impl Site {
                 .map_err(|error| no(error.to_string()))?;
             let mut disk = stored.disk(&head.target).expect("it is described").clone();
             disk.image = Some(head.image.clone());
-            disk.below = None;
+            disk.below = named(&head.backing);
             let chain = self.files.chain(&head.image.path)?;
             let shown = self.files.seen(&chain)?;
             let vm = self.vm_mut(id)?;
@@ -352,6 +357,24 @@ impl Site {
         Ok(())
     }
 
+    pub(crate) fn pull(&mut self, id: &VmId, target: &Target) -> Result<()> {
+        let no = |fault, cause: &str| Err(HostError::new(fault, "pull", cause));
+        let vm = self.vms.get_mut(id).ok_or_else(|| no_domain(id))?;
+        let Some(running) = &mut vm.running else {
+            return no(Fault::Conflict, "domain is not running");
+        };
+        if running.jobs.contains_key(target) {
+            return no(Fault::Busy, "already in active block job");
+        }
+        let Some(open) = running.open.get(target) else {
+            return no(Fault::Conflict, "no such disk");
+        };
+        let cells = self.files.image(&open[0]).map_or(0, |top| top.cells.len());
+        let job = BlockJob::pull(open, cells);
+        running.jobs.insert(target.clone(), job);
+        Ok(())
+    }
+
     pub(crate) fn end_job(&mut self, id: &VmId, target: &Target, pivot: bool) -> Result<()> {
         let no = |fault, cause: &str| Err(HostError::new(fault, "end the job", cause));
         let vm = self.vms.get_mut(id).ok_or_else(|| no_domain(id))?;
@@ -389,7 +412,7 @@ impl Site {
                     let chain = self.files.chain(&head.image.path)?;
                     wrote.insert(disk.target.clone(), self.files.seen(&chain)?);
                     disk.image = Some(head.image.clone());
-                    disk.below = None;
+                    disk.below = named(&head.backing);
                     kept.push(disk);
                 }
                 None if is_written(&disk) => {}
@@ -411,6 +434,12 @@ impl Site {
         self.vms.remove(id);
         Ok(())
     }
+}
+
+/// What a definition says of the files below a disk.
+fn named(backing: &[knib::model::step::Image]) -> Option<Vec<camino::Utf8PathBuf>> {
+    let paths: Vec<_> = backing.iter().map(|image| image.path.clone()).collect();
+    (!paths.is_empty()).then_some(paths)
 }
 
 fn no_domain(id: &VmId) -> HostError {

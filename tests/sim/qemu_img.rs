@@ -212,6 +212,30 @@ impl Site {
         Ok(())
     }
 
+    /// Opens what a flattening writes. No VM may have it.
+    pub(crate) fn open_for_flatten(&mut self, path: &Utf8Path) -> Result<()> {
+        self.writable(path, "flatten")?;
+        self.programs.push((path.to_owned(), true));
+        Ok(())
+    }
+
+    /// Writes what shows from below, so far; the header last.
+    pub(crate) fn flatten(&mut self, path: &Utf8Path, half: Half) -> Result<()> {
+        let chain = self.files.chain(path)?;
+        let seen = self.files.seen(&chain)?;
+        let image = self
+            .files
+            .image_mut(path)
+            .ok_or_else(|| gone("flatten", path))?;
+        for at in half.of(image.cells.len()) {
+            image.cells[at].get_or_insert(seen[at]);
+        }
+        if half == Half::Second {
+            image.backing = None;
+        }
+        Ok(())
+    }
+
     /// A program ends, well or not.
     pub(crate) fn close(&mut self, paths: &[Utf8PathBuf]) {
         for path in paths {

@@ -170,7 +170,8 @@ impl Site {
     /// Whether a path is of a backup that has its final name.
     pub(crate) fn is_published(path: &Utf8Path) -> bool {
         let mut parts = path.ancestors().filter_map(Utf8Path::file_name);
-        let is_final = layout::uncompressed(path).is_none();
+        let is_lease = path.parent().and_then(Utf8Path::file_name) == Some(layout::READERS);
+        let is_final = layout::uncompressed(path).is_none() && !is_lease;
         path.starts_with(STORAGE) && is_final && parts.any(BackupId::is_one)
     }
 

@@ -67,3 +67,19 @@ pub(crate) fn virsh<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
 pub(crate) fn qemu_img<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
     run("qemu-img", args)
 }
+
+/// The group that libvirt runs QEMU as, as a number.
+#[track_caller]
+pub(crate) fn qemu_group() -> String {
+    let capabilities = virsh(["capabilities"]).must();
+    let tree = roxmltree::Document::parse(&capabilities).expect("libvirt writes XML");
+    let mut labels = tree.descendants().filter(|node| {
+        let model = node.parent().and_then(|model| model.first_element_child());
+        node.has_tag_name("baselabel") && model.and_then(|model| model.text()) == Some("dac")
+    });
+    let label = labels.next().and_then(|label| label.text());
+    let (_, group) = label
+        .and_then(|label| label.split_once(":+"))
+        .expect("QEMU has a user of its own");
+    group.to_owned()
+}

@@ -310,7 +310,7 @@ impl Merge<'_> {
         let target = self.target.clone();
         engine
             .host
-            .point(self.vm, &[Head { target, image }])
+            .point(self.vm, &[Head::new(target, image)])
             .await?;
         done.pointed = true;
         Ok(())

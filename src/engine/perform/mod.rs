@@ -8,20 +8,24 @@ mod clear;
 mod compress;
 mod copy;
 mod freeze;
+mod lend;
 mod merge;
 mod note;
 mod overlay;
 mod owner;
 mod place;
 mod point;
+mod pull;
 mod remark;
 mod replace;
 mod restore;
 mod seal;
 mod stage;
+mod start;
 mod stop;
 mod swap;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use camino::Utf8Path;
@@ -29,7 +33,9 @@ use jiff::Timestamp;
 
 use crate::engine::Engine;
 use crate::engine::perform::owner::Place;
+use crate::host::Head;
 use crate::host::Host;
+use crate::host::Renewal;
 use crate::model::event::Event;
 use crate::model::fault::Fault;
 use crate::model::id::ActionId;
@@ -39,6 +45,7 @@ use crate::model::op::Op;
 use crate::model::program::Program;
 use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
+use crate::model::step::Image;
 use crate::model::step::Step;
 
 /// What a step may know of its action.
@@ -204,6 +211,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             turns,
             added,
             definition,
+            backing,
         } => {
             let swap = swap::Swap {
                 vm,
@@ -211,6 +219,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
                 turns,
                 added,
                 definition,
+                backing,
             };
             swap.perform(engine).await
         }
@@ -263,14 +272,33 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             restore::check(engine, scene, "verify", target, files).await?;
             Ok(Receipt::Done)
         }
+        Step::Inspect { target, files } => restore::inspect(engine, target, files).await,
+        Step::Audit { target, files } => restore::audit(engine, scene, target, files).await,
+        Step::Lend { of, to } => lend::lend(engine, scene, of, to).await,
+        Step::Release { of, to } => lend::release(engine, of, to).await,
+        Step::Lay { on, path, .. } => restore::lay(engine, on, path).await,
+        Step::Start { vm, heads } => start::start(engine, scene, vm, heads).await,
+        Step::Pull { vm, target, head } => {
+            let pull = pull::Pull { vm, target, head };
+            pull.perform(engine, scene).await
+        }
         Step::Fetch { target, chain, to } => restore::fetch(engine, scene, target, chain, to).await,
         Step::Define {
             definition,
             vm,
             name,
             disks,
+            backing,
             nvram,
-        } => restore::define(engine, definition, vm, name, disks, nvram.as_ref()).await,
+        } => {
+            let renewal = Renewal {
+                id: vm.clone(),
+                name: name.clone(),
+                heads: heads(disks, backing),
+                nvram: nvram.clone(),
+            };
+            restore::define(engine, definition, &renewal).await
+        }
         Step::Undefine { vm } => restore::undefine(engine, vm).await,
     }
 }
@@ -300,6 +328,19 @@ impl<H: Host> Engine<H> {
             text: text.into(),
         });
     }
+}
+
+/// Disks as a definition is to have them.
+fn heads<'a>(
+    images: impl IntoIterator<Item = (&'a Target, &'a Image)>,
+    backing: &BTreeMap<Target, Vec<Image>>,
+) -> Vec<Head> {
+    let head = |(target, image): (&Target, &Image)| Head {
+        target: target.clone(),
+        image: image.clone(),
+        backing: backing.get(target).cloned().unwrap_or_default(),
+    };
+    images.into_iter().map(head).collect()
 }
 
 /// A new file is on stable storage, its name as well: a step that is done is not looked at again.

@@ -54,10 +54,9 @@ pub(super) async fn perform<H: Host>(
         overlay::in_nobodys_hands(engine, &machine, &turn.from).await?;
     }
     let aim = |which: fn(&Turn) -> &Image| -> Vec<Head> {
-        let aimed = heads.iter().map(|(target, turn)| Head {
-            target: target.clone(),
-            image: which(turn).clone(),
-        });
+        let aimed = heads
+            .iter()
+            .map(|(target, turn)| Head::new(target.clone(), which(turn).clone()));
         aimed.collect()
     };
     let pointed = engine.host.point(vm, &aim(|turn| &turn.to)).await;

@@ -11,11 +11,11 @@ use crate::engine::Engine;
 use crate::engine::perform::Performed;
 use crate::engine::perform::claimed;
 use crate::engine::perform::conflict;
+use crate::engine::perform::heads;
 use crate::engine::perform::overlay;
 use crate::engine::perform::place;
 use crate::engine::perform::point;
 use crate::host::Exchange;
-use crate::host::Head;
 use crate::host::Host;
 use crate::model::fault::Fault;
 use crate::model::id::BackupId;
@@ -36,6 +36,7 @@ pub(super) struct Swap<'a> {
     pub(super) turns: &'a BTreeMap<Target, Turn>,
     pub(super) added: &'a BTreeMap<Target, Image>,
     pub(super) definition: &'a Utf8Path,
+    pub(super) backing: &'a BTreeMap<Target, Vec<Image>>,
 }
 
 impl Swap<'_> {
@@ -65,8 +66,11 @@ impl Swap<'_> {
             read.map_err(|error| untouched(error.into()))?
         };
         let exchange = Exchange {
-            heads: heads(self.turns.iter().map(|(target, turn)| (target, &turn.to))),
-            added: heads(self.added),
+            heads: heads(
+                self.turns.iter().map(|(target, turn)| (target, &turn.to)),
+                self.backing,
+            ),
+            added: heads(self.added, self.backing),
             definition: String::from_utf8_lossy(&definition).into_owned(),
             removed: Vec::new(),
         };
@@ -104,7 +108,10 @@ impl Swap<'_> {
             .iter()
             .filter(|(target, image)| is_new(target, image));
         let exchange = Exchange {
-            heads: heads(turned.map(|(target, turn)| (target, &turn.from))),
+            heads: heads(
+                turned.map(|(target, turn)| (target, &turn.from)),
+                &BTreeMap::new(),
+            ),
             removed: added.map(|(target, _)| target.clone()).collect(),
             ..Exchange::default()
         };
@@ -143,7 +150,10 @@ pub(super) async fn describe<H: Host>(
     to: &Utf8Path,
 ) -> Performed {
     claimed(&engine.host.machine(vm).await?, claim)?;
-    let text = engine.host.described(vm, &heads(kept)).await?;
+    let text = engine
+        .host
+        .described(vm, &heads(kept, &BTreeMap::new()))
+        .await?;
     engine.host.write(to, text.as_bytes()).await?;
     Ok(Receipt::Done)
 }
@@ -184,14 +194,6 @@ pub(super) async fn keep<H: Host>(
         below = Some(kept);
     }
     Ok(Receipt::Done)
-}
-
-fn heads<'a>(images: impl IntoIterator<Item = (&'a Target, &'a Image)>) -> Vec<Head> {
-    let head = |(target, image): (&Target, &Image)| Head {
-        target: target.clone(),
-        image: image.clone(),
-    };
-    images.into_iter().map(head).collect()
 }
 
 fn untouched(error: StepError) -> StepError {

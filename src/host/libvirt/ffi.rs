@@ -8,6 +8,7 @@
 use std::ffi::CStr;
 use std::ffi::CString;
 use std::ffi::c_int;
+use std::ffi::c_ulong;
 use std::mem::MaybeUninit;
 use std::ptr;
 
@@ -53,6 +54,14 @@ pub(super) fn block_commit(
             flags,
         )
     };
+    checked(code).map(drop)
+}
+
+/// `virDomainBlockPull`, at so many bytes a second; at full speed where that is 0.
+pub(super) fn block_pull(domain: &Domain, disk: &CStr, pace: c_ulong) -> Result<(), Error> {
+    let flags = sys::VIR_DOMAIN_BLOCK_PULL_BANDWIDTH_BYTES;
+    // SAFETY: `domain` holds a reference on its pointer, the text outlives the call.
+    let code = unsafe { sys::virDomainBlockPull(domain.as_ptr(), disk.as_ptr(), pace, flags) };
     checked(code).map(drop)
 }
 

@@ -56,6 +56,17 @@ impl Libvirt {
         .await
     }
 
+    /// Starts to bring everything below a disk's top into the top.
+    pub(in crate::host) async fn pull(&self, vm: &VmId, target: &Target) -> Result<()> {
+        let target = target.clone();
+        self.on(vm, format!("consolidate {target}"), move |_, vm, tried| {
+            text(&target)
+                .and_then(|target| ffi::block_pull(&vm.domain, &target, pace()))
+                .map_err(|error| faults::error(tried, &error))
+        })
+        .await
+    }
+
     /// The block job of a disk. None as well of a VM that is off, or has no such disk.
     pub(in crate::host) async fn job(&self, vm: &VmId, target: &Target) -> Result<Option<Job>> {
         let target = target.clone();
@@ -121,6 +132,16 @@ pub(super) fn job(vm: &Vm, target: &Target, ready: bool) -> Result<Option<Job>> 
         total: Bytes(info.end),
         ready,
     }))
+}
+
+/// Bytes a second that a pull may bring; 0: as many as it can. Tests want time to interrupt it.
+fn pace() -> std::ffi::c_ulong {
+    if cfg!(feature = "test-hooks") {
+        let given = std::env::var("KNIB_PULL_RATE").ok();
+        given.and_then(|given| given.parse().ok()).unwrap_or(0)
+    } else {
+        0
+    }
 }
 
 fn kind(number: sys::virDomainBlockJobType) -> JobKind {

@@ -131,6 +131,34 @@ impl QemuImg {
         self.program.output(&args, &tried).await.map(drop)
     }
 
+    /// Brings all that the files below an image hold into it.
+    pub(super) async fn flatten(&self, image: &Image, task: &Task<'_>) -> Result<()> {
+        let tried = format!("bring everything below {} into it", image.path);
+        let path = absolute(&image.path, &tried)?;
+        let layers = self.layers(image).await?;
+        let below = layers.get(1..).unwrap_or_default();
+        let total = allocated(below, |_| true);
+        let args = ["rebase", "-p", "-f", image.format.as_str(), "-b", "", path];
+        self.follow(&args, &tried, task, total, Urgency::Usual)
+            .await
+    }
+
+    /// Opens an image and all below it as another user would.
+    pub(super) async fn readable_by(&self, (user, group): (u32, u32), image: &Image) -> Result<()> {
+        if user == 0 || !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        let tried = format!("read {} as QEMU does (uid {user}, gid {group})", image.path);
+        let path = absolute(&image.path, &tried)?;
+        let (user, group) = (user.to_string(), group.to_string());
+        let become_it = ["--reuid", &user, "--regid", &group, "--init-groups"];
+        let program = self.program.path().as_str();
+        let read = ["info", "-U", "--backing-chain", "--output=json"];
+        let image = ["-f", image.format.as_str(), path];
+        let args = [&become_it[..], &[program], &read, &image].concat();
+        self.setpriv.output(&args, &tried).await.map(drop)
+    }
+
     /// Cuts an image down to a size.
     pub(super) async fn shrink(&self, image: &Image, size: Bytes) -> Result<()> {
         let tried = format!("cut {} down to {size}", image.path);

@@ -41,7 +41,8 @@ impl Op {
                 },
                 Phase::Finalize => Lane::Free,
             },
-            Self::JobRetry(_) | Self::JobCancel(_) => Lane::Free,
+            // QEMU does the work.
+            Self::JobRetry(_) | Self::JobCancel(_) | Self::Consolidate(_) => Lane::Free,
             _ if self.verb().group() == Group::Config => Lane::Config,
             _ => Lane::Vm,
         }

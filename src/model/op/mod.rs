@@ -46,7 +46,9 @@ pub use crate::model::op::lane::Lane;
 pub use crate::model::op::removal::Clear;
 pub use crate::model::op::removal::MarkUnusable;
 pub use crate::model::op::removal::OneBackup;
+pub use crate::model::op::restore::Consolidate;
 pub use crate::model::op::restore::Discard;
+pub use crate::model::op::restore::OnBackup;
 pub use crate::model::op::restore::Origin;
 pub use crate::model::op::restore::OriginFile;
 pub use crate::model::op::restore::RestoreNew;
@@ -115,6 +117,8 @@ pub enum Op {
     RestoreNew(Box<RestoreNew>),
     /// Read files in a backup.
     Files(Files),
+    /// Give a VM that runs from a backup's files all that is in them.
+    Consolidate(Consolidate),
     /// Remove what a restore replaced.
     Discard(Discard),
     /// Keep all disks of a VM as they are at one instant.
@@ -178,6 +182,7 @@ impl Op {
             Self::RestoreVm(_) => Verb::RestoreVm,
             Self::RestoreNew(_) => Verb::RestoreNew,
             Self::Files(_) => Verb::Files,
+            Self::Consolidate(_) => Verb::Consolidate,
             Self::Discard(_) => Verb::Discard,
             Self::SnapshotCreate(_) => Verb::SnapshotCreate,
             Self::SnapshotRevert(_) => Verb::SnapshotRevert,
@@ -205,6 +210,7 @@ impl Op {
             Self::RestoreVm(op) => Some(&op.vm),
             Self::RestoreNew(op) => Some(&op.vm),
             Self::Files(op) => Some(&op.vm),
+            Self::Consolidate(op) => Some(&op.vm),
             Self::Discard(op) => Some(&op.vm),
             Self::SnapshotCreate(op) => Some(&op.vm),
             Self::SnapshotRevert(op) | Self::SnapshotDelete(op) => Some(&op.vm),
@@ -250,6 +256,16 @@ impl Op {
             Self::PolicyCreate(op) | Self::PolicyUpdate(op) => Some(&op.name),
             Self::OfferingDelete(op) | Self::PolicyDelete(op) => Some(&op.name),
             _ => self.vm().map(|vm| vm.name.as_str()),
+        }
+    }
+
+    /// The open action that it carries on, if it does.
+    #[must_use]
+    pub fn carries_on(&self) -> Option<&ActionId> {
+        match self {
+            Self::Recover(op) => Some(&op.action),
+            Self::Consolidate(op) => op.carries_on.as_ref(),
+            _ => None,
         }
     }
 

@@ -7,11 +7,14 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::model::backup::VmRef;
+use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
+use crate::model::id::ActionId;
 use crate::model::id::BackupId;
 use crate::model::id::Target;
 use crate::model::op::StorageAt;
 use crate::model::seconds::Seconds;
+use crate::model::step::BackupAt;
 use crate::model::step::Image;
 
 /// What a restore reads.
@@ -29,6 +32,9 @@ pub struct Origin {
     pub disks: BTreeMap<Target, Vec<OriginFile>>,
     /// All of them are read before anything is written.
     pub verify: bool,
+    /// The VM runs from them at once, and gets their content while it does.
+    #[serde(default)]
+    pub quick: bool,
 }
 
 /// A file of a backup.
@@ -38,6 +44,31 @@ pub struct OriginFile {
     pub path: Utf8PathBuf,
     /// Of the bytes that must be there.
     pub digest: Digest,
+    /// How many there must be.
+    #[serde(default)]
+    pub size: Bytes,
+}
+
+/// Give a VM that runs from a backup's files all that is in them, so that nothing of it refers to them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Consolidate {
+    /// Which VM.
+    pub vm: VmRef,
+    /// The restore that this carries on; none: there is none on record.
+    pub carries_on: Option<ActionId>,
+    /// Without one: each disk that lies on a backup, and the backup's directory.
+    pub disks: BTreeMap<Target, OnBackup>,
+}
+
+/// A disk that lies on a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnBackup {
+    /// The file that the VM writes to.
+    pub head: Image,
+    /// What is directly below.
+    pub of: BackupAt,
+    /// All that is below that, nearest first.
+    pub ancestors: Vec<BackupId>,
 }
 
 /// A new VM from a backup.

@@ -38,6 +38,7 @@ pub enum Verb {
     RestoreVm,
     RestoreNew,
     Files,
+    Consolidate,
     Discard,
     SnapshotCreate,
     SnapshotRevert,
@@ -76,6 +77,7 @@ impl Verb {
             Self::RestoreVm => "restore_vm",
             Self::RestoreNew => "restore_new",
             Self::Files => "files",
+            Self::Consolidate => "consolidate",
             Self::Discard => "discard",
             Self::SnapshotCreate => "snapshot_create",
             Self::SnapshotRevert => "snapshot_revert",
@@ -112,6 +114,7 @@ impl Verb {
             | Self::RestoreVm
             | Self::RestoreNew
             | Self::Files
+            | Self::Consolidate
             | Self::Discard
             | Self::SnapshotCreate
             | Self::SnapshotRevert

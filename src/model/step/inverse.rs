@@ -1,8 +1,13 @@
 //! What takes a step back.
 
+use std::collections::BTreeMap;
+
+use crate::model::id::Target;
+use crate::model::id::VmId;
 use crate::model::machine::Format;
 use crate::model::step::Image;
 use crate::model::step::Step;
+use crate::model::step::Turn;
 
 impl Step {
     /// What makes it as if it had never been done, from wherever it got to. Guest writes are never
@@ -26,10 +31,15 @@ impl Step {
                     branches: Vec::new(),
                 })
                 .collect(),
-            Self::Copy { to, .. } | Self::Place { to, .. } | Self::Compress { to, .. } => {
-                vec![Self::Discard { path: to.clone() }]
-            }
-            Self::Describe { to, .. } => vec![Self::Discard { path: to.clone() }],
+            Self::Copy { to: path, .. }
+            | Self::Place { to: path, .. }
+            | Self::Compress { to: path, .. }
+            | Self::Describe { to: path, .. }
+            | Self::Lay { path, .. } => vec![Self::Discard { path: path.clone() }],
+            Self::Lend { of, to } => vec![Self::Release {
+                of: of.clone(),
+                to: to.clone(),
+            }],
             Self::Fetch { to, .. } => vec![Self::Discard {
                 path: to.path.clone(),
             }],
@@ -48,17 +58,7 @@ impl Step {
             }],
             Self::Point {
                 vm, claim, heads, ..
-            } => {
-                let back = heads
-                    .iter()
-                    .map(|(target, turn)| (target.clone(), turn.back()));
-                vec![Self::Point {
-                    vm: vm.clone(),
-                    claim: *claim,
-                    heads: back.collect(),
-                    back: true,
-                }]
-            }
+            } => vec![pointed_back(vm, *claim, heads)],
             Self::Announce { of } => vec![Self::Recant { of: of.clone() }],
             Self::Rename { from, to } => vec![Self::Unname {
                 from: from.clone(),
@@ -95,6 +95,11 @@ impl Step {
             | Self::Swap { .. }
             | Self::Keep { .. }
             | Self::Check { .. }
+            | Self::Inspect { .. }
+            | Self::Audit { .. }
+            | Self::Release { .. }
+            | Self::Start { .. }
+            | Self::Pull { .. }
             | Self::Drop { .. }
             | Self::Discard { .. }
             | Self::Remove { .. }
@@ -107,5 +112,17 @@ impl Step {
             | Self::Unname { .. }
             | Self::Undefine { .. } => Vec::new(),
         }
+    }
+}
+
+fn pointed_back(vm: &VmId, claim: u64, heads: &BTreeMap<Target, Turn>) -> Step {
+    let back = heads
+        .iter()
+        .map(|(target, turn)| (target.clone(), turn.back()));
+    Step::Point {
+        vm: vm.clone(),
+        claim,
+        heads: back.collect(),
+        back: true,
     }
 }

@@ -6,6 +6,7 @@
 //! that its earlier ones will leave.
 
 mod inverse;
+mod subject;
 mod synopsis;
 
 use std::collections::BTreeMap;
@@ -245,6 +246,9 @@ pub enum Step {
         added: BTreeMap<Target, Image>,
         /// The definition that describes those.
         definition: Utf8PathBuf,
+        /// Files below any of them that the definition names.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        backing: BTreeMap<Target, Vec<Image>>,
     },
     /// The files of a disk that was replaced have the names they are kept under, and find each other by
     /// them.
@@ -398,6 +402,62 @@ pub enum Step {
         /// Each file with its digest.
         files: Vec<OriginFile>,
     },
+    /// Files of a backup are there, of the right length and on top of each other, and QEMU may read them.
+    /// Their bytes are not read.
+    Inspect {
+        /// Which disk.
+        target: Target,
+        /// The wanted one first, then what it continues.
+        files: Vec<OriginFile>,
+    },
+    /// Files of backups were read for the bytes they must have. One that has others is told and does not
+    /// stop what goes on.
+    Audit {
+        /// Which disk.
+        target: Target,
+        /// Each file with its digest.
+        files: Vec<OriginFile>,
+    },
+    /// A backup says that a VM reads it.
+    Lend {
+        /// Which backup.
+        of: BackupAt,
+        /// Which VM.
+        to: VmId,
+    },
+    /// It does no longer.
+    Release {
+        /// Which backup.
+        of: BackupAt,
+        /// Which VM.
+        to: VmId,
+    },
+    /// There is an empty layer on a backup's file.
+    Lay {
+        /// Which disk.
+        target: Target,
+        /// The backup's file.
+        on: Utf8PathBuf,
+        /// The new layer.
+        path: Utf8PathBuf,
+    },
+    /// A VM runs, or ran.
+    Start {
+        /// Which VM.
+        vm: VmId,
+        /// Its layers. While all of them are empty a VM that cannot be started was not touched; one that
+        /// ran before stays off then.
+        heads: BTreeMap<Target, Image>,
+    },
+    /// All that a disk shows is in its own file.
+    Pull {
+        /// Which VM.
+        vm: VmId,
+        /// Which disk.
+        target: Target,
+        /// Its file.
+        head: Image,
+    },
     /// The content of a backup's disk is in a file, every byte of the chain having been checked.
     Fetch {
         /// Which disk.
@@ -439,6 +499,9 @@ pub enum Step {
         name: String,
         /// Its disks.
         disks: BTreeMap<Target, Image>,
+        /// Files below them that the definition names, by disk.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        backing: BTreeMap<Target, Vec<Image>>,
         /// Its UEFI variables.
         nvram: Option<Utf8PathBuf>,
     },
@@ -472,68 +535,6 @@ impl Turn {
         Self {
             from: self.to.clone(),
             to: self.from.clone(),
-        }
-    }
-}
-
-impl Step {
-    /// The disk, the layer that goes and the file that takes its content, of one that merges.
-    #[must_use]
-    pub fn merged(&self) -> Option<(&Target, &Image, &Image)> {
-        match self {
-            Self::Merge {
-                target, top, base, ..
-            }
-            | Self::Fold {
-                target, top, base, ..
-            } => Some((target, top, base)),
-            _ => None,
-        }
-    }
-
-    /// The VM whose definition or disks it changes.
-    #[must_use]
-    pub fn vm(&self) -> Option<&VmId> {
-        match self {
-            Self::Note { vm, .. }
-            | Self::Overlay { vm, .. }
-            | Self::Capture { vm, .. }
-            | Self::Thaw { vm }
-            | Self::Merge { vm, .. }
-            | Self::Fold { vm, .. }
-            | Self::Create { vm, .. }
-            | Self::Point { vm, .. }
-            | Self::Stop { vm, .. }
-            | Self::Describe { vm, .. }
-            | Self::Swap { vm, .. }
-            | Self::Keep { vm, .. }
-            | Self::Drop { vm, .. }
-            | Self::Tag { vm, .. }
-            | Self::Define { vm, .. }
-            | Self::Undefine { vm } => Some(vm),
-            Self::Mark { .. }
-            | Self::Own { .. }
-            | Self::Disown { .. }
-            | Self::Stage { .. }
-            | Self::Copy { .. }
-            | Self::Seal { .. }
-            | Self::Publish { .. }
-            | Self::Discard { .. }
-            | Self::Remark { .. }
-            | Self::Remove { .. }
-            | Self::Clear { .. }
-            | Self::Room { .. }
-            | Self::Compress { .. }
-            | Self::Compare { .. }
-            | Self::Announce { .. }
-            | Self::Recant { .. }
-            | Self::Replace { .. }
-            | Self::Settle { .. }
-            | Self::Check { .. }
-            | Self::Fetch { .. }
-            | Self::Place { .. }
-            | Self::Rename { .. }
-            | Self::Unname { .. } => None,
         }
     }
 }

@@ -95,6 +95,22 @@ impl Step {
                     names.join(" and ")
                 )
             }
+            Self::Inspect { target, files } => {
+                format!(
+                    "see that QEMU can read the {} of {target}",
+                    counted(files.len())
+                )
+            }
+            Self::Audit { target, files } => {
+                format!("read the {} of {target} meanwhile", counted(files.len()))
+            }
+            Self::Lend { of, .. } => format!("mark {} as read by the VM", of.backup),
+            Self::Release { of, .. } => format!("mark {} as read no longer", of.backup),
+            Self::Lay { target, on, path } => format!("lay {target}: {} on {on}", file(path)),
+            Self::Start { .. } => "start the VM".to_owned(),
+            Self::Pull { target, head, .. } => {
+                format!("bring all of {target} into {}", file(&head.path))
+            }
             Self::Check { target, files } => {
                 format!("read the {} of {target}", counted(files.len()))
             }

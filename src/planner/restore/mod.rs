@@ -30,13 +30,37 @@ use crate::planner::storages;
 /// Where libvirt keeps images when nothing else is said.
 const LIBVIRT_IMAGES: &str = "/var/lib/libvirt/images";
 
+/// How the files of a backup are read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How {
+    /// All of them before anything is written.
+    pub verify: bool,
+    /// The VM runs from them at once.
+    pub quick: bool,
+}
+
+/// The offering says no, as it was last applied; else as it was when the backup was made.
+fn forbidden(world: &World, backup: &Backup) -> Option<Block> {
+    let made = backup.offering.as_deref()?;
+    let applied = world.applied.offerings.get(&made.name);
+    let offering = applied.map_or(&made.spec, |applied| &applied.spec);
+    let name = &made.name;
+    (!offering.allow_quick_restore).then(|| {
+        blocked(
+            "quick_forbidden",
+            format!("the offering {name} does not allow quick restore"),
+            format!("restore without --quick, or say allowQuickRestore: true in offerings.{name} and apply it"),
+        )
+    })
+}
+
 /// What a restore reads, and what stands in the way of reading it.
 fn origin<'a>(
     world: &World,
     record: &Record,
     backup: &Backup,
     wanted: impl Iterator<Item = &'a Target>,
-    verify: bool,
+    how: How,
 ) -> (Origin, Vec<Block>) {
     let (storage, elsewhere) = storages::holding(world, &backup.storage, &backup.id);
     let mut blocks = Vec::from_iter(elsewhere);
@@ -46,6 +70,9 @@ fn origin<'a>(
             format!("{} cannot be restored: a file of it, or of a backup it needs, is damaged or missing", backup.id),
             "choose another one: knib backup list",
         ));
+    }
+    if how.quick {
+        blocks.extend(forbidden(world, backup));
     }
     let mut disks = std::collections::BTreeMap::new();
     for target in wanted {
@@ -57,6 +84,7 @@ fn origin<'a>(
         let files = files.into_iter().map(|(id, disk)| OriginFile {
             path: file(id, &disk.name),
             digest: disk.digest,
+            size: disk.size,
         });
         disks.insert(target.clone(), files.collect());
     }
@@ -66,7 +94,8 @@ fn origin<'a>(
         storage,
         ancestors: record.ancestors(&backup.id),
         disks,
-        verify,
+        verify: how.verify,
+        quick: how.quick,
     };
     (origin, blocks)
 }

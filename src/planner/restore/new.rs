@@ -26,6 +26,7 @@ use crate::planner::draft::Wish;
 use crate::planner::draft::blocked;
 use crate::planner::request::about;
 use crate::planner::restore;
+use crate::planner::restore::How;
 
 /// What `knib restore new` asks for.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct NewVm {
     pub dir: Option<Utf8PathBuf>,
     /// The format of its disks.
     pub format: Format,
+    /// How the backup is read.
+    pub how: How,
 }
 
 /// A new, stopped VM from a backup. `world` holds the guest the backup is of, and whatever is defined.
@@ -75,7 +78,7 @@ fn wish(draft: &mut Draft<'_>, asked: &NewVm, from: &Guest, backup: &Backup) -> 
         .collect();
     let nvram = backup.files.iter().any(|file| file == layout::NVRAM);
     let nvram = nvram.then(|| layout::restored_nvram(&dir, &asked.name));
-    let (origin, blocks) = restore::origin(world, record, backup, disks.keys(), false);
+    let (origin, blocks) = restore::origin(world, record, backup, disks.keys(), asked.how);
     let paths: BTreeMap<_, _> = disks
         .iter()
         .map(|(target, image)| (target, &image.path))

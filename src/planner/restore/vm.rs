@@ -32,6 +32,7 @@ use crate::planner::draft::Wish;
 use crate::planner::draft::blocked;
 use crate::planner::recover;
 use crate::planner::restore;
+use crate::planner::restore::How;
 
 /// What `knib restore vm` asks for.
 #[derive(Clone, Debug)]
@@ -44,8 +45,8 @@ pub struct InPlace {
     pub discard: bool,
     /// Where the disks go; none: beside those that they replace.
     pub dir: Option<Utf8PathBuf>,
-    /// Everything is read before anything is written.
-    pub verify: bool,
+    /// How the backups are read.
+    pub how: How,
 }
 
 /// Gives VMs the disks of backups.
@@ -83,7 +84,7 @@ fn wish(draft: &mut Draft<'_>, asked: &InPlace, guest: &Guest, backup: &Backup) 
         .map(|target| (target.clone(), place(asked, machine, &vm, target, &id)))
         .collect();
     let record = &guest.record;
-    let (origin, mut blocks) = restore::origin(world, record, backup, disks.keys(), asked.verify);
+    let (origin, mut blocks) = restore::origin(world, record, backup, disks.keys(), asked.how);
     blocks.extend(shared(world, &vm, machine, &disks));
     let paths: BTreeMap<_, _> = disks
         .iter()
@@ -131,6 +132,11 @@ fn place(
         },
         |layer| (layer.path.clone(), layer.format.clone()),
     );
+    let format = if asked.how.quick {
+        Format::Qcow2
+    } else {
+        format
+    };
     let path = layout::restored(&beside, id);
     let name = path.file_name().unwrap_or_default();
     let path = asked

@@ -130,7 +130,7 @@ fn section(action: &Action) -> &'static str {
         return "Waiting";
     }
     match action.verb {
-        Verb::Recover => "Interrupted",
+        Verb::Recover | Verb::Consolidate => "Interrupted",
         Verb::StorageCreate => "Storages",
         Verb::OfferingCreate
         | Verb::OfferingUpdate
@@ -191,7 +191,7 @@ fn sign(action: &Action) -> Sign {
         return Sign::Waits;
     }
     match action.verb {
-        Verb::Recover => Sign::Resume,
+        Verb::Recover | Verb::Consolidate => Sign::Resume,
         Verb::Merge => Sign::Merge,
         Verb::OfferingUpdate
         | Verb::PolicyUpdate
@@ -294,6 +294,7 @@ fn described(action: &Action) -> (String, String) {
         Op::JobCancel(op) => (vm(), format!("{}: cancel", op.id())),
         Op::RestoreVm(op) => (vm(), format!("its disks as in {}", op.origin.backup)),
         Op::RestoreNew(op) => (vm(), from(&op.origin)),
+        Op::Consolidate(_) => (vm(), "consolidate what it reads from a backup".to_owned()),
         Op::Discard(op) => (
             vm(),
             format!("what restore {} replaced: delete", op.restore),

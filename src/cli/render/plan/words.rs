@@ -47,6 +47,7 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::JobRetry => "try again a job of",
         Verb::JobCancel => "end a job of",
         Verb::RestoreVm | Verb::RestoreNew => "restore",
+        Verb::Consolidate => "consolidate",
         Verb::Discard => "delete what a restore replaced of",
         Verb::SnapshotCreate => "snapshot",
         Verb::SnapshotRevert => "revert",
@@ -95,6 +96,7 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
             }
             said
         }
+        Reason::ReadsBackup { backup } => format!("it runs from the files of {backup}"),
         Reason::JobWaits {
             failed_attempts, ..
         } => format!("attempt {}", failed_attempts + 1),
@@ -130,29 +132,38 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
             }
             said
         }
-        Reason::Interrupted {
-            stage,
-            stages,
-            doing,
-            error,
-            turning_back,
-            ..
-        } => match (error, turning_back) {
-            (_, true) => {
-                let why = error.as_deref().unwrap_or("it was turned back");
-                format!("it failed ({why}) and is taken back")
-            }
-            (Some(error), false) => format!(
-                "it failed at step {} of {stages} ({error}) and goes on: {}",
-                stage + 1,
-                first(doing)
-            ),
-            (None, false) => format!(
-                "it was interrupted at step {} of {stages} and goes on: {}",
-                stage + 1,
-                first(doing)
-            ),
-        },
+        Reason::Interrupted { .. } => interrupted(&action.reason)?,
+    })
+}
+
+/// How far an action got, and what becomes of it.
+fn interrupted(reason: &Reason) -> Option<String> {
+    let Reason::Interrupted {
+        stage,
+        stages,
+        doing,
+        error,
+        turning_back,
+        ..
+    } = reason
+    else {
+        return None;
+    };
+    Some(match (error, turning_back) {
+        (_, true) => {
+            let why = error.as_deref().unwrap_or("it was turned back");
+            format!("it failed ({why}) and is taken back")
+        }
+        (Some(error), false) => format!(
+            "it failed at step {} of {stages} ({error}) and goes on: {}",
+            stage + 1,
+            first(doing)
+        ),
+        (None, false) => format!(
+            "it was interrupted at step {} of {stages} and goes on: {}",
+            stage + 1,
+            first(doing)
+        ),
     })
 }
 
@@ -179,10 +190,13 @@ fn first(doing: &str) -> String {
 pub fn block(block: &Block, plan: &Plan, zone: &TimeZone) -> (String, Option<String>) {
     match block {
         Block::Blocked(refusal) => (refusal.text.clone(), refusal.hint.clone()),
-        Block::Held { until, text } => {
-            let until = text::minute(*until, zone);
-            (format!("{text} (waits until {until})"), None)
-        }
+        Block::Held { until, text } => match until {
+            Some(until) => {
+                let until = text::minute(*until, zone);
+                (format!("{text} (waits until {until})"), None)
+            }
+            None => (text.clone(), None),
+        },
         Block::Busy { holder } => (format!("busy: {holder}"), None),
         Block::Stale { text } => (format!("stale: {text}"), None),
         Block::Waits { action } => {

@@ -1,6 +1,8 @@
 //! `knib restore`: VMs from backups.
 
 mod new;
+mod quick;
+mod resume;
 mod vm;
 
 use std::fmt::Write;
@@ -16,6 +18,8 @@ use crate::cli::render::plan as render;
 use crate::cli::saved;
 use crate::cli::session::Session;
 use crate::cli::verbs::restore::new::New;
+use crate::cli::verbs::restore::quick::left_to_qemu;
+use crate::cli::verbs::restore::resume::Resume;
 use crate::cli::verbs::restore::vm::Vm;
 use crate::cli::work;
 use crate::model::id::Target;
@@ -28,6 +32,7 @@ use crate::model::step::Image;
 pub(in crate::cli) enum Restore {
     Vm(Vm),
     New(New),
+    Resume(Resume),
 }
 
 /// A format that disks are written in.
@@ -52,6 +57,7 @@ pub(super) async fn run(session: &Session, restore: Restore) -> Result<Exit> {
     match restore {
         Restore::Vm(args) => vm::run(session, args).await,
         Restore::New(args) => new::run(session, args).await,
+        Restore::Resume(args) => resume::run(session, &args).await,
     }
 }
 

@@ -3,10 +3,12 @@
 use camino::Utf8PathBuf;
 
 use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 use crate::cli::session::Session;
 use crate::cli::verbs::restore;
 use crate::cli::verbs::restore::DiskFormat;
+use crate::cli::verbs::restore::quick::Quick;
 use crate::cli::work;
 use crate::cli::work::Work;
 use crate::model::op::Op;
@@ -14,9 +16,10 @@ use crate::model::op::RestoreNew;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::planner;
+use crate::planner::restore::How;
 use crate::planner::restore::NewVm;
 
-/// Define a new, stopped VM with its own copies of a backup's disks
+/// Define a new VM with its own copies of a backup's disks
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct New {
     /// Id, a unique beginning of it, VM@latest or VM@TIME
@@ -31,6 +34,8 @@ pub(in crate::cli) struct New {
     /// Their format
     #[arg(long, value_name = "FORMAT", default_value = "qcow2")]
     disk_format: DiskFormat,
+    #[command(flatten)]
+    quick: Quick,
     /// Show what would be done, and do nothing
     #[arg(long)]
     plan: bool,
@@ -52,11 +57,20 @@ pub(super) async fn run(session: &Session, args: New) -> Result<Exit> {
         name: args.name,
         dir,
         format: args.disk_format.into(),
+        how: How {
+            verify: false,
+            quick: args.quick.quick,
+        },
     };
     let mut plan = planner::restore::new_vm(&asked, &seen.world, &basis.options()?);
     if let Some(policy) = &basis.policy {
         plan.clock.timezone.clone_from(&policy.timezone);
     }
+    if args.quick.quick && args.disk_format == DiskFormat::Raw {
+        let text = "--quick wants disks in the format qcow2: they lie on the backup at first";
+        return Err(Failure::usage(text));
+    }
+    args.quick.prepare(session)?;
     if args.plan {
         return restore::show(session, json, &plan);
     }
@@ -64,7 +78,12 @@ pub(super) async fn run(session: &Session, args: New) -> Result<Exit> {
         .carry_out(session, &basis, &seen, plan)
         .await?;
     work::print(session, json, &finished.plan, || {
-        restored(&finished.plan).map_or_else(|| finished.report(session), defined)
+        let left = restore::left_to_qemu(&finished.plan);
+        match restored(&finished.plan) {
+            Some(op) => defined(op),
+            None if !left.is_empty() => left,
+            None => finished.report(session),
+        }
     })?;
     Ok(finished.exit())
 }
@@ -83,5 +102,9 @@ fn defined(op: &RestoreNew) -> String {
         vm.name, vm.uuid, origin.backup, origin.from.name
     );
     said += &restore::listed(&op.disks);
-    said + &format!("It is stopped: virsh start {}\n", vm.name)
+    said + &if origin.quick {
+        "It runs, and nothing of it refers to the backup any more.\n".to_owned()
+    } else {
+        format!("It is stopped: virsh start {}\n", vm.name)
+    }
 }

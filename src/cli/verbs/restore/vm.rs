@@ -14,6 +14,7 @@ use crate::cli::find::Guests;
 use crate::cli::session::Session;
 use crate::cli::times;
 use crate::cli::verbs::restore;
+use crate::cli::verbs::restore::quick::Quick;
 use crate::model::id::BackupId;
 use crate::model::id::VmId;
 use crate::model::op::Op;
@@ -24,6 +25,7 @@ use crate::model::program::Program;
 use crate::model::seconds::Seconds;
 use crate::model::step::Step;
 use crate::planner;
+use crate::planner::restore::How;
 use crate::planner::restore::InPlace;
 
 /// Give VMs the disks they had when they were backed up
@@ -56,6 +58,8 @@ pub(in crate::cli) struct Vm {
     #[arg(long)]
     verify: bool,
     #[command(flatten)]
+    quick: Quick,
+    #[command(flatten)]
     patience: Patience,
     /// Show what would be done, and do nothing
     #[arg(long)]
@@ -85,8 +89,12 @@ pub(super) async fn run(session: &Session, args: Vm) -> Result<Exit> {
         stop: (args.stop.is_some() || args.destroy).then_some(stop),
         discard: args.discard_old,
         dir,
-        verify: args.verify,
+        how: How {
+            verify: args.verify,
+            quick: args.quick.quick,
+        },
     };
+    args.quick.prepare(session)?;
     if args.plan {
         let plan = planner::restore::vms(&asked, &seen.world, &basis.options()?);
         return restore::show(session, json, &plan);
@@ -99,7 +107,8 @@ pub(super) async fn run(session: &Session, args: Vm) -> Result<Exit> {
         |world, options| planner::restore::vms(&asked, world, options),
     )
     .await?;
-    finished.conclude(session, json, || said(&finished.plan))
+    let left = restore::left_to_qemu(&finished.plan);
+    finished.conclude(session, json, || said(&finished.plan) + &left)
 }
 
 /// The backups that were meant, one a VM.

@@ -45,6 +45,26 @@ pub(super) fn host_id(capabilities: &str) -> Result<String> {
         .ok_or_else(|| "libvirt does not tell the host's uuid".to_owned())
 }
 
+/// The user and the group that QEMU runs as, in libvirt's capabilities: `+64055:+109`.
+pub(super) fn qemu_user(capabilities: &str) -> Result<Option<(u32, u32)>> {
+    let tree = parse(capabilities)?;
+    let host = child(tree.root_element(), "host");
+    let models = host.into_iter().flat_map(|host| children(host, "secmodel"));
+    let mut labels = models
+        .filter(|model| text(*model, "model") == Some("dac"))
+        .flat_map(|model| children(model, "baselabel"));
+    let of_qemu = |label: &Node<'_, '_>| matches!(label.attribute("type"), Some("qemu" | "kvm"));
+    let Some(label) = labels.find(of_qemu).and_then(|label| label.text()) else {
+        return Ok(None);
+    };
+    let mut numbers = label.trim().split(':');
+    let mut number = || numbers.next()?.strip_prefix('+')?.parse().ok();
+    match (number(), number()) {
+        (Some(user), Some(group)) => Ok(Some((user, group))),
+        _ => Err(format!("libvirt's label for QEMU makes no sense: {label}")),
+    }
+}
+
 fn parse(xml: &str) -> Result<Document<'_>> {
     Document::parse(xml).map_err(|error| format!("libvirt's XML makes no sense: {error}"))
 }

@@ -9,6 +9,7 @@ use crate::host::libvirt::xml::child;
 use crate::host::libvirt::xml::children;
 use crate::host::libvirt::xml::disks;
 use crate::host::libvirt::xml::edit::Edits;
+use crate::host::libvirt::xml::escaped;
 use crate::host::libvirt::xml::parse;
 
 /// The definition with other files for some disks.
@@ -19,7 +20,7 @@ pub(in crate::host::libvirt) fn point(xml: &str, heads: &[Head]) -> Result<Strin
         let (_, disk) = disks(tree.root_element())
             .find(|(target, _)| *target == head.target.as_str())
             .ok_or_else(|| format!("it has no disk {}", head.target))?;
-        aim(&mut edits, disk, &head.image).map_err(|why| format!("{} {why}", head.target))?;
+        lay(&mut edits, disk, head).map_err(|why| format!("{} {why}", head.target))?;
     }
     Ok(edits.done())
 }
@@ -37,6 +38,28 @@ pub(super) fn aim(edits: &mut Edits<'_>, disk: Node<'_, '_>, image: &Image) -> R
     }
     forget_chain(edits, disk);
     Ok(())
+}
+
+/// Gives one disk another file, and names the files below it, where they are to be named.
+pub(super) fn lay(edits: &mut Edits<'_>, disk: Node<'_, '_>, head: &Head) -> Result<()> {
+    aim(edits, disk, &head.image)?;
+    if let (Some(source), false) = (child(disk, "source"), head.backing.is_empty()) {
+        edits.insert_before(source, &chain(&head.backing));
+    }
+    Ok(())
+}
+
+/// A chain of files whose owners libvirt leaves alone. It would give each to the user that QEMU runs as,
+/// and not give it back.
+fn chain(files: &[Image]) -> String {
+    let last = "<backingStore/>".to_owned();
+    files.iter().rev().fold(last, |below, file| {
+        let (format, path) = (file.format.as_str(), escaped(file.path.as_str()));
+        format!(
+            "<backingStore type='file'><format type='{format}'/><source file='{path}'>\
+             <seclabel model='dac' relabel='no'/></source>{below}</backingStore>"
+        )
+    })
 }
 
 /// Takes away what a disk says of the files below and of jobs.

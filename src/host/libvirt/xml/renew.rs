@@ -35,8 +35,9 @@ pub(in crate::host::libvirt) fn renew(xml: &str, renewal: &Renewal) -> Result<St
             .find(|head| head.target.as_str() == target);
         let seen = disk::disk(target, node);
         match head {
-            Some(head) => point::aim(&mut edits, node, &head.image)
-                .map_err(|why| format!("{target} {why}"))?,
+            Some(head) => {
+                point::lay(&mut edits, node, head).map_err(|why| format!("{target} {why}"))?;
+            }
             None if matches!(seen.device, Device::Disk | Device::Lun) && !seen.readonly => {
                 edits.remove(node);
             }

@@ -41,10 +41,7 @@ fn head(target: &str, path: &str, format: Format) -> Head {
         path: path.into(),
         format,
     };
-    Head {
-        target: Target::new(target),
-        image,
-    }
+    Head::new(Target::new(target), image)
 }
 
 /// The lines that differ, without their indentation.

@@ -1,0 +1,60 @@
+//! What all quick restores have in common on the command line.
+
+use std::fmt::Write;
+
+use crate::cli::failure::Failure;
+use crate::cli::failure::Result;
+use crate::cli::session::Session;
+use crate::model::plan::Outcome;
+use crate::model::plan::Plan;
+use crate::model::program::Program;
+use crate::model::step::Step;
+
+/// How a VM runs before its disks are written.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Quick {
+    /// Start the VM at once, on the backup's own files, and write its disks while it runs
+    #[arg(long)]
+    pub(super) quick: bool,
+    /// With --quick: return when the VM runs; the next apply sees the rest done
+    #[arg(long)]
+    detach: bool,
+}
+
+impl Quick {
+    /// Says what running from a backup means, and leaves the rest to QEMU where that was asked.
+    pub(super) fn prepare(self, session: &Session) -> Result<()> {
+        if self.detach && !self.quick {
+            return Err(Failure::usage(
+                "--detach wants --quick: nothing else goes on without knib",
+            ));
+        }
+        if self.quick {
+            session.note(
+                "until its disks are written the VM reads from the storage; the backup's digests are compared meanwhile (--verify: first)",
+            );
+        }
+        if self.detach {
+            session.signals()?.detach();
+        }
+        Ok(())
+    }
+}
+
+/// VMs that run while QEMU goes on with their disks.
+pub(super) fn left_to_qemu(plan: &Plan) -> String {
+    let mut said = String::new();
+    for action in &plan.actions {
+        let steps = action.program.iter().flat_map(Program::steps);
+        let mut pulls = steps.filter(|(_, _, step)| matches!(step, Step::Pull { .. }));
+        let detached = action.result == Some(Outcome::Held) && action.is_free();
+        if let (true, Some(vm), Some(_)) = (detached, &action.vm, pulls.next()) {
+            let name = &vm.name;
+            let _ = writeln!(
+                said,
+                "{name} runs; QEMU goes on with its disks. The next apply sees it done, or: knib restore resume {name}"
+            );
+        }
+    }
+    said
+}

@@ -1,0 +1,408 @@
+//! Quick restore: the VM runs at once, on the backup's own files, and stands alone when its disks are
+//! written, whatever ends in between.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::support::Disk;
+use crate::support::KIB;
+use crate::support::MIB;
+use crate::support::Vm;
+use crate::support::deadline::wait_for;
+use crate::support::deadline::wait_until;
+use crate::support::guest::Guest;
+use crate::support::knib::Knib;
+use crate::support::oracle;
+use crate::support::tool;
+use crate::support::tool::run;
+use crate::support::tool::virsh;
+use crate::support::vm::Xml;
+
+use super::judge;
+use super::judge::assert_holds;
+use super::judge::assert_sums_to;
+use super::site::Backup;
+use super::site::Site;
+
+/// Bytes a second: slow enough to interrupt a pull.
+const SLOW: &str = "400000";
+
+/// A site whose offering allows quick restore, with a VM, a chain of two backups and what each shows.
+fn with_a_chain(size: u64) -> (Site, Vm, [(Backup, PathBuf); 2]) {
+    let site = Site::with(
+        "backupChainSize: 0",
+        "backupChainSize: 0, allowQuickRestore: true",
+    );
+    readable(&site);
+    let vm = site.vm("a").disk(Disk::qcow2("vda", size)).start_paused();
+    vm.write("vda", 0, 0x11, size / 2);
+    let full = (site.first(&vm), vm.truth("vda"));
+    vm.write("vda", size / 4, 0x22, MIB);
+    vm.zero("vda", 0, 64 * KIB);
+    let next = (site.backup(&vm, &[]), vm.truth("vda"));
+    (site, vm, [full, next])
+}
+
+/// Lets QEMU's group read what will be on the storage: whatever is made below is the group's as well.
+fn readable(site: &Site) {
+    let (group, storage) = (tool::qemu_group(), site.storage().display().to_string());
+    run("chgrp", [&group, &storage]).must();
+    run("chmod", ["g+s", &storage]).must();
+}
+
+/// Owners and modes of everything on the storage but leases.
+fn owners(site: &Site) -> Vec<(PathBuf, u32, u32, u32)> {
+    let found = run("find", [site.storage()]).must();
+    let paths = found.lines().filter(|path| !path.contains("/leases"));
+    let one = |path: &str| {
+        let meta = fs::symlink_metadata(path).expect("it is there");
+        (
+            path.into(),
+            meta.uid(),
+            meta.gid(),
+            meta.permissions().mode(),
+        )
+    };
+    let mut all: Vec<_> = paths.map(one).collect();
+    all.sort();
+    all
+}
+
+/// Fails unless nothing is below a disk: in its header, in what runs, in the definition.
+#[track_caller]
+fn assert_alone(vm: &Vm) {
+    for target in vm.disks.keys() {
+        let head = vm.source(target);
+        assert_eq!(
+            oracle::info(&head).get("backing-filename"),
+            None,
+            "{target}"
+        );
+        for which in [Xml::Live, Xml::Inactive] {
+            let xml = vm.xml(which);
+            assert!(!xml.contains("/storage/"), "{xml}");
+        }
+        assert!(!vm.xml(Xml::Inactive).contains("<backingStore"));
+    }
+}
+
+/// How far a pull is, while it is neither at its beginning nor at its end.
+#[track_caller]
+fn in_the_middle(vm: &Vm) -> (u64, u64) {
+    wait_for("the pull is in the middle", 60, || {
+        let info = virsh(["blockjob", &vm.name, "vda", "--raw"]).stdout;
+        let number = |name: &str| -> Option<u64> {
+            let line = info.lines().find(|line| line.trim().starts_with(name))?;
+            line.split_once('=')?.1.trim().parse().ok()
+        };
+        let (done, total) = (number("cur")?, number("end")?);
+        (done > 0 && done < total).then_some((done, total))
+    })
+}
+
+fn quick<'a>(backup: &'a Backup, name: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec!["restore", "new", backup.id(), "--name", name, "--quick"];
+    args.extend(more);
+    args
+}
+
+fn slowly(site: &Site, args: &[&str]) -> Knib {
+    site.knib_with(args).env("KNIB_PULL_RATE", SLOW)
+}
+
+/// A VM that was restored quickly and slowly, with QEMU at it, and what its disk must hold.
+fn half_way(site: &Site, backup: &Backup, truth: &Path) -> Vm {
+    let name = format!("{}-new", site.run);
+    let left = slowly(site, &quick(backup, &name, &["--detach"]))
+        .run()
+        .exits(0);
+    assert!(left.stdout.contains("QEMU goes on"), "{left}");
+    let new = site.defined("new");
+    new.goes_back_to("vda", truth);
+    virsh(["suspend", &name]).must();
+    new
+}
+
+#[track_caller]
+fn assert_consolidated(site: &Site, new: &Vm) {
+    assert_alone(new);
+    let leases = run(
+        "find",
+        [
+            site.storage().as_path(),
+            Path::new("-path"),
+            Path::new("*/leases/*"),
+        ],
+    )
+    .must();
+    assert_eq!(leases, "");
+    let truth = new.truth("vda");
+    if new.state() != "shut off" {
+        new.destroy();
+    }
+    assert_holds(&new.source("vda"), &truth);
+    let plan = site
+        .knib([
+            "plan", "--only", "backup", "--vm", &new.name, "--format", "json",
+        ])
+        .exits(0)
+        .json();
+    let actions = plan["actions"].as_array().expect("actions").iter();
+    let recoveries = actions.filter(|action| action["class"] == "recovery");
+    assert_eq!(recoveries.count(), 0);
+    assert!(site.leftovers().is_empty());
+}
+
+#[test]
+fn a_vm_runs_at_once_and_stands_alone_afterwards() {
+    let (site, vm, taken) = with_a_chain(16 * MIB);
+    let before = owners(&site);
+    for (n, (backup, truth)) in taken.iter().enumerate() {
+        let name = format!("{}-new{n}", site.run);
+        site.knib(quick(backup, &name, &[])).exits(0);
+        let new = site.defined(&format!("new{n}"));
+        assert_eq!(new.state(), "running");
+        assert_alone(&new);
+        assert_eq!(owners(&site), before);
+        new.destroy();
+        assert_holds(&new.source("vda"), truth);
+    }
+    site.assert_one_delta_each(&vm);
+    let name = format!("{}-raw", site.run);
+    let raw = quick(&taken[0].0, &name, &["--disk-format", "raw"]);
+    site.knib(raw).exits(64);
+}
+
+#[test]
+fn an_offering_that_forbids_it_is_heeded() {
+    let site = Site::new();
+    let vm = site.vm("a").disk(Disk::qcow2("vda", MIB)).start_paused();
+    let backup = site.first(&vm);
+    let name = format!("{}-new", site.run);
+    let args = quick(&backup, &name, &[]);
+    site.refuses(&vm, &args, 3, &["does not allow quick restore"]);
+}
+
+#[test]
+fn a_storage_that_qemu_cannot_read_is_told_before_anything_starts() {
+    let (site, vm, taken) = with_a_chain(4 * MIB);
+    let file = taken[0].0.file("vda");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("the test's own");
+    let name = format!("{}-new", site.run);
+    let args = quick(&taken[1].0, &name, &[]);
+    site.refuses(&vm, &args, 5, &["as QEMU does", "Permission denied"]);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("the test's own");
+
+    let file = fs::File::options()
+        .write(true)
+        .open(&file)
+        .expect("the test's own");
+    let length = file.metadata().expect("it is there").len();
+    file.set_len(length - 512).expect("the test's own");
+    site.refuses(&vm, &args, 5, &["is damaged"]);
+    assert!(!virsh(["domuuid", &name]).ok);
+    assert!(site.leftovers().is_empty());
+}
+
+#[test]
+fn a_damaged_byte_is_found_while_the_vm_runs() {
+    let (site, vm, taken) = with_a_chain(4 * MIB);
+    let file = taken[0].0.file("vda");
+    let at = fs::metadata(&file).expect("it is there").len() - 1;
+    judge::flip(&file, at);
+    let name = format!("{}-new", site.run);
+    let output = site.knib(quick(&taken[1].0, &name, &[])).exits(5);
+    assert!(output.stdout.contains("is damaged"), "{output}");
+    assert_alone(&site.defined("new"));
+    let listed = site.backups(&vm);
+    assert!(
+        listed.is_empty(),
+        "neither of both is counted on: {listed:?}"
+    );
+}
+
+#[test]
+fn qemu_is_killed_ten_times_and_nothing_is_lost() {
+    let (site, vm, taken) = with_a_chain(64 * MIB);
+    let (backup, truth) = &taken[1];
+    let new = half_way(&site, backup, truth);
+    for n in 0..10 {
+        in_the_middle(&new);
+        new.write(
+            "vda",
+            n * 2 * MIB,
+            0x40 + u8::try_from(n).expect("ten"),
+            64 * KIB,
+        );
+        in_the_middle(&new);
+        new.destroy();
+        if n == 3 {
+            // Nothing of the VM is touched, and nothing goes that it reads.
+            site.knib(["backup", "run", &new.name, "--storage", "nas"])
+                .exits(6);
+            site.knib(["snapshot", "create", &new.name]).exits(6);
+            let delete = ["backup", "delete", "--force", taken[0].0.id()];
+            site.knib(delete.iter().chain(&[backup.id()])).exits(6);
+        }
+        new.start_paused();
+        let resume = ["restore", "resume", &new.name, "--detach"];
+        slowly(&site, &resume).run().exits(0);
+    }
+    in_the_middle(&new);
+    new.destroy();
+    let plan = site.knib(["plan"]).exits(0);
+    assert!(plan.stdout.contains("consolidate"), "{plan}");
+    site.knib(["apply", "--auto-approve", "--vm", &new.name])
+        .exits(0);
+    assert_consolidated(&site, &new);
+    site.assert_one_delta_each(&vm);
+}
+
+#[test]
+fn knib_is_killed_ten_times_while_it_follows() {
+    let (site, _vm, taken) = with_a_chain(64 * MIB);
+    let (backup, truth) = &taken[0];
+    let new = half_way(&site, backup, truth);
+    let mut last = (0, 0);
+    for n in 0..10 {
+        let mut resume = slowly(&site, &["restore", "resume", &new.name]).start();
+        last = in_the_middle(&new);
+        new.write(
+            "vda",
+            n * MIB,
+            0x60 + u8::try_from(n).expect("ten"),
+            4 * KIB,
+        );
+        resume.kill();
+        let _killed = resume.finish();
+    }
+    // It goes on by itself all the while.
+    let next = in_the_middle(&new);
+    assert!(next >= last, "{next:?} after {last:?}");
+    virsh(["blockjob", &new.name, "vda", "--bandwidth", "0"]).must();
+    site.knib(["restore", "resume", &new.name]).exits(0);
+    assert_consolidated(&site, &new);
+}
+
+#[test]
+fn killed_at_every_step_it_is_carried_on() {
+    let (site, _vm, taken) = with_a_chain(4 * MIB);
+    let (backup, truth) = &taken[1];
+    let mut runs = 0;
+    for at in (1..60).step_by(3) {
+        let name = format!("{}-at{at}", site.run);
+        let killed = site
+            .knib_with(quick(backup, &name, &[]))
+            .env("KNIB_CRASH_AT", at.to_string())
+            .run();
+        let ended = killed.code() == Some(0);
+        site.knib(["apply", "--auto-approve", "--only", "backup", "--vm", &name])
+            .exits(0);
+        if virsh(["domuuid", &name]).ok {
+            runs += 1;
+            let new = site.defined(&format!("at{at}"));
+            new.goes_back_to("vda", truth);
+            assert_consolidated(&site, &new);
+            virsh(["undefine", &name]).must();
+        }
+        if ended {
+            break;
+        }
+    }
+    assert!(runs > 5, "it was killed in the middle");
+}
+
+#[test]
+fn without_a_state_what_a_vm_reads_is_enough_to_go_by() {
+    let (site, vm, taken) = with_a_chain(16 * MIB);
+    let (backup, truth) = &taken[1];
+    let new = half_way(&site, backup, truth);
+    in_the_middle(&new);
+    new.destroy();
+    fs::remove_file(site.path("state.db")).expect("there is a state");
+    site.knib(["state", "rebuild"]).exits(0);
+    let plan = site.knib(["plan"]).exits(0);
+    assert!(plan.stdout.contains("it runs from the files of"), "{plan}");
+    let delete = ["backup", "delete", "--force", taken[0].0.id()];
+    site.knib(delete.iter().chain(&[backup.id()])).exits(6);
+    let apply = ["apply", "--auto-approve", "--only", "backup"];
+    site.knib(apply.iter().chain(&["--vm", &new.name])).exits(0);
+    assert_consolidated(&site, &new);
+    site.apply().exits(0);
+    site.backup(&vm, &[]);
+}
+
+#[test]
+fn in_place_a_vm_runs_at_once_as_well() {
+    let (site, vm, taken) = with_a_chain(16 * MIB);
+    let (backup, truth) = &taken[0];
+    let before = vm.truth("vda");
+    let restore = ["restore", "vm", backup.id(), "--quick", "--destroy"];
+    let output = site.knib(restore).exits(0);
+    assert_eq!(vm.state(), "running");
+    virsh(["suspend", &vm.name]).must();
+    vm.goes_back_to("vda", truth);
+    vm.write("vda", MIB, 0x77, 64 * KIB);
+    assert_consolidated(&site, &vm);
+    let back = output
+        .stdout
+        .split('\'')
+        .nth(1)
+        .expect("it says how to go back");
+    virsh(["define", back]).must();
+    assert_holds(&vm.source("vda"), &before);
+}
+
+#[test]
+fn a_guest_goes_down_ten_times_and_finds_everything_again() {
+    let site = Site::with(
+        "backupChainSize: 0",
+        "backupChainSize: 0, allowQuickRestore: true",
+    );
+    readable(&site);
+    let disk = Disk::qcow2("vda", 64 * MIB).ext4();
+    let (vm, guest) = site.vm("a").disk(disk).boot();
+    guest.write_file("vda", "big", 24 << 10);
+    site.first(&vm);
+    let big = guest.run("sha256sum </mnt/vda/big");
+    vm.destroy();
+
+    let name = format!("{}-new", site.run);
+    let latest = format!("{}@latest", vm.name);
+    let args = [
+        "restore", "new", &latest, "--name", &name, "--quick", "--detach",
+    ];
+    let very_slowly = |args: &[&str]| {
+        let knib = site.knib_with(args).env("KNIB_PULL_RATE", "400000");
+        knib.run().exits(0)
+    };
+    very_slowly(&args);
+    let new = site.defined("new");
+    let mut guest = Guest::answering(&name);
+    for n in 0..10 {
+        guest.run(&format!("echo {n} >/mnt/vda/own{n} && sync"));
+        in_the_middle(&new);
+        virsh(["shutdown", "--mode", "agent", &name]).must();
+        wait_until("the guest's end", 60, || new.state() == "shut off");
+        guest = new.boot();
+        very_slowly(&["restore", "resume", &name, "--detach"]);
+    }
+    in_the_middle(&new);
+    site.knib(["restore", "resume", &name, "--detach"]).exits(0);
+    virsh(["blockjob", &name, "vda", "--bandwidth", "0"]).must();
+    site.knib(["restore", "resume", &name]).exits(0);
+    assert_alone(&new);
+    assert_eq!(guest.run("sha256sum </mnt/vda/big"), big);
+    assert_eq!(
+        guest.run("cat /mnt/vda/own?").split_whitespace().count(),
+        10
+    );
+    guest.stop_writes("vda");
+    let sum = guest.disk_sha256("vda");
+    new.destroy();
+    assert_sums_to(&new.source("vda"), &sum);
+    oracle::assert_clean_ext4(&new.source("vda"));
+}
