@@ -69,6 +69,7 @@
 //! | `restore_vm` | exclusive | shared | shared |
 //! | `restore_disk` | exclusive | shared | shared |
 //! | `restore_new` | exclusive | shared | shared |
+//! | `files` | - | shared | shared |
 //! | `discard` | exclusive | - | - |
 //! | `consolidate` | exclusive | shared | shared |
 //! | `snapshot_create` | exclusive | - | - |

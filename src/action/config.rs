@@ -78,6 +78,7 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
         | Op::RestoreVm(_)
         | Op::RestoreDisk(_)
         | Op::RestoreNew(_)
+        | Op::Files(_)
         | Op::Consolidate(_)
         | Op::Discard(_)
         | Op::SnapshotCreate(_)

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 40] = [
+const COMMANDS: [&[&str]; 42] = [
     &[],
     &["init"],
     &["lint"],
@@ -42,6 +42,8 @@ const COMMANDS: [&[&str]; 40] = [
     &["restore", "disk"],
     &["restore", "new"],
     &["restore", "resume"],
+    &["files", "list"],
+    &["files", "get"],
     &["state", "check"],
     &["state", "rebuild"],
     &["completions"],

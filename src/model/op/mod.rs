@@ -5,6 +5,7 @@
 
 mod backup;
 mod config;
+mod files;
 mod job;
 mod lane;
 mod removal;
@@ -34,6 +35,7 @@ pub use crate::model::op::config::Retain;
 pub use crate::model::op::config::StorageCreate;
 pub use crate::model::op::config::Tag;
 pub use crate::model::op::config::Unassign;
+pub use crate::model::op::files::Files;
 pub use crate::model::op::job::Attempt;
 pub use crate::model::op::job::Compress;
 pub use crate::model::op::job::Compression;
@@ -118,6 +120,8 @@ pub enum Op {
     RestoreDisk(Box<RestoreDisk>),
     /// A new VM from a backup.
     RestoreNew(Box<RestoreNew>),
+    /// Read files in a backup.
+    Files(Files),
     /// Give a VM that runs from a backup's files all that is in them.
     Consolidate(Consolidate),
     /// Remove what a restore replaced.
@@ -183,6 +187,7 @@ impl Op {
             Self::RestoreVm(_) => Verb::RestoreVm,
             Self::RestoreDisk(_) => Verb::RestoreDisk,
             Self::RestoreNew(_) => Verb::RestoreNew,
+            Self::Files(_) => Verb::Files,
             Self::Consolidate(_) => Verb::Consolidate,
             Self::Discard(_) => Verb::Discard,
             Self::SnapshotCreate(_) => Verb::SnapshotCreate,
@@ -211,6 +216,7 @@ impl Op {
             Self::RestoreVm(op) => Some(&op.vm),
             Self::RestoreDisk(op) => Some(&op.vm),
             Self::RestoreNew(op) => Some(&op.vm),
+            Self::Files(op) => Some(&op.vm),
             Self::Consolidate(op) => Some(&op.vm),
             Self::Discard(op) => Some(&op.vm),
             Self::SnapshotCreate(op) => Some(&op.vm),

@@ -38,6 +38,7 @@ pub enum Verb {
     RestoreVm,
     RestoreDisk,
     RestoreNew,
+    Files,
     Consolidate,
     Discard,
     SnapshotCreate,
@@ -77,6 +78,7 @@ impl Verb {
             Self::RestoreVm => "restore_vm",
             Self::RestoreDisk => "restore_disk",
             Self::RestoreNew => "restore_new",
+            Self::Files => "files",
             Self::Consolidate => "consolidate",
             Self::Discard => "discard",
             Self::SnapshotCreate => "snapshot_create",
@@ -114,6 +116,7 @@ impl Verb {
             | Self::RestoreVm
             | Self::RestoreDisk
             | Self::RestoreNew
+            | Self::Files
             | Self::Consolidate
             | Self::Discard
             | Self::SnapshotCreate

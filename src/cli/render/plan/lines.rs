@@ -143,7 +143,7 @@ fn section(action: &Action) -> &'static str {
         Verb::Expire | Verb::Delete | Verb::Clear | Verb::Discard => "Removals",
         Verb::Retain => "Retention",
         Verb::MarkUnusable => "Damaged",
-        Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin => "Backups",
+        Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin | Verb::Files => "Backups",
         Verb::Compress => "Compression",
         Verb::JobRetry | Verb::JobCancel => "Jobs",
         Verb::RestoreVm | Verb::RestoreDisk | Verb::RestoreNew => "Restores",
@@ -224,6 +224,7 @@ fn sign(action: &Action) -> Sign {
         | Verb::Backup
         | Verb::RestoreDisk
         | Verb::RestoreNew
+        | Verb::Files
         | Verb::SnapshotCreate => Sign::Add,
     }
 }
@@ -283,6 +284,7 @@ fn described(action: &Action) -> (String, String) {
         ),
         Op::Pin(of) => (vm(), format!("{}: pin", of.backup)),
         Op::Unpin(of) => (vm(), format!("{}: unpin", of.backup)),
+        Op::Files(op) => (vm(), format!("{}: read files", op.backup)),
         Op::Compress(op) => {
             let what = match &op.phase {
                 Phase::Start { how, .. } => format!("compress with {how}"),
