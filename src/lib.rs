@@ -68,6 +68,7 @@
 //! | `mark_unusable` | - | shared, sole writer | - |
 //! | `restore_vm` | exclusive | shared | shared |
 //! | `restore_new` | exclusive | shared | shared |
+//! | `files` | - | shared | shared |
 //! | `discard` | exclusive | - | - |
 //! | `consolidate` | exclusive | shared | shared |
 //! | `snapshot_create` | exclusive | - | - |

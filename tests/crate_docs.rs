@@ -37,6 +37,7 @@ use knib::model::seconds::Seconds;
 use knib::model::step::BackupAt;
 use knib::model::step::Image;
 use knib::model::world::World;
+use knib::planner::files;
 use knib::planner::restore;
 use knib::planner::restore::How;
 use knib::planner::restore::InPlace;
@@ -163,6 +164,12 @@ fn actions() -> Vec<(Op, Record)> {
                 .map(|action| (action.op, record.clone())),
         );
     }
+    let read = files::plan((&uuid, &asked.backup), None, &world, &make::options());
+    all.extend(
+        read.actions
+            .into_iter()
+            .map(|action| (action.op, record.clone())),
+    );
     all.extend(restores(asked_vm, &asked, &record, &world));
     all
 }
@@ -281,6 +288,7 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
             (Some(&on.of.backup), on.ancestors.clone())
         }
         Op::RestoreNew(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
+        Op::Files(op) => (Some(&op.backup), op.ancestors.clone()),
         _ => (None, Vec::new()),
     };
     let writes = |id: &BackupId| leases.contains(&Lease::exclusive(Subject::Marks(id.clone())));

@@ -76,6 +76,10 @@ command -v cc && [ -e /usr/include/stdio.h ] | gcc libc6-dev                    
 command -v strings                         | binutils                                         | binutils
 command -v mkfs.ext4                       | e2fsprogs                                        | e2fsprogs
 command -v cpio                            | cpio                                             | cpio
+command -v guestfish                       | guestfish libguestfs-xfs                         | libguestfs libguestfs-xfs
+command -v mkfs.xfs                        | xfsprogs                                         | xfsprogs
+command -v setfattr                        | attr                                             | attr
+command -v cryptsetup                      | cryptsetup-bin                                   | cryptsetup
 command -v kill && command -v pgrep        | procps                                           | procps-ng
 command -v script                          | bsdutils                                         | util-linux-script util-linux
 command -v setpriv                         | util-linux                                       | util-linux
@@ -83,6 +87,17 @@ command -v xz && command -v zstd           | xz-utils zstd                      
 ! command -v dnf || dnf download --help    |                                                  | dnf-plugins-core
 END
   )
+  # libguestfs's appliance boots a kernel of this machine's; a container has none.
+  if [ -z "$(find /boot /lib/modules -maxdepth 2 -name 'vmlinuz*' -print -quit 2>/dev/null)" ]; then
+    names="kernel-core kernel-modules-core"
+    if command -v apt-get >/dev/null; then
+      refresh_packages
+      names=linux-image-cloud-amd64
+      apt-cache show "$names" >/dev/null 2>&1 || names=linux-image-virtual
+    fi
+    # shellcheck disable=SC2086
+    add_packages $names
+  fi
   # A machine that already has a newer qemu-img than its hypervisor packages would refuse both in one command.
   names=$(missing <<<'command -v qemu-img && command -v qemu-io | qemu-utils | qemu-img')
   # shellcheck disable=SC2086
@@ -93,6 +108,14 @@ END
 build_guest() {
   [ -s "$root/target/guest/initrd.gz" ] || refresh_packages
   "$root/tests/guest/build.sh" "$root/target/guest"
+}
+
+# build_appliance: makes libguestfs's appliance under target/appliance, where the tests look for it.
+build_appliance() {
+  mkdir -p "$root/target/appliance"
+  echo run | LIBGUESTFS_BACKEND=direct LIBGUESTFS_BACKEND_SETTINGS=force_tcg \
+    LIBGUESTFS_CACHEDIR="$root/target/appliance" guestfish -a /dev/null >&2 ||
+    die "libguestfs does not start: see libguestfs-test-tool"
 }
 
 ## Rust -------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ need_root "$@"
 install_packages
 install_rust clippy fmt
 build_guest
+build_appliance
 begin
 trap give_up EXIT
 

@@ -77,6 +77,7 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
         | Op::JobCancel(_)
         | Op::RestoreVm(_)
         | Op::RestoreNew(_)
+        | Op::Files(_)
         | Op::Consolidate(_)
         | Op::Discard(_)
         | Op::SnapshotCreate(_)

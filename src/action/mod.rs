@@ -13,6 +13,7 @@ mod consolidate;
 mod delete;
 mod deltas;
 mod discard;
+mod files;
 mod job;
 mod merge;
 mod readme;
@@ -28,11 +29,18 @@ mod snapshot_revert;
 mod tag;
 mod vm;
 
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+
 pub use crate::action::readme::readme;
 use crate::model::backup::Backup;
 use crate::model::backup::Maker;
+use crate::model::bytes::Bytes;
 use crate::model::change::Change;
+use crate::model::id::Target;
 use crate::model::lease::Lease;
+use crate::model::op::Files;
 use crate::model::op::MarkUnusable;
 use crate::model::op::Op;
 use crate::model::program::Direction;
@@ -62,6 +70,7 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::MarkUnusable(MarkUnusable { of, .. }) => remark::leases(of),
         Op::Delete(of) => delete::leases(of, record),
         Op::Clear(op) => clear::leases(op),
+        Op::Files(op) => files::leases(op),
         Op::Compress(op) => compress::leases(op, record),
         Op::JobCancel(op) => job::leases_to_cancel(op),
         Op::RestoreVm(op) => restore::leases(&op.origin, &op.vm),
@@ -87,6 +96,17 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
     }
 }
 
+/// The files that each disk of a backup is read from, the wanted one first, with their lengths.
+///
+/// # Errors
+/// One of them is not on record.
+pub fn files(
+    op: &Files,
+    guest: &Guest,
+) -> Result<BTreeMap<Target, Vec<(Utf8PathBuf, Bytes)>>, Refusal> {
+    files::chains(op, guest)
+}
+
 /// How an action is carried out on a guest as it is now.
 ///
 /// # Errors
@@ -103,6 +123,7 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         }
         Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
         Op::Clear(op) => Ok(clear::program(op)),
+        Op::Files(op) => files::program(op, vm::known(guest, &op.vm)?),
         Op::Compress(op) => compress::program(op, vm::known(guest, &op.of.vm)?),
         Op::JobRetry(op) => job::retry(op, vm::known(guest, &op.of.vm)?),
         Op::JobCancel(op) => job::cancel(op, vm::known(guest, &op.of.vm)?),

@@ -16,6 +16,7 @@ use crate::cli::verbs::backup::Backup;
 use crate::cli::verbs::chain::Chain;
 use crate::cli::verbs::completions::Completions;
 use crate::cli::verbs::explain::Explain;
+use crate::cli::verbs::files::Files;
 use crate::cli::verbs::forecast::Forecast;
 use crate::cli::verbs::init::Init;
 use crate::cli::verbs::job::Job;
@@ -161,6 +162,8 @@ pub(super) enum Command {
     Snapshot(Snapshot),
     #[command(subcommand)]
     Restore(Restore),
+    #[command(subcommand)]
+    Files(Files),
     #[command(subcommand)]
     State(State),
     Completions(Completions),

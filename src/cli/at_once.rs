@@ -1,5 +1,6 @@
 //! Commands that name their object: they wait for it, plan on what is there then, and do it.
 
+use std::time::Duration;
 use std::time::Instant;
 
 use crate::action;
@@ -27,6 +28,13 @@ pub(super) struct Patience {
     lock_timeout: Seconds,
 }
 
+impl Patience {
+    /// So long.
+    pub(super) fn limit(self) -> Duration {
+        self.lock_timeout.duration()
+    }
+}
+
 /// Does what a command asks for: `draw_up` plans it on the world as it is, again when somebody else
 /// had what it needs. `what` is how people call that.
 pub(super) async fn carry_out(
@@ -38,8 +46,7 @@ pub(super) async fn carry_out(
 ) -> Result<Finished> {
     // Counted from when something was first in the way: to look takes time as well.
     let mut deadline = None;
-    let mut until =
-        || *deadline.get_or_insert_with(|| Instant::now() + patience.lock_timeout.duration());
+    let mut until = || *deadline.get_or_insert_with(|| Instant::now() + patience.limit());
     loop {
         let mut seen = session.see(basis).await?;
         let plan = draw_up(&mut seen.world, &basis.options()?);

@@ -11,9 +11,12 @@ use crate::cli::render::said::said;
 use crate::cli::render::text;
 use crate::engine::EngineError;
 use crate::host::HostError;
+use crate::model::fault::Fault;
 use crate::model::finding::Finding;
 use crate::model::finding::Severity;
 use crate::model::lease::Holder;
+use crate::model::program::Refusal;
+use crate::model::program::StepError;
 use crate::policy::Sources;
 use crate::state::StateError;
 
@@ -77,6 +80,28 @@ impl Failure {
         Self::new("held", format!("{what} is held: {holder}"))
             .hint("nothing was done; try again when it has ended, or wait longer: --lock-timeout")
             .exit(Exit::Busy)
+    }
+
+    /// A rule stands in the way.
+    pub(super) fn refused(refusal: &Refusal) -> Self {
+        let failure = Self::new(&refusal.code, &refusal.text).exit(Exit::Blocked);
+        match &refusal.hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+
+    /// As the journal keeps it.
+    pub(super) fn step_error(&self) -> StepError {
+        let texts = self.findings.iter().map(|finding| finding.text.as_str());
+        StepError {
+            fault: Fault::Io,
+            text: texts.collect::<Vec<_>>().join("; "),
+            hint: self
+                .findings
+                .last()
+                .and_then(|finding| finding.hint.clone()),
+        }
     }
 
     /// A file that cannot be read or written.

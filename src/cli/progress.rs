@@ -25,6 +25,8 @@ use crate::model::plan::Plan;
 
 /// The time between two lines about one long step.
 const PAUSE: Duration = Duration::from_secs(15);
+/// The time between two pictures of what turns while something is waited for.
+const TICK: Duration = Duration::from_millis(200);
 const BAR: &str =
     "{prefix:32} [{bar:20}] {percent:>3}% of {binary_total_bytes} {binary_bytes_per_sec}";
 
@@ -157,6 +159,35 @@ impl Progress {
             }
             of != action
         });
+    }
+}
+
+/// Says that something is waited for, on a terminal for how long already, until it is dropped.
+pub(super) struct Waiting(Option<ProgressBar>);
+
+impl Waiting {
+    pub(super) fn new(io: &Io, quiet: bool, what: &str) -> Self {
+        if quiet {
+            return Self(None);
+        }
+        if !io.can_draw() {
+            io.tell(&format!("{what}\n"));
+            return Self(None);
+        }
+        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+        let bar = io.bars.add(ProgressBar::new_spinner());
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(TICK);
+        Self(Some(bar))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod kept;
 mod observe;
 mod orphans;
 mod perform;
+mod reading;
 mod run;
 
 use std::rc::Rc;
@@ -24,6 +25,9 @@ pub use crate::engine::kept::kept;
 pub use crate::engine::observe::guest;
 pub use crate::engine::observe::observe;
 pub use crate::engine::orphans::orphans;
+pub use crate::engine::reading::Reader;
+pub use crate::engine::reading::Reading;
+pub use crate::engine::reading::images;
 pub use crate::engine::run::Ended;
 use crate::host::Host;
 use crate::host::Stop;

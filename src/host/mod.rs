@@ -6,8 +6,10 @@
 
 mod command;
 mod error;
+pub mod extract;
 mod faults;
 mod files;
+pub mod guestfs;
 mod libvirt;
 mod local;
 mod qemu_img;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 39] = [
+const COMMANDS: [&[&str]; 41] = [
     &[],
     &["init"],
     &["lint"],
@@ -41,6 +41,8 @@ const COMMANDS: [&[&str]; 39] = [
     &["restore", "vm"],
     &["restore", "new"],
     &["restore", "resume"],
+    &["files", "list"],
+    &["files", "get"],
     &["state", "check"],
     &["state", "rebuild"],
     &["completions"],

@@ -8,6 +8,9 @@ use knib::cli::view::chain::ChainView;
 use knib::cli::view::explain::BackupExplained;
 use knib::cli::view::explain::PolicyView;
 use knib::cli::view::explain::VmExplained;
+use knib::cli::view::file::FileView;
+use knib::cli::view::file::FilesystemView;
+use knib::cli::view::file::TakenView;
 use knib::cli::view::job::JobView;
 use knib::cli::view::offering::OfferingView;
 use knib::cli::view::rebuilt::RebuiltView;
@@ -23,7 +26,7 @@ use schemars::Schema;
 use schemars::schema_for;
 use serde_json::Value;
 
-fn schemas() -> [(&'static str, Schema); 16] {
+fn schemas() -> [(&'static str, Schema); 19] {
     [
         ("plan", schema_for!(Plan)),
         ("backup", schema_for!(BackupView)),
@@ -34,6 +37,9 @@ fn schemas() -> [(&'static str, Schema); 16] {
         ("offering", schema_for!(OfferingView)),
         ("run", schema_for!(RunView)),
         ("snapshot", schema_for!(SnapshotView)),
+        ("filesystem", schema_for!(FilesystemView)),
+        ("file", schema_for!(FileView)),
+        ("taken", schema_for!(TakenView)),
         ("finding", schema_for!(Finding)),
         ("orphan", schema_for!(Orphan)),
         ("forecast", schema_for!(Forecast)),

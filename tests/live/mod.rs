@@ -10,6 +10,8 @@ mod content;
 mod damage;
 mod deletion;
 mod drift;
+mod files;
+mod files_hostile;
 mod harness;
 mod in_place;
 mod jobs;

@@ -2,6 +2,7 @@
 
 mod config;
 mod due;
+mod files;
 mod forecast;
 mod jobs;
 mod judge;

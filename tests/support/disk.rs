@@ -22,6 +22,7 @@ pub(crate) struct Disk {
     size: u64,
     ext4: bool,
     file: Option<PathBuf>,
+    content: Option<PathBuf>,
 }
 
 impl Disk {
@@ -33,6 +34,7 @@ impl Disk {
             size,
             ext4: false,
             file: None,
+            content: None,
         }
     }
 
@@ -47,6 +49,12 @@ impl Disk {
     /// Puts an empty ext4 file system on it; the guest mounts it under `/mnt/<target>`.
     pub(crate) fn ext4(self) -> Self {
         Self { ext4: true, ..self }
+    }
+
+    /// Lets it begin with the content of a raw file, whose size it has.
+    pub(crate) fn holding(self, raw: impl Into<PathBuf>) -> Self {
+        let content = Some(raw.into());
+        Self { content, ..self }
     }
 
     /// Puts the file here instead of `<primary>/<vm>-<target>.<format>`.
@@ -65,9 +73,13 @@ impl Disk {
 
     /// Makes the disk, and `truth`: a raw file with the same content that no virtual machine ever touches.
     pub(crate) fn create(&self, file: &Path, truth: &Path) {
-        let raw = File::create_new(truth).expect("the truth's directory is the test's own");
-        raw.set_len(self.size)
-            .expect("a sparse file takes any size");
+        if let Some(content) = &self.content {
+            oracle::copy(content, truth);
+        } else {
+            let raw = File::create_new(truth).expect("the truth's directory is the test's own");
+            raw.set_len(self.size)
+                .expect("a sparse file takes any size");
+        }
         if self.ext4 {
             // Without lazy initialisation the guest's kernel writes nothing by itself later.
             let eager = "lazy_itable_init=0,lazy_journal_init=0";

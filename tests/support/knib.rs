@@ -10,6 +10,7 @@ use std::process::ExitStatus;
 use std::process::Stdio;
 use std::thread;
 
+use super::appliance;
 use super::deadline::wait_for;
 use super::tool;
 
@@ -36,7 +37,8 @@ impl Knib {
         command.current_dir(&root);
         command
             .env("KNIB_CONNECT", tool::URI)
-            .env("KNIB_STATE", root.join("state.db"));
+            .env("KNIB_STATE", root.join("state.db"))
+            .envs(appliance::environment());
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

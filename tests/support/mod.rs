@@ -13,6 +13,7 @@
 //! oracle::assert_same(&backup, &truth);
 //! ```
 
+pub(crate) mod appliance;
 pub(crate) mod deadline;
 pub(crate) mod disk;
 pub(crate) mod guest;

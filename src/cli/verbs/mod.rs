@@ -6,6 +6,7 @@ pub(super) mod chain;
 pub(super) mod completions;
 mod delete;
 pub(super) mod explain;
+pub(super) mod files;
 pub(super) mod forecast;
 pub(super) mod init;
 pub(super) mod job;
@@ -52,6 +53,7 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Exit> {
         Command::Job(args) => job::run(session, args).await,
         Command::Snapshot(args) => snapshot::run(session, args).await,
         Command::Restore(args) => restore::run(session, args).await,
+        Command::Files(args) => files::run(session, args).await,
         Command::Completions(args) => completions::run(session, &args),
         Command::Man => man::run(session),
     }

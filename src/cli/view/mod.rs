@@ -6,6 +6,7 @@
 pub mod backup;
 pub mod chain;
 pub mod explain;
+pub mod file;
 pub mod job;
 pub mod offering;
 pub mod rebuilt;

@@ -5,6 +5,7 @@
 
 mod backup;
 mod config;
+mod files;
 mod job;
 mod lane;
 mod removal;
@@ -34,6 +35,7 @@ pub use crate::model::op::config::Retain;
 pub use crate::model::op::config::StorageCreate;
 pub use crate::model::op::config::Tag;
 pub use crate::model::op::config::Unassign;
+pub use crate::model::op::files::Files;
 pub use crate::model::op::job::Attempt;
 pub use crate::model::op::job::Compress;
 pub use crate::model::op::job::Compression;
@@ -113,6 +115,8 @@ pub enum Op {
     RestoreVm(Box<RestoreVm>),
     /// A new VM from a backup.
     RestoreNew(Box<RestoreNew>),
+    /// Read files in a backup.
+    Files(Files),
     /// Give a VM that runs from a backup's files all that is in them.
     Consolidate(Consolidate),
     /// Remove what a restore replaced.
@@ -177,6 +181,7 @@ impl Op {
             Self::JobCancel(_) => Verb::JobCancel,
             Self::RestoreVm(_) => Verb::RestoreVm,
             Self::RestoreNew(_) => Verb::RestoreNew,
+            Self::Files(_) => Verb::Files,
             Self::Consolidate(_) => Verb::Consolidate,
             Self::Discard(_) => Verb::Discard,
             Self::SnapshotCreate(_) => Verb::SnapshotCreate,
@@ -204,6 +209,7 @@ impl Op {
             Self::Clear(op) => op.vm.as_ref(),
             Self::RestoreVm(op) => Some(&op.vm),
             Self::RestoreNew(op) => Some(&op.vm),
+            Self::Files(op) => Some(&op.vm),
             Self::Consolidate(op) => Some(&op.vm),
             Self::Discard(op) => Some(&op.vm),
             Self::SnapshotCreate(op) => Some(&op.vm),

@@ -37,6 +37,7 @@ pub enum Verb {
     JobCancel,
     RestoreVm,
     RestoreNew,
+    Files,
     Consolidate,
     Discard,
     SnapshotCreate,
@@ -75,6 +76,7 @@ impl Verb {
             Self::JobCancel => "job_cancel",
             Self::RestoreVm => "restore_vm",
             Self::RestoreNew => "restore_new",
+            Self::Files => "files",
             Self::Consolidate => "consolidate",
             Self::Discard => "discard",
             Self::SnapshotCreate => "snapshot_create",
@@ -111,6 +113,7 @@ impl Verb {
             | Self::Clear
             | Self::RestoreVm
             | Self::RestoreNew
+            | Self::Files
             | Self::Consolidate
             | Self::Discard
             | Self::SnapshotCreate

@@ -1,6 +1,7 @@
 //! Lists and shows, drawn for people.
 
 mod backups;
+mod files;
 mod jobs;
 mod others;
 mod runs;
@@ -12,6 +13,8 @@ use jiff::tz::TimeZone;
 
 pub use crate::cli::render::lists::backups::backup;
 pub use crate::cli::render::lists::backups::backups;
+pub use crate::cli::render::lists::files::file;
+pub use crate::cli::render::lists::files::filesystems;
 pub use crate::cli::render::lists::jobs::jobs;
 pub use crate::cli::render::lists::others::chains;
 pub use crate::cli::render::lists::others::offerings;

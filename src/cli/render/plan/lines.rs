@@ -142,7 +142,7 @@ fn section(action: &Action) -> &'static str {
         Verb::Expire | Verb::Delete | Verb::Clear | Verb::Discard => "Removals",
         Verb::Retain => "Retention",
         Verb::MarkUnusable => "Damaged",
-        Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin => "Backups",
+        Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin | Verb::Files => "Backups",
         Verb::Compress => "Compression",
         Verb::JobRetry | Verb::JobCancel => "Jobs",
         Verb::RestoreVm | Verb::RestoreNew => "Restores",
@@ -222,6 +222,7 @@ fn sign(action: &Action) -> Sign {
         | Verb::Adopt
         | Verb::Backup
         | Verb::RestoreNew
+        | Verb::Files
         | Verb::SnapshotCreate => Sign::Add,
     }
 }
@@ -281,6 +282,7 @@ fn described(action: &Action) -> (String, String) {
         ),
         Op::Pin(of) => (vm(), format!("{}: pin", of.backup)),
         Op::Unpin(of) => (vm(), format!("{}: unpin", of.backup)),
+        Op::Files(op) => (vm(), format!("{}: read files", op.backup)),
         Op::Compress(op) => {
             let what = match &op.phase {
                 Phase::Start { how, .. } => format!("compress with {how}"),

@@ -42,6 +42,7 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Unpin => "unpin",
         Verb::MarkUnusable => "mark unusable",
         Verb::Clear => "remove what is left over of",
+        Verb::Files => "read files of",
         Verb::Compress => "compress",
         Verb::JobRetry => "try again a job of",
         Verb::JobCancel => "end a job of",
