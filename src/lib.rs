@@ -67,6 +67,7 @@
 //! | `job_cancel` | - | exclusive | - |
 //! | `mark_unusable` | - | shared, sole writer | - |
 //! | `restore_vm` | exclusive | shared | shared |
+//! | `restore_disk` | exclusive | shared | shared |
 //! | `restore_new` | exclusive | shared | shared |
 //! | `files` | - | shared | shared |
 //! | `discard` | exclusive | - | - |

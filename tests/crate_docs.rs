@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use knib::action;
 use knib::model::backup::Unusable;
 use knib::model::backup::VmRef;
+use knib::model::ground::Ground;
 use knib::model::id::BackupId;
 use knib::model::id::StorageId;
 use knib::model::id::Target;
@@ -42,6 +43,7 @@ use knib::planner::restore;
 use knib::planner::restore::How;
 use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
+use knib::planner::restore::OneDisk;
 use knib::planner::snapshots;
 use knib::planner::snapshots::Asked;
 use schemars::schema_for;
@@ -107,6 +109,9 @@ fn actions() -> Vec<(Op, Record)> {
         name: "copy".to_owned(),
         dir: None,
         format: Format::Qcow2,
+        keep_mac: false,
+        network: None,
+        start: false,
         how: How::default(),
     };
     let record = guest.record.clone();
@@ -170,7 +175,7 @@ fn actions() -> Vec<(Op, Record)> {
             .into_iter()
             .map(|action| (action.op, record.clone())),
     );
-    all.extend(restores(asked_vm, &asked, &record, &world));
+    all.extend(restores(&asked_vm, &asked, &record, &world));
     all
 }
 
@@ -210,7 +215,7 @@ fn jobs(of: &OneBackup) -> Vec<Op> {
     all
 }
 
-fn restores(vm: VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(Op, Record)> {
+fn restores(vm: &VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(Op, Record)> {
     let mut all = Vec::new();
     let in_place = InPlace {
         backups: vec![(vm.uuid.clone(), asked.backup.clone())],
@@ -221,10 +226,20 @@ fn restores(vm: VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(Op
     };
     let consolidated = vm.clone();
     let discard = Discard {
-        vm,
+        vm: vm.clone(),
         restore: asked.backup.clone(),
     };
     all.push((Op::Discard(discard), record.clone()));
+    let one = OneDisk {
+        from: vm.uuid.clone(),
+        backup: asked.backup.clone(),
+        disk: Target::new("vda"),
+        to: vm.uuid.clone(),
+        target: None,
+        dir: None,
+        format: asked.format.clone(),
+        verify: false,
+    };
     let on = OnBackup {
         head: Image::new("/images/copy.qcow2", Format::Qcow2),
         of: BackupAt {
@@ -242,8 +257,9 @@ fn restores(vm: VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(Op
     };
     all.push((Op::Consolidate(consolidate), record.clone()));
     let restores = [
-        restore::new_vm(asked, world, &make::options()),
-        restore::vms(&in_place, world, &make::options()),
+        restore::disk(&one, &Ground::default(), world, &make::options()),
+        restore::new_vm(asked, &Ground::default(), world, &make::options()),
+        restore::vms(&in_place, &Ground::default(), world, &make::options()),
     ];
     all.extend(
         restores
@@ -283,6 +299,7 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
         Op::Compress(op) => (Some(&op.of.backup), record.ancestors(&op.of.backup)),
         Op::JobRetry(op) | Op::JobCancel(op) => (Some(&op.of.backup), Vec::new()),
         Op::RestoreVm(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
+        Op::RestoreDisk(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
         Op::Consolidate(op) => {
             let on = op.disks.values().next().expect("a disk");
             (Some(&on.of.backup), on.ancestors.clone())

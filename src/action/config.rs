@@ -76,6 +76,7 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
         | Op::JobRetry(_)
         | Op::JobCancel(_)
         | Op::RestoreVm(_)
+        | Op::RestoreDisk(_)
         | Op::RestoreNew(_)
         | Op::Files(_)
         | Op::Consolidate(_)

@@ -19,6 +19,7 @@ mod merge;
 mod readme;
 mod remark;
 mod restore;
+mod restore_disk;
 mod restore_new;
 mod restore_vm;
 mod retain;
@@ -74,6 +75,7 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         Op::Compress(op) => compress::leases(op, record),
         Op::JobCancel(op) => job::leases_to_cancel(op),
         Op::RestoreVm(op) => restore::leases(&op.origin, &op.vm),
+        Op::RestoreDisk(op) => restore::leases(&op.origin, &op.vm),
         Op::RestoreNew(op) => restore::leases(&op.origin, &op.vm),
         Op::Consolidate(op) => consolidate::leases(op),
         Op::Discard(op) => vm::lease(&op.vm),
@@ -127,7 +129,8 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         Op::Compress(op) => compress::program(op, vm::known(guest, &op.of.vm)?),
         Op::JobRetry(op) => job::retry(op, vm::known(guest, &op.of.vm)?),
         Op::JobCancel(op) => job::cancel(op, vm::known(guest, &op.of.vm)?),
-        Op::RestoreVm(op) => restore_vm::program(op, vm::known(guest, &op.vm)?),
+        Op::RestoreVm(op) => restore_vm::program(op, guest),
+        Op::RestoreDisk(op) => restore_disk::program(op, vm::known(guest, &op.vm)?),
         Op::RestoreNew(op) => restore_new::program(op, guest),
         Op::Consolidate(op) => consolidate::program(op, vm::known(guest, &op.vm)?),
         Op::Discard(op) => discard::program(op, vm::known(guest, &op.vm)?),
@@ -175,6 +178,7 @@ pub fn changes(
         (Op::Compress(op), Direction::Forward) => compress::changes(op, program, receipts),
         (Op::JobRetry(op), Direction::Forward) => job::retried(op),
         (Op::JobCancel(op), Direction::Forward) => job::cancelled(op),
+        (Op::RestoreDisk(op), _) => vm::touched(&op.vm, program, went),
         (Op::Discard(op), _) => vm::touched(&op.vm, program, went),
         (Op::Adopt(op), Direction::Forward) => adopt::changes(op),
         (Op::SnapshotCreate(op), _) => vm::touched(&op.vm, program, went),

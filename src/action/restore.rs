@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use camino::Utf8PathBuf;
+
 use crate::model::backup::Remark;
 use crate::model::backup::Unusable;
 use crate::model::backup::VmRef;
@@ -11,6 +13,7 @@ use crate::model::layout;
 use crate::model::lease::Lease;
 use crate::model::lease::Subject;
 use crate::model::machine::Format;
+use crate::model::op::Beside;
 use crate::model::op::Origin;
 use crate::model::op::OriginFile;
 use crate::model::program::Refusal;
@@ -73,6 +76,51 @@ pub(super) fn checks(origin: &Origin, vm: &VmRef) -> Vec<Vec<Step>> {
         }]);
     }
     stages
+}
+
+/// The definition that a backup holds.
+pub(super) fn definition(origin: &Origin) -> Utf8PathBuf {
+    dir(origin).join(layout::DOMAIN_INACTIVE)
+}
+
+fn dir(origin: &Origin) -> Utf8PathBuf {
+    layout::backup_dir(&origin.storage.path, &origin.from.uuid, &origin.backup)
+}
+
+/// Disks, firmware variables and a TPM's state under unfinished names, then under their own.
+pub(super) fn files(
+    origin: &Origin,
+    disks: &BTreeMap<Target, Image>,
+    beside: &Beside,
+) -> [Vec<Step>; 2] {
+    let mut writes = Vec::new();
+    let mut renames = Vec::new();
+    for (target, image) in disks {
+        let [write, rename] = fetch(origin, target, image);
+        writes.push(write);
+        renames.push(rename);
+    }
+    let mut rename = |to: &Utf8PathBuf| {
+        let from = layout::unfinished(to);
+        renames.push(Step::Rename {
+            from: from.clone(),
+            to: to.clone(),
+        });
+        from
+    };
+    if let Some(path) = &beside.nvram {
+        writes.push(Step::Place {
+            from: dir(origin).join(layout::NVRAM),
+            to: rename(path),
+        });
+    }
+    if let Some(path) = &beside.tpm {
+        writes.push(Step::Unpack {
+            from: dir(origin).join(layout::TPM),
+            to: rename(path),
+        });
+    }
+    [writes, renames]
 }
 
 /// A disk is written under an unfinished name, and gets its own when it is whole. One that a VM is to run

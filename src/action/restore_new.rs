@@ -1,8 +1,9 @@
-//! A new, stopped VM from a backup: every disk written under an unfinished name while the chain's
-//! digests are checked, renamed, and only then defined.
+//! A new VM from a backup: every disk written under an unfinished name while the chain's digests are
+//! checked, renamed, and only then defined.
+
+use std::collections::BTreeMap;
 
 use crate::action::restore;
-use crate::model::layout;
 use crate::model::op::RestoreNew;
 use crate::model::program::Program;
 use crate::model::program::Refusal;
@@ -13,36 +14,25 @@ use crate::model::world::Guest;
 pub(super) fn program(op: &RestoreNew, source: Option<&Guest>) -> Result<Program, Refusal> {
     let origin = &op.origin;
     restore::unchanged(origin, source)?;
-    let dir = layout::backup_dir(&origin.storage.path, &origin.from.uuid, &origin.backup);
-    let mut fetches = Vec::new();
-    let mut renames = Vec::new();
-    for (target, image) in &op.disks {
-        let [fetch, rename] = restore::fetch(origin, target, image);
-        fetches.push(fetch);
-        renames.push(rename);
-    }
-    if let Some(path) = &op.nvram {
-        let unfinished = layout::unfinished(path);
-        fetches.push(Step::Place {
-            from: dir.join(layout::NVRAM),
-            to: unfinished.clone(),
-        });
-        renames.push(Step::Rename {
-            from: unfinished,
-            to: path.clone(),
-        });
-    }
     let define = Step::Define {
-        definition: dir.join(layout::DOMAIN_INACTIVE),
+        definition: restore::definition(origin),
         vm: op.vm.uuid.clone(),
         name: op.vm.name.clone(),
         disks: op.disks.clone(),
         backing: restore::backing(origin),
-        nvram: op.nvram.clone(),
+        nvram: op.beside.nvram.clone(),
+        manner: op.manner.clone(),
     };
     let mut stages = restore::checks(origin, &op.vm);
-    stages.extend([fetches, renames, vec![define]]);
+    stages.extend(restore::files(origin, &op.disks, &op.beside));
+    stages.push(vec![define]);
     let no_return = stages.len();
+    if op.start && !origin.quick {
+        stages.push(vec![Step::Start {
+            vm: op.vm.uuid.clone(),
+            heads: BTreeMap::new(),
+        }]);
+    }
     stages.extend(restore::consolidates(origin, &op.vm, &op.disks));
     Ok(Program { stages, no_return })
 }

@@ -18,6 +18,8 @@ use crate::model::layout;
 use crate::model::machine::Disk;
 use crate::model::machine::Machine;
 use crate::model::machine::Note;
+use crate::model::op::Beside;
+use crate::model::op::Manner;
 use crate::model::op::RestoreVm;
 use crate::model::program::Program;
 use crate::model::program::Refusal;
@@ -27,9 +29,47 @@ use crate::model::step::Step;
 use crate::model::step::Turn;
 use crate::model::world::Guest;
 
+/// In place, or defined again as it was.
+pub(super) fn program(op: &RestoreVm, guest: Option<&Guest>) -> Result<Program, Refusal> {
+    restore::unchanged(&op.origin, guest)?;
+    match guest.filter(|guest| guest.machine.is_some()) {
+        Some(guest) => in_place(op, guest),
+        None => Ok(again(op, guest)),
+    }
+}
+
+/// All of it is new, so an error anywhere takes all of it back.
+fn again(op: &RestoreVm, guest: Option<&Guest>) -> Program {
+    let mut stages = restore::checks(&op.origin, &op.vm);
+    stages.extend(restore::files(&op.origin, &op.disks, &op.beside));
+    stages.push(vec![Step::Define {
+        definition: restore::definition(&op.origin),
+        vm: op.vm.uuid.clone(),
+        name: op.vm.name.clone(),
+        disks: op.disks.clone(),
+        backing: restore::backing(&op.origin),
+        nvram: op.beside.nvram.clone(),
+        manner: Manner::Again,
+    }]);
+    let claim = guest
+        .map_or(0, |guest| guest.record.serial)
+        .saturating_add(1);
+    stages.push(vec![Step::Note {
+        vm: op.vm.uuid.clone(),
+        claim,
+        claims: true,
+        note: Some(Note {
+            serial: claim,
+            ..Note::default()
+        }),
+    }]);
+    let no_return = stages.len() - 1;
+    stages.extend(restore::consolidates(&op.origin, &op.vm, &op.disks));
+    Program { stages, no_return }
+}
+
 /// Claim, stop, write, swap, say so, keep what was replaced, and merge what other disks have.
-pub(super) fn program(op: &RestoreVm, guest: &Guest) -> Result<Program, Refusal> {
-    restore::unchanged(&op.origin, Some(guest))?;
+fn in_place(op: &RestoreVm, guest: &Guest) -> Result<Program, Refusal> {
     let machine = vm::touchable(guest)?;
     without_snapshots(guest, machine)?;
     let claim = vm::claim(machine, &guest.record);
@@ -50,13 +90,7 @@ pub(super) fn program(op: &RestoreVm, guest: &Guest) -> Result<Program, Refusal>
         stages.push(vec![stop]);
     }
     stages.extend(restore::checks(&op.origin, &op.vm));
-    let mut fetches = Vec::new();
-    let mut renames = Vec::new();
-    for (target, image) in &op.disks {
-        let [fetch, rename] = restore::fetch(&op.origin, target, image);
-        fetches.push(fetch);
-        renames.push(rename);
-    }
+    let [mut fetches, renames] = restore::files(&op.origin, &op.disks, &Beside::default());
     let way_back = swap.way_back(op, machine);
     if let Some(to) = &way_back {
         fetches.push(Step::Describe {
@@ -73,12 +107,7 @@ pub(super) fn program(op: &RestoreVm, guest: &Guest) -> Result<Program, Refusal>
         claim,
         turns: swap.turns.clone(),
         added: swap.added.clone(),
-        definition: layout::backup_dir(
-            &op.origin.storage.path,
-            &op.origin.from.uuid,
-            &op.origin.backup,
-        )
-        .join(layout::DOMAIN_INACTIVE),
+        definition: restore::definition(&op.origin),
         backing: restore::backing(&op.origin),
     }]);
 

@@ -28,6 +28,8 @@ pub(super) struct Basis {
     pub(super) uri: String,
     /// The state file.
     pub(super) state: Utf8PathBuf,
+    /// A storage that is read in the place of all others, and of the record.
+    pub(super) from: Option<Utf8PathBuf>,
 }
 
 /// What is on record.

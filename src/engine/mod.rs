@@ -6,6 +6,7 @@
 mod apply;
 mod damage;
 mod error;
+mod ground;
 mod kept;
 mod observe;
 mod orphans;
@@ -21,6 +22,7 @@ pub use crate::engine::apply::Newer;
 pub use crate::engine::apply::Report;
 pub use crate::engine::apply::stand;
 pub use crate::engine::error::EngineError;
+pub use crate::engine::ground::ground;
 pub use crate::engine::kept::kept;
 pub use crate::engine::observe::guest;
 pub use crate::engine::observe::observe;

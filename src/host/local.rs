@@ -108,6 +108,18 @@ impl Host for Local {
         self.libvirt.described(vm, heads).await
     }
 
+    async fn stored(&self, definition: &str) -> Result<Machine> {
+        Libvirt::stored(definition)
+    }
+
+    async fn missing(&self, definition: &str) -> Result<Vec<String>> {
+        self.libvirt.missing(definition).await
+    }
+
+    async fn attach(&self, vm: &VmId, definition: &str, from: &Target, head: &Head) -> Result<()> {
+        self.libvirt.attach(vm, definition, from, head).await
+    }
+
     async fn swap(&self, vm: &VmId, exchange: &Exchange) -> Result<()> {
         self.libvirt.swap(vm, exchange).await
     }
@@ -229,12 +241,20 @@ impl Host for Local {
         files::archive(dir, to).await
     }
 
+    async fn unpack(&self, archive: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        files::unpack(archive, to).await
+    }
+
     async fn sync(&self, path: &Utf8Path) -> Result<()> {
         files::sync(path).await
     }
 
     async fn make_dir(&self, dir: &Utf8Path) -> Result<()> {
         files::make_dir(dir).await
+    }
+
+    async fn make_dirs(&self, dir: &Utf8Path) -> Result<()> {
+        files::make_dirs(dir).await
     }
 
     async fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {

@@ -37,6 +37,7 @@ use crate::model::machine::Layer;
 use crate::model::machine::Machine;
 use crate::model::machine::Note;
 use crate::model::op::Compression;
+use crate::model::op::Manner;
 use crate::model::step::Image;
 use crate::model::world::Identity;
 use crate::model::world::Space;
@@ -106,7 +107,7 @@ pub struct Exchange {
     pub removed: Vec<Target>,
 }
 
-/// How a stored definition becomes a new VM.
+/// How a stored definition becomes a VM.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Renewal {
     /// The new uuid.
@@ -117,6 +118,8 @@ pub struct Renewal {
     pub heads: Vec<Head>,
     /// Its UEFI variables, where the definition has some.
     pub nvram: Option<Utf8PathBuf>,
+    /// What else is kept and changed.
+    pub manner: Manner,
 }
 
 /// Which of a VM's two definitions.
@@ -194,6 +197,12 @@ pub trait Host: 'static {
     async fn point(&self, vm: &VmId, heads: &[Head]) -> Result<()>;
     /// The persistent definition as it would be with other files; nothing is changed.
     async fn described(&self, vm: &VmId, heads: &[Head]) -> Result<String>;
+    /// A stored definition as a VM that is off, each disk over the layers that the definition names.
+    async fn stored(&self, definition: &str) -> Result<Machine>;
+    /// The networks and pools that a stored definition names and that are not here: `network lan`.
+    async fn missing(&self, definition: &str) -> Result<Vec<String>>;
+    /// Gives a VM, on or off, one disk more: the disk `from` of a stored definition, with its own file.
+    async fn attach(&self, vm: &VmId, definition: &str, from: &Target, head: &Head) -> Result<()>;
     /// As `point`, and disks come and go besides.
     async fn swap(&self, vm: &VmId, exchange: &Exchange) -> Result<()>;
     /// Starts a VM.
@@ -217,7 +226,7 @@ pub trait Host: 'static {
     async fn job(&self, vm: &VmId, target: &Target) -> Result<Option<Job>>;
     /// Ends a job: with `pivot` onto the base of a ready commit, else where it stands.
     async fn end_job(&self, vm: &VmId, target: &Target, pivot: bool) -> Result<()>;
-    /// Defines a new VM from a stored definition, with fresh MAC addresses and without knib's note.
+    /// Defines a VM from a stored definition, without knib's note.
     async fn define(&self, definition: &str, renewal: &Renewal) -> Result<()>;
     /// Takes the definition of a VM that is off away, and its nvram file; disks stay.
     async fn undefine(&self, vm: &VmId) -> Result<()>;
@@ -267,10 +276,15 @@ pub trait Host: 'static {
     async fn copy(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()>;
     /// A directory beside the disks as an archive (tar), written as `copy` does.
     async fn archive(&self, dir: &Utf8Path, to: &Utf8Path) -> Result<()>;
+    /// A directory with what an archive holds. `Conflict` where something is.
+    async fn unpack(&self, archive: &Utf8Path, to: &Utf8Path) -> Result<()>;
     /// Waits until a file, or a directory's entries, are on stable storage.
     async fn sync(&self, path: &Utf8Path) -> Result<()>;
     /// Makes a directory that may be there already; its parent is there.
     async fn make_dir(&self, dir: &Utf8Path) -> Result<()>;
+    /// Makes a directory for disks, and those above it, where they are not there; whoever runs VMs may
+    /// pass through.
+    async fn make_dirs(&self, dir: &Utf8Path) -> Result<()>;
     /// Renames a file, or a directory onto nothing, and syncs the directories. `Conflict` where
     /// something is.
     async fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()>;

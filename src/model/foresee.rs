@@ -101,6 +101,14 @@ impl Step {
                 }
                 machine.disks.iter_mut().for_each(|disk| disk.live.clear());
             }
+            Self::Attach { target, image, .. } => {
+                let on = machine.power.is_on();
+                if machine.disk(target).is_none() {
+                    let mut disk = Disk::new(target.clone(), image);
+                    disk.live.extend(on.then(|| image.path.clone()));
+                    machine.disks.push(disk);
+                }
+            }
             Self::Start { .. } => {
                 machine.power = Power::Running;
                 for disk in machine.disks.iter_mut().filter(|disk| disk.holds_data()) {
@@ -163,6 +171,7 @@ impl Step {
             | Self::Lay { .. }
             | Self::Fetch { .. }
             | Self::Place { .. }
+            | Self::Unpack { .. }
             | Self::Rename { .. }
             | Self::Unname { .. }
             | Self::Define { .. }

@@ -238,6 +238,18 @@ fn marked<'a>(name: &'a str, mark: &str) -> Option<(&'a str, BackupId)> {
     BackupId::is_one(id).then(|| (stem, BackupId::new(id)))
 }
 
+/// The file that knib's layers were laid on, as far as a layer's name says so.
+#[must_use]
+pub fn covered(path: &Utf8Path) -> Utf8PathBuf {
+    let mut path = path.to_owned();
+    while is_ours(&path) {
+        let name = path.file_name().unwrap_or_default();
+        let stem = name.rsplit_once(DELTA).map_or(name, |(stem, _)| stem);
+        path = path.with_file_name(stem);
+    }
+    path
+}
+
 /// The definition of a VM as it was before a restore.
 #[must_use]
 pub fn way_back(dir: &Utf8Path, vm: &str, restore: &BackupId) -> Utf8PathBuf {

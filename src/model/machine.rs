@@ -201,13 +201,23 @@ impl Source {
 
 /// The format of an image.
 #[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// QEMU's own.
     Qcow2,
     /// The bytes themselves.
+    #[default]
     Raw,
     /// One that knib only reads, in QEMU's spelling.
     #[serde(untagged)]
@@ -243,7 +253,7 @@ impl std::fmt::Display for Format {
 }
 
 /// One image file of a disk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
     /// Absolute and canonical.
     pub path: Utf8PathBuf,

@@ -14,6 +14,7 @@ pub mod event;
 pub mod fault;
 pub mod finding;
 pub mod foresee;
+pub mod ground;
 pub mod id;
 pub mod job;
 pub mod kept;

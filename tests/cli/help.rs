@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 41] = [
+const COMMANDS: [&[&str]; 42] = [
     &[],
     &["init"],
     &["lint"],
@@ -39,6 +39,7 @@ const COMMANDS: [&[&str]; 41] = [
     &["snapshot", "revert"],
     &["snapshot", "delete"],
     &["restore", "vm"],
+    &["restore", "disk"],
     &["restore", "new"],
     &["restore", "resume"],
     &["files", "list"],

@@ -7,6 +7,7 @@ use knib::model::bytes::Bytes;
 use knib::model::id::Target;
 use knib::model::id::VmId;
 use knib::model::machine::Note;
+use knib::model::op::Manner;
 use knib::model::snapshot::Snapshots;
 
 use crate::conform::ground::Ground;
@@ -148,6 +149,7 @@ pub(super) async fn a_vm_defined_from_another<G: Ground>(trace: &mut Trace<G>) {
         name,
         heads: vec![trace.head("vda", "a.qcow2")],
         nvram: None,
+        manner: Manner::default(),
     };
     let copy = renewal("c0c0c0c0", format!("{name}-copy"));
     let same_name = renewal("c0c0c0c1", format!("{name}-copy"));

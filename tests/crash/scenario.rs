@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use knib::model::ground::Ground;
 use knib::model::id::BackupId;
 use knib::model::id::JobId;
 use knib::model::id::Target;
@@ -20,6 +21,7 @@ use knib::planner::request::BackupRun;
 use knib::planner::restore;
 use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
+use knib::planner::restore::OneDisk;
 use knib::planner::snapshots::Asked;
 use knib::policy::Sources;
 
@@ -77,6 +79,8 @@ pub(crate) enum Ask {
     Restore(NewVm),
     /// `knib restore vm`.
     InPlace(InPlace),
+    /// `knib restore disk`.
+    OneDisk(OneDisk),
     /// `knib snapshot`.
     Snapshot(Asked),
     /// `knib job retry`, or `cancel`.
@@ -88,8 +92,9 @@ impl Ask {
         match self {
             Self::Apply => planner::reconcile(policy, world, options),
             Self::Backup(asked) => planner::request::backup(asked, Some(policy), world, options),
-            Self::Restore(asked) => restore::new_vm(asked, world, options),
-            Self::InPlace(asked) => restore::vms(asked, world, options),
+            Self::Restore(asked) => restore::new_vm(asked, &Ground::default(), world, options),
+            Self::OneDisk(asked) => restore::disk(asked, &Ground::default(), world, options),
+            Self::InPlace(asked) => restore::vms(asked, &Ground::default(), world, options),
             Self::Snapshot(asked) => {
                 planner::snapshots::plan(asked, &VmId::new(DB), Some(policy), world, options)
             }

@@ -14,6 +14,7 @@ use knib::planner::request::BackupRun;
 use knib::planner::restore::How;
 use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
+use knib::planner::restore::OneDisk;
 use knib::planner::snapshots::Asked;
 
 use crate::crash::scenario::Ask;
@@ -161,6 +162,9 @@ pub(crate) fn restore(format: &Format) -> Scenario {
         name: "copy".to_owned(),
         dir: None,
         format: format.clone(),
+        keep_mac: false,
+        network: None,
+        start: false,
         how: How::default(),
     });
     story.asks(format!("restore, {format}"), ask, 0)
@@ -175,6 +179,9 @@ pub(crate) fn quick() -> Scenario {
         name: "copy".to_owned(),
         dir: None,
         format: Format::Qcow2,
+        keep_mac: false,
+        network: None,
+        start: false,
         how: QUICK,
     });
     story.asks("quick", ask, 0)
@@ -225,6 +232,22 @@ pub(crate) fn replaced(power: Power) -> Scenario {
         .time_passes();
     let story = power.set(due(story));
     story.asks(format!("replaced, {power:?}"), Ask::Apply, 1)
+}
+
+/// A disk of a backup comes to its own VM.
+pub(crate) fn one_disk(power: Power) -> Scenario {
+    let story = power.set(backed_up());
+    let ask = Ask::OneDisk(OneDisk {
+        from: VmId::new(DB),
+        backup: story.latest(),
+        disk: target("vda"),
+        to: VmId::new(DB),
+        target: None,
+        dir: None,
+        format: Format::Qcow2,
+        verify: true,
+    });
+    story.asks(format!("one disk, {power:?}"), ask, 0)
 }
 
 fn back_to(backup: &BackupId, discard: bool) -> Ask {

@@ -8,6 +8,7 @@ use knib::model::fault::Fault;
 use knib::model::id::VmId;
 use knib::model::machine::Format;
 use knib::model::machine::Note;
+use knib::model::op::Manner;
 
 use crate::host::lab::*;
 
@@ -185,6 +186,7 @@ async fn a_new_vm_runs_beside_its_original() {
         name: format!("{}-new", vm.name),
         heads: vec![head("vda", &copy)],
         nvram: None,
+        manner: Manner::default(),
     };
     host.define(&definition, &renewal).await.expect("defined");
     let new = Vm::named(&renewal.name);
@@ -267,6 +269,7 @@ async fn a_vm_with_uefi_variables() {
         name: format!("{}-new", vm.name),
         heads: vec![head("vda", &lab.image("copy", "qcow2", MIB))],
         nvram: Some(lab.path("new_VARS.fd")),
+        manner: Manner::default(),
     };
     host.define(&definition, &renewal).await.expect("defined");
     let new = Vm::named(&renewal.name);

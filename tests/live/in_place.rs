@@ -10,6 +10,8 @@ use crate::support::MIB;
 use crate::support::Vm;
 use crate::support::oracle;
 use crate::support::tool::run;
+use crate::support::tool::virsh;
+use crate::support::vm::Builder;
 
 use super::judge::assert_holds;
 use super::site::Site;
@@ -123,4 +125,183 @@ fn is_of(path: &Path, said: &str) -> bool {
     let id = said.rsplit_once(".before-").expect("it says where").1;
     let id = id.split_once(".xml").expect("it says where").0;
     path.to_string_lossy().contains(id)
+}
+
+/// Attaches one more disk to a VM that is off.
+fn attach(site: &Site, vm: &Vm, target: &str) {
+    let disk = Disk::qcow2(target, 2 * MIB);
+    let file = disk.file(&site.primary(), &vm.name);
+    disk.create(&file, &vm.truth_file(target));
+    let path = file.to_str().expect("a plain path");
+    let attach = ["attach-disk", &vm.name, path, target, "--config"];
+    virsh(attach.into_iter().chain(["--subdriver", "qcow2"])).must();
+}
+
+#[test]
+fn a_detached_disk_comes_back_and_one_that_was_attached_since_keeps_what_it_holds() {
+    let site = Site::new();
+    let disks = ["vda", "vdb"].map(|target| Disk::qcow2(target, 4 * MIB));
+    let vm = disks.into_iter().fold(site.vm("a"), Builder::disk).define();
+    vm.write("vda", 0, 0x11, MIB);
+    vm.write("vdb", MIB, 0x12, MIB);
+    let (first, at_first) = (site.first(&vm), ["vda", "vdb"].map(|of| (of, vm.truth(of))));
+    attach(&site, &vm, "vdc");
+    vm.write("vdc", 0, 0x21, 256 * KIB);
+    vm.write("vda", 0, 0x22, 64 * KIB);
+    site.backup(&vm, &[]);
+    vm.write("vdc", 64 * KIB, 0x31, 128 * KIB);
+    vm.write("vdb", 0, 0x32, 64 * KIB);
+    let (detached, kept) = (vm.source("vdb"), vm.truth("vdb"));
+    virsh(["detach-disk", &vm.name, "vdb", "--config"]).must();
+    let since = vm.truth("vdc");
+
+    let plan = site.knib(["restore", "vm", first.id(), "--plan"]).exits(0);
+    for said in ["vdb is attached again", "vdc is not in the backup"] {
+        assert!(plan.stdout.contains(said), "{plan}");
+    }
+    site.knib(["restore", "vm", first.id()]).exits(0);
+    assert_all_hold(&vm, &at_first);
+    assert_holds(&detached, &kept);
+    assert_ne!(vm.source("vdb"), detached);
+    assert_holds(&vm.source("vdc"), &since);
+    assert_eq!(vm.source("vdc").extension(), Some("qcow2".as_ref()));
+    vm.start_paused();
+    let next = site.backup(&vm, &[]);
+    assert_eq!(next.kind(), "full");
+    assert_holds(&next.file("vdc"), &since);
+    assert_holds(&next.file("vdb"), &at_first[1].1);
+}
+
+#[test]
+fn every_link_of_a_chain_of_eight_comes_back_byte_for_byte() {
+    let site = Site::new();
+    let vm = site.vm("a").disk(Disk::qcow2("vda", 4 * MIB)).define();
+    let mut taken = Vec::new();
+    for n in 0..8 {
+        vm.write("vda", u64::from(n) * 200 * KIB, n + 1, 300 * KIB);
+        vm.zero("vda", u64::from(n) * 100 * KIB, 16 * KIB);
+        if n == 4 {
+            vm.resize("vda", 5 * MIB);
+        }
+        let backup = if n == 0 {
+            site.first(&vm)
+        } else {
+            site.backup(&vm, &[])
+        };
+        taken.push((backup, vm.truth("vda")));
+    }
+    let positions: Vec<_> = taken
+        .iter()
+        .map(|(one, _)| one.0["position"].clone())
+        .collect();
+    assert_eq!(positions, (1..=8).collect::<Vec<_>>());
+    let storage = oracle::listing(&site.storage());
+    let kept = vm.truth("vda");
+    // In no order, and the files that are replaced go at once.
+    for n in [7, 0, 3, 5, 1, 6, 2, 4] {
+        let (backup, truth) = &taken[n];
+        let restore = ["restore", "vm", backup.id(), "--discard-old", "--verify"];
+        site.knib(restore).exits(0);
+        assert_holds(&vm.source("vda"), truth);
+        assert_eq!(replaced(&site), [] as [PathBuf; 0]);
+    }
+    assert_unchanged(&storage, &oracle::listing(&site.storage()));
+    assert_holds(&taken[7].0.file("vda"), &kept);
+}
+
+#[test]
+fn killed_at_every_step_the_vm_starts_with_what_it_had_or_with_the_backup() {
+    let site = Site::new();
+    let vm = site.vm("a").disk(Disk::qcow2("vda", 2 * MIB)).define();
+    vm.write("vda", 0, 0x11, 512 * KIB);
+    let (first, at_first) = (site.first(&vm), vm.truth("vda"));
+    vm.write("vda", 0, 0x22, 256 * KIB);
+    let had = vm.truth("vda");
+    let mut ends = 0;
+    // Every mark is tried on the simulated host.
+    for at in (1..).step_by(9) {
+        let known = replaced(&site);
+        let restore = site.knib_with(["restore", "vm", first.id()]);
+        let output = restore.env("KNIB_CRASH_AT", at.to_string()).run();
+        let whole = output.code() == Some(0);
+        let shows = oracle::difference(&vm.source("vda"), &had).is_none();
+        let restored = oracle::difference(&vm.source("vda"), &at_first).is_none();
+        assert!(shows || restored, "killed at {at} it shows something else");
+        vm.start_paused();
+        vm.destroy();
+        if whole {
+            break;
+        }
+        ends += 1;
+        // The next apply goes on to the end, or had nothing to go on with.
+        site.knib(["apply", "--auto-approve"]).exits(0);
+        assert!(site.leftovers().is_empty(), "killed at {at}");
+        let back = replaced(&site)
+            .into_iter()
+            .find(|path| !known.contains(path) && path.extension() == Some("xml".as_ref()));
+        if let Some(xml) = &back {
+            assert_holds(&vm.source("vda"), &at_first);
+            virsh([Path::new("define"), xml]).must();
+        }
+        assert_holds(&vm.source("vda"), &had);
+    }
+    assert!(ends > 2, "it was killed {ends} times");
+}
+
+#[test]
+fn what_stands_in_the_way_is_said_before_anything_is_written() {
+    let site = Site::new();
+    let vm = site.vm("a").disk(Disk::qcow2("vda", 4 * MIB)).define();
+    vm.write("vda", 0, 0x11, 2 * MIB);
+    let first = site.first(&vm);
+    vm.write("vda", 0, 0x22, 64 * KIB);
+    let second = site.backup(&vm, &[]);
+    let small = site.mount_small("small", MIB);
+    let small = small.display().to_string();
+    let id = second.id();
+    let nearest = format!("{}-b@latest", site.run);
+    site.refuses(
+        &vm,
+        &["restore", "vm", &nearest],
+        1,
+        &["did you mean", &vm.name],
+    );
+    let words = ["free", "the disks may take"];
+    site.refuses(&vm, &["restore", "vm", id, "--disk-dir", &small], 3, &words);
+    let to = ["--to", &vm.name];
+    let unknown = [&["restore", "disk", id, "vdx"], &to[..]].concat();
+    site.refuses(&vm, &unknown, 1, &["no disk in", "vda"]);
+    let taken = [&["restore", "disk", id, "vda", "--as", "vda"], &to[..]].concat();
+    site.refuses(&vm, &taken, 3, &["has a disk vda already"]);
+    let twice = ["restore", "vm", first.id(), id];
+    site.refuses(&vm, &twice, 64, &["named twice"]);
+
+    let file = first.file("vda");
+    let size = fs::metadata(&file).expect("it is there").len();
+    super::judge::flip(&file, size - 1);
+    let words = ["is damaged", "its digest is"];
+    let before = oracle::listing(&site.primary());
+    let names = || run("ls", [site.primary()]).must();
+    let there = names();
+    for flags in [&["--verify"][..], &[]] {
+        let args = [&["restore", "vm", id][..], flags].concat();
+        let output = site.knib(args).exits(5);
+        for word in words {
+            assert!(output.stdout.contains(word), "{output}");
+        }
+        assert_eq!(names(), there);
+        if !flags.is_empty() {
+            assert_unchanged(&before, &oracle::listing(&site.primary()));
+        }
+    }
+    super::judge::flip(&file, size - 1);
+
+    site.knib(["snapshot", "create", &vm.name, "before-upgrade"])
+        .exits(0);
+    site.refuses(&vm, &["restore", "vm", id], 3, &["before-upgrade"]);
+    site.knib(["snapshot", "delete", &vm.name, "before-upgrade"])
+        .exits(0);
+    let snapshot = ["snapshot-create-as", &vm.name, "theirs", "--disk-only"];
+    virsh(snapshot).must();
+    site.refuses(&vm, &["restore", "vm", id], 3, &["theirs"]);
 }

@@ -19,6 +19,8 @@ mod judge;
 mod killed;
 mod layers;
 mod leaving;
+mod lost;
+mod one_disk;
 mod orphans;
 mod owners;
 mod portable;

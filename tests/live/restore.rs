@@ -139,7 +139,7 @@ fn a_name_or_a_file_that_is_taken_is_left_alone() {
     let taken = dir.join(format!("{name}-vda.qcow2"));
     fs::write(&taken, "somebody's").expect("the directory is the test's own");
     let path = taken.display().to_string();
-    let said = site.refuses(&vm, &restore(id, &name, &there), 5, &["is there already"]);
+    let said = site.refuses(&vm, &restore(id, &name, &there), 3, &["is there already"]);
     assert!(said.replace(' ', "").contains(&path), "{said}");
     assert_eq!(files(&dir), std::slice::from_ref(&taken));
     assert_eq!(fs::read(&taken).expect("it is there"), b"somebody's");
@@ -207,7 +207,58 @@ fn a_directory_without_room_is_left_empty() {
     let there = dir.display().to_string();
     let name = format!("{}-new", site.run);
     let args = restore(taken[1].0.id(), &name, &there);
-    site.refuses(&vm, &args, 5, &["No space left on device"]);
+    site.refuses(&vm, &args, 3, &["free", "the disks may take"]);
     assert_eq!(files(&dir), [] as [PathBuf; 0]);
     assert!(!is_defined(&name));
+}
+
+#[test]
+fn a_new_vm_keeps_and_changes_what_it_is_told_to() {
+    let site = Site::new();
+    let mac = "52:54:00:4b:4e:07";
+    let card = format!(
+        "<interface type='network'><mac address='{mac}'/><source network='{}-lan'/></interface>",
+        site.run
+    );
+    let disk = Disk::qcow2("vda", 2 * MIB);
+    let vm = site.vm("a").device(&card).disk(disk).define();
+    vm.write("vda", 0, 0x11, MIB);
+    let truth = vm.truth("vda");
+    let backup = site.first(&vm);
+    let [kept, started] = ["kept", "started"].map(|name| format!("{}-{name}", site.run));
+    let new = ["restore", "new", backup.id(), "--name"];
+    let plan = site
+        .knib(new.iter().chain(&[kept.as_str(), "--plan"]))
+        .exits(0);
+    let lacks = "network $RUN-lan";
+    let said = plan
+        .to_string()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    assert!(said.contains(lacks), "{plan}");
+    let flags = ["--keep-mac", "--network", "other", "--verify"];
+    site.knib(new.iter().chain(&[kept.as_str()]).chain(&flags))
+        .exits(0);
+    let xml = xml(&kept);
+    assert!(
+        xml.contains(mac) && xml.contains("network='other'"),
+        "{xml}"
+    );
+    assert!(!xml.contains("-lan"), "{xml}");
+
+    let start = [&new[..], &[started.as_str(), "--start"]].concat();
+    site.refuses(&vm, &start, 3, &["network ", "-lan"]);
+    // What does not start is not left behind.
+    let elsewhere = [&start[..], &["--network", "not-here-either"]].concat();
+    let before = files(&site.primary());
+    site.knib(&elsewhere).exits(5);
+    assert_eq!(files(&site.primary()), before);
+    assert!(!is_defined(&started));
+    let bare = site.vm("bare").disk(Disk::qcow2("vda", MIB)).define();
+    let bare = site.backup(&bare, &["--storage", "nas", "--isolated"]);
+    let start = ["restore", "new", bare.id(), "--name", &started, "--start"];
+    site.knib(start).exits(0);
+    assert_eq!(virsh(["domstate", &started]).must().trim(), "running");
+    assert_holds(&site.primary().join(format!("{kept}-vda.qcow2")), &truth);
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use insta::assert_snapshot;
 use knib::model::digest::Digest;
+use knib::model::ground::Ground;
 use knib::model::id::BackupId;
 use knib::model::id::Target;
 use knib::model::machine::Format;
@@ -26,11 +27,19 @@ fn restored(change: impl FnOnce(&mut Guest, &BackupId, &BackupId)) -> String {
         name: "copy".to_owned(),
         dir: None,
         format: Format::Qcow2,
+        keep_mac: false,
+        network: None,
+        start: false,
         how: How::default(),
     };
     let mut world = make::world("2026-11-23T12:00:00Z");
     make::add(&mut world, guest);
-    make::lines(&restore::new_vm(&asked, &world, &make::options()))
+    make::lines(&restore::new_vm(
+        &asked,
+        &Ground::default(),
+        &world,
+        &make::options(),
+    ))
 }
 
 #[test]

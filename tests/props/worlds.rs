@@ -1,5 +1,6 @@
 //! Worlds that nobody would make.
 
+use knib::model::ground::Ground;
 use knib::model::machine::Format;
 use knib::model::plan::Plan;
 use knib::model::policy::Policy;
@@ -79,9 +80,17 @@ fn plans(policy: &Policy, world: &World) -> Vec<Plan> {
                 name: "copy".to_owned(),
                 dir: None,
                 format: Format::Raw,
+                keep_mac: false,
+                network: None,
+                start: false,
                 how: How::default(),
             };
-            plans.push(restore::new_vm(&asked, world, &make::options()));
+            plans.push(restore::new_vm(
+                &asked,
+                &Ground::default(),
+                world,
+                &make::options(),
+            ));
             let asked = InPlace {
                 backups: vec![(id.clone(), backup.clone())],
                 stop: None,
@@ -92,7 +101,12 @@ fn plans(policy: &Policy, world: &World) -> Vec<Plan> {
                     quick: true,
                 },
             };
-            plans.push(restore::vms(&asked, world, &make::options()));
+            plans.push(restore::vms(
+                &asked,
+                &Ground::default(),
+                world,
+                &make::options(),
+            ));
         }
     }
     plans

@@ -138,6 +138,19 @@ impl Host for Sim {
             .await
     }
 
+    async fn stored(&self, definition: &str) -> Result<Machine> {
+        Site::stored(definition)
+    }
+
+    async fn missing(&self, _definition: &str) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn attach(&self, vm: &VmId, definition: &str, from: &Target, head: &Head) -> Result<()> {
+        self.act("attach", |site| site.attach(vm, definition, from, head))
+            .await
+    }
+
     async fn swap(&self, vm: &VmId, exchange: &Exchange) -> Result<()> {
         self.act("swap", |site| site.swap(vm, exchange)).await
     }
@@ -330,12 +343,25 @@ impl Host for Sim {
         self.act("archive", |site| site.files.write(to, b"")).await
     }
 
+    async fn unpack(&self, _archive: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        self.act("unpack", |site| site.files.make_dir(to)).await
+    }
+
     async fn sync(&self, path: &Utf8Path) -> Result<()> {
         self.act("sync", |site| site.files.sync(path)).await
     }
 
     async fn make_dir(&self, dir: &Utf8Path) -> Result<()> {
         self.act("make dir", |site| site.files.make_dir(dir)).await
+    }
+
+    async fn make_dirs(&self, dir: &Utf8Path) -> Result<()> {
+        self.act("make dirs", |site| {
+            let above: Vec<_> = dir.ancestors().collect();
+            let mut above = above.into_iter().rev();
+            above.try_for_each(|dir| site.files.make_dir(dir))
+        })
+        .await
     }
 
     async fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {

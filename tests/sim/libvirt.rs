@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use camino::Utf8Path;
+use camino::Utf8PathBuf;
 use knib::host::Exchange;
 use knib::host::Head;
 use knib::host::HostError;
@@ -16,6 +17,8 @@ use knib::model::layout;
 use knib::model::machine::Agent;
 use knib::model::machine::Device;
 use knib::model::machine::Format;
+use knib::model::machine::Layer;
+use knib::model::machine::Machine;
 use knib::model::machine::Note;
 
 use crate::sim::files::Node;
@@ -25,6 +28,7 @@ use crate::sim::site::Moment;
 use crate::sim::site::Site;
 use crate::sim::site::is_written;
 use crate::sim::vm::Definition;
+use crate::sim::vm::DiskDef;
 use crate::sim::vm::Vm;
 
 impl Site {
@@ -233,6 +237,57 @@ impl Site {
             disk.below = None;
         }
         Ok(serde_json::to_string(&definition).expect("a definition is plain data"))
+    }
+
+    pub(crate) fn stored(definition: &str) -> Result<Machine> {
+        let stored: Definition = serde_json::from_str(definition)
+            .map_err(|error| HostError::new(Fault::Conflict, "read", error.to_string()))?;
+        let layers = |disk: &DiskDef| -> Vec<Layer> {
+            let below = disk.below.iter().flatten();
+            let layer = |path: &Utf8PathBuf| Layer {
+                path: path.clone(),
+                format: Format::Qcow2,
+                ..Layer::default()
+            };
+            disk.path().into_iter().chain(below).map(layer).collect()
+        };
+        let below: Vec<_> = stored.disks.iter().map(layers).collect();
+        let mut machine = Vm::off(stored).machine();
+        for (disk, layers) in machine.disks.iter_mut().zip(below) {
+            disk.layers = layers;
+        }
+        Ok(machine)
+    }
+
+    /// A VM gets a disk of its own, in both its definitions.
+    pub(crate) fn attach(
+        &mut self,
+        id: &VmId,
+        definition: &str,
+        from: &Target,
+        head: &Head,
+    ) -> Result<()> {
+        let no = |cause: String| HostError::new(Fault::Conflict, "attach", cause);
+        let stored: Definition =
+            serde_json::from_str(definition).map_err(|error| no(error.to_string()))?;
+        let mut disk = stored.disk(from).expect("it is described").clone();
+        disk.target = head.target.clone();
+        disk.image = Some(head.image.clone());
+        disk.below = None;
+        let chain = self.files.chain(&head.image.path)?;
+        let shown = self.files.seen(&chain)?;
+        let vm = self.vm_mut(id)?;
+        if vm.stored.disk(&head.target).is_some() {
+            return Err(no(format!("it has a disk {} already", head.target)));
+        }
+        vm.stored.disks.push(disk.clone());
+        vm.wrote.insert(head.target.clone(), shown);
+        if let Some(running) = &mut vm.running {
+            disk.lead(&chain, head.image.format.clone());
+            running.definition.disks.push(disk);
+            running.open.insert(head.target.clone(), chain);
+        }
+        Ok(())
     }
 
     /// Disks that come show what their file holds; what is gone nobody watches any more.

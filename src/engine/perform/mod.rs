@@ -290,15 +290,36 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             disks,
             backing,
             nvram,
+            manner,
         } => {
             let renewal = Renewal {
                 id: vm.clone(),
                 name: name.clone(),
                 heads: heads(disks, backing),
                 nvram: nvram.clone(),
+                manner: manner.clone(),
             };
             restore::define(engine, definition, &renewal).await
         }
+        Step::Attach {
+            vm,
+            claim,
+            definition,
+            disk,
+            target,
+            image,
+        } => {
+            let attach = swap::Attach {
+                vm,
+                claim: *claim,
+                definition,
+                disk,
+                target,
+                image,
+            };
+            attach.perform(engine).await
+        }
+        Step::Unpack { from, to } => place::unpack(engine, from, to).await,
         Step::Undefine { vm } => restore::undefine(engine, vm).await,
     }
 }
@@ -375,5 +396,13 @@ fn conflict(text: impl Into<String>, hint: impl Into<String>) -> StepError {
         fault: Fault::Conflict,
         text: text.into(),
         hint: Some(hint.into()),
+    }
+}
+
+/// The call that cannot be taken back did not take effect.
+fn untouched(error: StepError) -> StepError {
+    StepError {
+        fault: Fault::Untouched,
+        ..error
     }
 }

@@ -7,6 +7,7 @@ use crate::engine::perform::Performed;
 use crate::engine::perform::conflict;
 use crate::host::Host;
 use crate::model::fault::Fault;
+use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
 
 /// One atomic call. Where it was done before, the old name is gone and the new one is there.
@@ -58,10 +59,18 @@ pub(super) async fn place<H: Host>(
     Ok(Receipt::Done)
 }
 
-async fn is_there<H: Host>(
+/// What an archive holds, as a directory of its own.
+pub(super) async fn unpack<H: Host>(
     engine: &Engine<H>,
-    path: &Utf8Path,
-) -> Result<bool, crate::model::program::StepError> {
+    from: &Utf8Path,
+    to: &Utf8Path,
+) -> Performed {
+    engine.host.remove(to).await?;
+    engine.host.unpack(from, to).await?;
+    Ok(Receipt::Done)
+}
+
+async fn is_there<H: Host>(engine: &Engine<H>, path: &Utf8Path) -> Result<bool, StepError> {
     let Some(dir) = path.parent() else {
         return Ok(false);
     };

@@ -53,6 +53,9 @@ pub(super) async fn fetch<H: Host>(
         limit: None,
     };
     let quiet = |_: Bytes, _: Bytes| {};
+    if let Some(dir) = to.path.parent() {
+        engine.host.make_dirs(dir).await?;
+    }
     engine.host.remove(&to.path).await?;
     let (converted, checked) = tokio::join!(
         engine.host.convert(&convert, &task),

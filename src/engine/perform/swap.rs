@@ -15,16 +15,16 @@ use crate::engine::perform::heads;
 use crate::engine::perform::overlay;
 use crate::engine::perform::place;
 use crate::engine::perform::point;
+use crate::engine::perform::untouched;
 use crate::host::Exchange;
+use crate::host::Head;
 use crate::host::Host;
-use crate::model::fault::Fault;
 use crate::model::id::BackupId;
 use crate::model::id::Target;
 use crate::model::id::VmId;
 use crate::model::layout;
 use crate::model::machine::Machine;
 use crate::model::machine::Source;
-use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
 use crate::model::step::Image;
 use crate::model::step::Turn;
@@ -141,6 +141,65 @@ impl Swap<'_> {
     }
 }
 
+/// A disk that a VM gets besides.
+pub(super) struct Attach<'a> {
+    pub(super) vm: &'a VmId,
+    pub(super) claim: u64,
+    pub(super) definition: &'a Utf8Path,
+    pub(super) disk: &'a Target,
+    pub(super) target: &'a Target,
+    pub(super) image: &'a Image,
+}
+
+impl Attach<'_> {
+    pub(super) async fn perform<H: Host>(&self, engine: &Engine<H>) -> Performed {
+        let machine = engine.host.machine(self.vm).await?;
+        claimed(&machine, self.claim)?;
+        if self.is_made(&machine) {
+            return Ok(Receipt::Done);
+        }
+        if machine.disk(self.target).is_some() {
+            return Err(untouched(conflict(
+                format!("{} has a disk {} by now", machine.name, self.target),
+                "say another one: --as TARGET",
+            )));
+        }
+        let read = engine.host.read(self.definition).await;
+        let text = read.map_err(|error| untouched(error.into()))?;
+        let text = String::from_utf8_lossy(&text);
+        let head = Head {
+            target: self.target.clone(),
+            image: self.image.clone(),
+            backing: Vec::new(),
+        };
+        let attached = engine.host.attach(self.vm, &text, self.disk, &head).await;
+        let after = engine.host.machine(self.vm).await?;
+        if self.is_made(&after) {
+            return Ok(Receipt::Done);
+        }
+        if after.disk(self.target).is_none() {
+            attached.map_err(|error| untouched(error.into()))?;
+        }
+        Err(conflict(
+            format!(
+                "{} has {} only until its next stop, or from its next start",
+                after.name, self.target
+            ),
+            "look at virsh domblklist",
+        ))
+    }
+
+    fn is_made(&self, machine: &Machine) -> bool {
+        machine.disk(self.target).is_some_and(|disk| {
+            let sources = [&disk.source, &disk.inactive];
+            let mut files = sources
+                .iter()
+                .map(|source| source.as_ref().and_then(Source::file));
+            files.all(|file| file == Some(&self.image.path))
+        })
+    }
+}
+
 /// The definition that leads back.
 pub(super) async fn describe<H: Host>(
     engine: &Engine<H>,
@@ -194,11 +253,4 @@ pub(super) async fn keep<H: Host>(
         below = Some(kept);
     }
     Ok(Receipt::Done)
-}
-
-fn untouched(error: StepError) -> StepError {
-    StepError {
-        fault: Fault::Untouched,
-        ..error
-    }
 }

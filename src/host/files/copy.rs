@@ -37,6 +37,28 @@ pub(in crate::host) async fn archive(dir: &Utf8Path, to: &Utf8Path) -> Result<()
     .await
 }
 
+/// Makes a directory of an archive, owners and modes as they were.
+pub(in crate::host) async fn unpack(archive: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    let to = to.to_owned();
+    on(archive, "unpack", move |archive| {
+        fs::create_dir(&to)?;
+        let unpack = ["--extract", "--same-owner", "--same-permissions", "--file"];
+        let output = Command::new("tar")
+            .args(unpack)
+            .args([archive.as_str(), "--directory", to.as_str()])
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| io::Error::new(error.kind(), format!("tar: {error}")))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(io::Error::other(format!("tar: {}", said.trim())));
+        }
+        File::open(&to)?.sync_all()
+    })
+    .await
+}
+
 /// Does it until nobody wrote meanwhile.
 fn still(to: &mut File, write: impl Fn(&mut File) -> io::Result<bool>) -> io::Result<()> {
     for _ in 0..TRIES {

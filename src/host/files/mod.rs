@@ -30,6 +30,7 @@ use crate::host::Result;
 use crate::host::faults;
 pub(super) use crate::host::files::copy::archive;
 pub(super) use crate::host::files::copy::copy;
+pub(super) use crate::host::files::copy::unpack;
 pub(super) use crate::host::files::digest::digest;
 pub(super) use crate::host::files::rename::rename;
 pub(super) use crate::host::files::rename::replace;
@@ -38,6 +39,8 @@ pub(super) use crate::host::files::write::write;
 use crate::model::bytes::Bytes;
 
 const DIRECTORY: u32 = 0o750;
+/// A directory of disks: the user of QEMU must reach them, and need not see their names.
+const PASSAGE: u32 = 0o711;
 const IMAGE: u32 = 0o640;
 
 /// What a directory holds, by name. A name that is not UTF-8 is shown as far as it can be.
@@ -96,6 +99,18 @@ pub(super) async fn make_dir(dir: &Utf8Path) -> Result<()> {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
             made => made,
         }?;
+        settle(above(dir))
+    })
+    .await
+}
+
+/// Makes a directory, and those above it, that others may pass through.
+pub(super) async fn make_dirs(dir: &Utf8Path) -> Result<()> {
+    on(dir, "make directory", |dir| {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(PASSAGE)
+            .create(dir)?;
         settle(above(dir))
     })
     .await

@@ -82,7 +82,7 @@ impl Libvirt {
         .await
     }
 
-    /// Defines a new VM.
+    /// Defines a VM that is not there.
     pub(in crate::host) async fn define(&self, definition: &str, renewal: &Renewal) -> Result<()> {
         let tried = format!("define {}", renewal.name);
         let renewed = xml::renew(definition, renewal)

@@ -16,6 +16,7 @@ use crate::host::libvirt::faults;
 use crate::host::libvirt::ffi;
 use crate::host::libvirt::jobs;
 use crate::host::libvirt::xml;
+use crate::host::libvirt::xml::Link;
 use crate::host::libvirt::xml::Seen;
 use crate::host::libvirt::xml::SeenDisk;
 use crate::model::bytes::Bytes;
@@ -26,6 +27,7 @@ use crate::model::machine::Disk;
 use crate::model::machine::Firmware;
 use crate::model::machine::Job;
 use crate::model::machine::JobKind;
+use crate::model::machine::Layer;
 use crate::model::machine::Machine;
 use crate::model::machine::Power;
 use crate::model::machine::Source;
@@ -47,7 +49,9 @@ impl Libvirt {
                 let name = domain
                     .name()
                     .map_err(|error| faults::error(tried, &error))?;
-                match observe(&Vm { domain, name }) {
+                let vm = Vm { domain, name };
+                // One that ends while it is looked at fails in many ways, and once.
+                match observe(&vm).or_else(|_| observe(&vm)) {
                     Err(error) if error.fault == Fault::Gone => {}
                     machine => machines.push(machine?),
                 }
@@ -62,6 +66,39 @@ impl Libvirt {
     pub(in crate::host) async fn machine(&self, vm: &VmId) -> Result<Machine> {
         self.on(vm, "look at the disks".to_owned(), |_, vm, _| observe(vm))
             .await
+    }
+}
+
+impl Libvirt {
+    /// A stored definition as a VM that is off.
+    pub(in crate::host) fn stored(definition: &str) -> Result<Machine> {
+        let seen = xml::seen(definition).map_err(|cause| {
+            HostError::new(Fault::Conflict, "read the stored definition", cause)
+        })?;
+        let layer = |link: &Link| Layer {
+            path: link.path.clone(),
+            format: link.format.clone(),
+            ..Layer::default()
+        };
+        let disks = seen.disks.iter().map(|disk| Disk {
+            source: disk.source.clone(),
+            inactive: disk.source.clone(),
+            layers: disk.chain.iter().map(layer).collect(),
+            ..bare(disk)
+        });
+        Ok(Machine {
+            id: VmId::new(&seen.id),
+            name: seen.name.clone(),
+            power: Power::Off,
+            persistent: true,
+            managed_save: false,
+            snapshots: Vec::new(),
+            agent: seen.agent,
+            note: seen.note.clone(),
+            tags: seen.tags.clone(),
+            disks: disks.collect(),
+            firmware: seen.firmware.clone(),
+        })
     }
 }
 

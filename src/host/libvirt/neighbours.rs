@@ -44,6 +44,31 @@ impl Libvirt {
     }
 }
 
+impl Libvirt {
+    /// Those that a stored definition names and that are not here.
+    pub(in crate::host) async fn missing(&self, definition: &str) -> Result<Vec<String>> {
+        let tried = "look for networks and pools".to_owned();
+        let named = xml::neighbours(definition)
+            .map_err(|cause| HostError::new(Fault::Conflict, &tried, cause))?;
+        self.call(tried, move |connect, tried| {
+            let mut missing = Vec::new();
+            for (kind, name) in named {
+                let found = match kind {
+                    xml::NETWORK => network(connect, &name),
+                    _ => pool(connect, &name),
+                };
+                match found {
+                    Ok(_) => {}
+                    Err(error) if is_absent(&error) => missing.push(format!("{kind} {name}")),
+                    Err(error) => return Err(faults::error(tried, &error)),
+                }
+            }
+            Ok(missing)
+        })
+        .await
+    }
+}
+
 fn network(connect: &Connect, name: &str) -> std::result::Result<String, Error> {
     connect
         .lookup_network_by_name(name)?

@@ -46,11 +46,14 @@ pub use crate::model::op::lane::Lane;
 pub use crate::model::op::removal::Clear;
 pub use crate::model::op::removal::MarkUnusable;
 pub use crate::model::op::removal::OneBackup;
+pub use crate::model::op::restore::Beside;
 pub use crate::model::op::restore::Consolidate;
 pub use crate::model::op::restore::Discard;
+pub use crate::model::op::restore::Manner;
 pub use crate::model::op::restore::OnBackup;
 pub use crate::model::op::restore::Origin;
 pub use crate::model::op::restore::OriginFile;
+pub use crate::model::op::restore::RestoreDisk;
 pub use crate::model::op::restore::RestoreNew;
 pub use crate::model::op::restore::RestoreVm;
 pub use crate::model::op::restore::Stopping;
@@ -113,6 +116,8 @@ pub enum Op {
     JobCancel(OneJob),
     /// A VM gets the disks of a backup.
     RestoreVm(Box<RestoreVm>),
+    /// A disk of a backup comes to a VM.
+    RestoreDisk(Box<RestoreDisk>),
     /// A new VM from a backup.
     RestoreNew(Box<RestoreNew>),
     /// Read files in a backup.
@@ -180,6 +185,7 @@ impl Op {
             Self::JobRetry(_) => Verb::JobRetry,
             Self::JobCancel(_) => Verb::JobCancel,
             Self::RestoreVm(_) => Verb::RestoreVm,
+            Self::RestoreDisk(_) => Verb::RestoreDisk,
             Self::RestoreNew(_) => Verb::RestoreNew,
             Self::Files(_) => Verb::Files,
             Self::Consolidate(_) => Verb::Consolidate,
@@ -208,6 +214,7 @@ impl Op {
             Self::JobRetry(op) | Self::JobCancel(op) => Some(&op.of.vm),
             Self::Clear(op) => op.vm.as_ref(),
             Self::RestoreVm(op) => Some(&op.vm),
+            Self::RestoreDisk(op) => Some(&op.vm),
             Self::RestoreNew(op) => Some(&op.vm),
             Self::Files(op) => Some(&op.vm),
             Self::Consolidate(op) => Some(&op.vm),

@@ -80,8 +80,60 @@ pub struct RestoreNew {
     pub vm: VmRef,
     /// Each disk and the file it will have.
     pub disks: BTreeMap<Target, Image>,
-    /// Where UEFI variables go, when the backup holds some.
+    /// What the backup holds besides, and where it goes.
+    pub beside: Beside,
+    /// What it keeps of the one that was backed up, and what it gets instead.
+    pub manner: Manner,
+    /// It is started.
+    pub start: bool,
+}
+
+/// Where files besides disks go, when the backup holds them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beside {
+    /// UEFI variables.
     pub nvram: Option<Utf8PathBuf>,
+    /// The directory in which an emulated TPM keeps its state.
+    pub tpm: Option<Utf8PathBuf>,
+}
+
+/// How a VM comes of a stored definition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Manner {
+    /// As it was, in all but its files.
+    Again,
+    /// As another VM, that can run beside it.
+    Anew {
+        /// Its network cards keep their addresses all the same.
+        keep_mac: bool,
+        /// Its network cards are in this network of libvirt's.
+        network: Option<String>,
+    },
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self::Anew {
+            keep_mac: false,
+            network: None,
+        }
+    }
+}
+
+/// A disk of a backup comes to a VM, on or off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RestoreDisk {
+    /// From what.
+    pub origin: Origin,
+    /// Which VM gets it.
+    pub vm: VmRef,
+    /// What it was called.
+    pub disk: Target,
+    /// What it will be called.
+    pub target: Target,
+    /// The file it will have.
+    pub image: Image,
 }
 
 /// A VM gets the disks of a backup.
@@ -95,6 +147,8 @@ pub struct RestoreVm {
     pub vm: VmRef,
     /// Each disk and the file it will have.
     pub disks: BTreeMap<Target, Image>,
+    /// What comes with a VM that is not defined here.
+    pub beside: Beside,
     /// What becomes of a VM that is on.
     pub stop: Option<Stopping>,
     /// What is replaced goes at once.

@@ -36,6 +36,7 @@ pub enum Verb {
     JobRetry,
     JobCancel,
     RestoreVm,
+    RestoreDisk,
     RestoreNew,
     Files,
     Consolidate,
@@ -75,6 +76,7 @@ impl Verb {
             Self::JobRetry => "job_retry",
             Self::JobCancel => "job_cancel",
             Self::RestoreVm => "restore_vm",
+            Self::RestoreDisk => "restore_disk",
             Self::RestoreNew => "restore_new",
             Self::Files => "files",
             Self::Consolidate => "consolidate",
@@ -112,6 +114,7 @@ impl Verb {
             | Self::MarkUnusable
             | Self::Clear
             | Self::RestoreVm
+            | Self::RestoreDisk
             | Self::RestoreNew
             | Self::Files
             | Self::Consolidate

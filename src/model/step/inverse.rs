@@ -34,6 +34,7 @@ impl Step {
             Self::Copy { to: path, .. }
             | Self::Place { to: path, .. }
             | Self::Compress { to: path, .. }
+            | Self::Unpack { to: path, .. }
             | Self::Describe { to: path, .. }
             | Self::Lay { path, .. } => vec![Self::Discard { path: path.clone() }],
             Self::Lend { of, to } => vec![Self::Release {
@@ -93,6 +94,7 @@ impl Step {
             | Self::Fold { .. }
             | Self::Stop { .. }
             | Self::Swap { .. }
+            | Self::Attach { .. }
             | Self::Keep { .. }
             | Self::Check { .. }
             | Self::Inspect { .. }

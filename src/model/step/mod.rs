@@ -26,6 +26,7 @@ use crate::model::layout;
 use crate::model::machine::Format;
 use crate::model::machine::Note;
 use crate::model::op::Compression;
+use crate::model::op::Manner;
 use crate::model::op::OriginFile;
 use crate::model::orphan::OrphanKind;
 use crate::model::policy::Quiesce;
@@ -504,6 +505,30 @@ pub enum Step {
         backing: BTreeMap<Target, Vec<Image>>,
         /// Its UEFI variables.
         nvram: Option<Utf8PathBuf>,
+        /// What else is kept and changed.
+        manner: Manner,
+    },
+    /// A VM, on or off, has one disk more. Never taken back: where it did not get it, nothing was done.
+    Attach {
+        /// Which VM.
+        vm: VmId,
+        /// The serial that this program claims.
+        claim: u64,
+        /// The definition that describes the disk.
+        definition: Utf8PathBuf,
+        /// What it is called there.
+        disk: Target,
+        /// What it is called here.
+        target: Target,
+        /// Its file.
+        image: Image,
+    },
+    /// A directory holds what is in an archive.
+    Unpack {
+        /// The archive.
+        from: Utf8PathBuf,
+        /// The directory.
+        to: Utf8PathBuf,
     },
     /// A VM that was newly defined is not defined.
     Undefine {

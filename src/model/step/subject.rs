@@ -38,6 +38,7 @@ impl Step {
             | Self::Keep { vm, .. }
             | Self::Drop { vm, .. }
             | Self::Tag { vm, .. }
+            | Self::Attach { vm, .. }
             | Self::Start { vm, .. }
             | Self::Pull { vm, .. }
             | Self::Define { vm, .. }
@@ -68,6 +69,7 @@ impl Step {
             | Self::Lay { .. }
             | Self::Fetch { .. }
             | Self::Place { .. }
+            | Self::Unpack { .. }
             | Self::Rename { .. }
             | Self::Unname { .. } => None,
         }

@@ -160,6 +160,8 @@ impl Step {
             Self::Rename { from, to } => format!("rename {} to {to}", file(from)),
             Self::Unname { from, to } => format!("rename {} back to {from}", file(to)),
             Self::Define { name, .. } => format!("define {name}"),
+            Self::Attach { target, image, .. } => format!("attach {} as {target}", image.path),
+            Self::Unpack { from, to } => format!("unpack {from} to {to}"),
             Self::Undefine { vm } => format!("undefine {vm}"),
         }
     }

@@ -1,13 +1,22 @@
 //! Restores, for the commands that name a backup: what they read, where it is to be, and whether there
 //! is anything in the way.
 
+mod disk;
 mod new;
 mod replaced;
 mod vm;
 
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use camino::Utf8PathBuf;
+
 use crate::model::backup::Backup;
 use crate::model::backup::VmRef;
 use crate::model::bytes::Bytes;
+use crate::model::finding::Finding;
+use crate::model::finding::Severity;
+use crate::model::ground::Ground;
 use crate::model::id::BackupId;
 use crate::model::id::Target;
 use crate::model::layout;
@@ -19,6 +28,8 @@ use crate::model::reason::Block;
 use crate::model::record::Record;
 use crate::model::world::World;
 use crate::planner::draft::blocked;
+pub use crate::planner::restore::disk::OneDisk;
+pub use crate::planner::restore::disk::disk;
 pub use crate::planner::restore::new::NewVm;
 pub use crate::planner::restore::new::new_vm;
 pub(super) use crate::planner::restore::replaced::plan as discard;
@@ -74,7 +85,7 @@ fn origin<'a>(
     if how.quick {
         blocks.extend(forbidden(world, backup));
     }
-    let mut disks = std::collections::BTreeMap::new();
+    let mut disks = BTreeMap::new();
     for target in wanted {
         // A chain that is broken is refused by the program.
         let files = record.files_of(&backup.id, target).unwrap_or_default();
@@ -121,6 +132,53 @@ fn estimate<'a>(
         frees: Bytes(0),
         seconds: space::seconds(bytes),
     }
+}
+
+/// Why what is to be written has no place, if it has none: something has the name, or there is no room.
+fn no_place<'a>(
+    ground: &Ground,
+    files: impl Iterator<Item = &'a Utf8PathBuf>,
+    wanted: Bytes,
+) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut dirs = BTreeSet::new();
+    for path in files {
+        dirs.extend(path.parent());
+        if ground.is_taken(path) {
+            blocks.push(blocked(
+                "file_taken",
+                format!("{path} is there already and is not touched"),
+                "move it away, or choose another directory or name: --disk-dir",
+            ));
+        }
+    }
+    // One directory for all of them, or the room of each is not known apart.
+    for dir in dirs {
+        let free = ground.dirs.get(dir).map(|dir| dir.space.free);
+        if let Some(free) = free.filter(|free| *free < wanted) {
+            blocks.push(blocked(
+                "no_room",
+                format!("{dir} has {free} free; the disks may take {wanted}"),
+                "make room there, or choose another directory: --disk-dir",
+            ));
+        }
+    }
+    blocks
+}
+
+/// Networks and pools that the VM will lack, as far as that was looked for.
+fn lacking(ground: &Ground, backup: &Backup, vm: &str) -> Option<Finding> {
+    let missing = ground
+        .missing
+        .get(&backup.id)
+        .filter(|missing| !missing.is_empty())?;
+    let text = format!("{vm} will lack what is not here: {}", missing.join(", "));
+    let hint = "its backup has their definitions: virsh net-define, virsh pool-define";
+    Some(
+        Finding::new(Severity::Warning, "missing_neighbour", text)
+            .vm(vm)
+            .hint(hint),
+    )
 }
 
 /// How files of a format are called.

@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use serde_json::json;
 
 use crate::model::backup::Backup;
 use crate::model::backup::VmRef;
+use crate::model::ground::Ground;
 use crate::model::id::BackupId;
 use crate::model::id::VmId;
 use crate::model::layout;
+use crate::model::machine::Disk;
 use crate::model::machine::Format;
+use crate::model::op::Beside;
+use crate::model::op::Manner;
 use crate::model::op::Op;
 use crate::model::op::RestoreNew;
 use crate::model::plan::Class;
@@ -41,32 +46,46 @@ pub struct NewVm {
     pub dir: Option<Utf8PathBuf>,
     /// The format of its disks.
     pub format: Format,
+    /// Its network cards keep their addresses all the same.
+    pub keep_mac: bool,
+    /// Its network cards are in this network of libvirt's.
+    pub network: Option<String>,
+    /// It is started.
+    pub start: bool,
     /// How the backup is read.
     pub how: How,
 }
 
 /// A new, stopped VM from a backup. `world` holds the guest the backup is of, and whatever is defined.
 #[must_use]
-pub fn new_vm(asked: &NewVm, world: &World, options: &Options) -> Plan {
+pub fn new_vm(asked: &NewVm, ground: &Ground, world: &World, options: &Options) -> Plan {
     let mut draft = Draft::new(world, options, "UTC");
     let guest = world.guests.get(&asked.from);
     about(&mut draft, guest);
     if let Some((guest, backup)) =
         guest.and_then(|guest| Some((guest, guest.record.backups.get(&asked.backup)?)))
     {
-        let wish = wish(&mut draft, asked, guest, backup);
+        let wish = wish(&mut draft, (asked, ground), guest, backup);
         draft.add(wish);
     }
     draft.finish(None, Vec::new(), Vec::new())
 }
 
-fn wish(draft: &mut Draft<'_>, asked: &NewVm, from: &Guest, backup: &Backup) -> Wish {
+fn wish(
+    draft: &mut Draft<'_>,
+    (asked, ground): (&NewVm, &Ground),
+    from: &Guest,
+    backup: &Backup,
+) -> Wish {
     let (world, record) = (draft.now, &from.record);
     let vm = VmRef {
         name: asked.name.clone(),
         uuid: VmId::new(draft.fresh_uuid(&asked.name)),
     };
-    let dir = asked.dir.clone().unwrap_or_else(|| beside(from));
+    let dir = asked
+        .dir
+        .clone()
+        .unwrap_or_else(|| beside(from, ground, backup));
     let disks: BTreeMap<_, _> = backup
         .disks
         .keys()
@@ -76,20 +95,44 @@ fn wish(draft: &mut Draft<'_>, asked: &NewVm, from: &Guest, backup: &Backup) -> 
             (target.clone(), Image::new(path, asked.format.clone()))
         })
         .collect();
-    let nvram = backup.files.iter().any(|file| file == layout::NVRAM);
-    let nvram = nvram.then(|| layout::restored_nvram(&dir, &asked.name));
-    let (origin, blocks) = restore::origin(world, record, backup, disks.keys(), asked.how);
+    let holds = |name: &str| backup.files.iter().any(|file| file == name);
+    let stored = ground.stored.get(&backup.id);
+    let tpm = stored
+        .and_then(|stored| stored.firmware.tpm.as_ref())
+        .filter(|_| holds(layout::TPM));
+    let beside = Beside {
+        nvram: holds(layout::NVRAM).then(|| layout::restored_nvram(&dir, &asked.name)),
+        // libvirt names it after the VM.
+        tpm: tpm.map(|tpm| tpm.with_file_name(vm.uuid.as_str())),
+    };
+    let (origin, mut blocks) = restore::origin(world, record, backup, disks.keys(), asked.how);
     let paths: BTreeMap<_, _> = disks
         .iter()
         .map(|(target, image)| (target, &image.path))
         .collect();
     let change = json!({ "name": vm.name, "uuid": vm.uuid, "backup": backup.id, "disks": paths });
     let estimate = restore::estimate(record, &backup.id, disks.keys());
+    let others = [&beside.nvram, &beside.tpm].into_iter().flatten();
+    let files = disks.values().map(|image| &image.path).chain(others);
+    blocks.extend(restore::no_place(ground, files, estimate.bytes));
+    let lacking = restore::lacking(ground, backup, &vm.name);
+    if let Some(lacking) = lacking.filter(|_| asked.network.is_none()) {
+        if asked.start {
+            let hint = "define them first, or say --network, or leave --start out";
+            blocks.push(blocked("missing_neighbour", lacking.text.clone(), hint));
+        }
+        draft.findings.push(lacking);
+    }
     let op = RestoreNew {
         origin,
         vm: vm.clone(),
         disks,
-        nvram,
+        beside,
+        manner: Manner::Anew {
+            keep_mac: asked.keep_mac,
+            network: asked.network.clone(),
+        },
+        start: asked.start,
     };
     let mut wish = Wish::new(
         format!("restore.{}", asked.name),
@@ -106,27 +149,25 @@ fn wish(draft: &mut Draft<'_>, asked: &NewVm, from: &Guest, backup: &Backup) -> 
         .values()
         .any(|guest| guest.machine.is_some() && guest.vm.name == asked.name)
     {
-        wish.blocks.push(blocked(
+        let taken = blocked(
             "name_taken",
             format!("a VM named {} is defined here already", asked.name),
             "choose another --name",
-        ));
+        );
+        wish.blocks.insert(0, taken);
     }
     wish
 }
 
-/// The directory of the disks that were backed up, while it is there.
-fn beside(from: &Guest) -> Utf8PathBuf {
-    let heads = from
-        .machine
-        .iter()
+/// The directory of the disks that were backed up, while it is there: those the VM has, or had.
+fn beside(from: &Guest, ground: &Ground, backup: &Backup) -> Utf8PathBuf {
+    let machines = from.machine.iter().chain(ground.stored.get(&backup.id));
+    let heads = machines
         .flat_map(|machine| &machine.disks)
-        .filter(|disk| disk.holds_data());
-    let dir = heads
-        .filter_map(|disk| disk.head())
-        .find_map(|head| head.parent());
-    dir.map_or_else(
-        || Utf8PathBuf::from(restore::LIBVIRT_IMAGES),
-        ToOwned::to_owned,
-    )
+        .filter(|disk| disk.holds_data())
+        .filter_map(Disk::head);
+    let mut dirs = heads.filter_map(Utf8Path::parent);
+    let there = |dir: &&Utf8Path| from.machine.is_some() || ground.dirs.contains_key(*dir);
+    dirs.find(there)
+        .map_or_else(|| restore::LIBVIRT_IMAGES.into(), ToOwned::to_owned)
 }

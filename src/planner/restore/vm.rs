@@ -8,13 +8,16 @@ use serde_json::json;
 
 use crate::model::backup::Backup;
 use crate::model::backup::VmRef;
+use crate::model::ground::Ground;
 use crate::model::id::BackupId;
 use crate::model::id::Target;
 use crate::model::id::VmId;
 use crate::model::layout;
 use crate::model::machine::Disk;
+use crate::model::machine::Firmware;
 use crate::model::machine::Format;
 use crate::model::machine::Machine;
+use crate::model::op::Beside;
 use crate::model::op::Op;
 use crate::model::op::RestoreVm;
 use crate::model::op::Stopping;
@@ -51,7 +54,7 @@ pub struct InPlace {
 
 /// Gives VMs the disks of backups.
 #[must_use]
-pub fn vms(asked: &InPlace, world: &World, options: &Options) -> Plan {
+pub fn vms(asked: &InPlace, ground: &Ground, world: &World, options: &Options) -> Plan {
     let mut draft = Draft::new(world, options, "UTC");
     let concerned: Vec<_> = asked
         .backups
@@ -67,22 +70,36 @@ pub fn vms(asked: &InPlace, world: &World, options: &Options) -> Plan {
     });
     recover::plan(&mut draft);
     for (guest, backup) in concerned {
-        let wish = wish(&mut draft, asked, guest, backup);
+        let wish = wish(&mut draft, (asked, ground), guest, backup);
         draft.add(wish);
     }
     draft.finish(None, Vec::new(), Vec::new())
 }
 
-fn wish(draft: &mut Draft<'_>, asked: &InPlace, guest: &Guest, backup: &Backup) -> Wish {
+fn wish(
+    draft: &mut Draft<'_>,
+    (asked, ground): (&InPlace, &Ground),
+    guest: &Guest,
+    backup: &Backup,
+) -> Wish {
     let world = draft.now;
     let vm: VmRef = restore::named(world, backup);
     let id = draft.allot(guest);
     let machine = guest.machine.as_ref();
+    let stored = ground.stored.get(&backup.id);
+    let image = |target| match (machine, stored) {
+        (None, Some(stored)) => former(asked, stored, target),
+        _ => place(asked, machine, &vm, target, &id),
+    };
     let disks: BTreeMap<_, _> = backup
         .disks
         .keys()
-        .map(|target| (target.clone(), place(asked, machine, &vm, target, &id)))
+        .map(|target| (target.clone(), image(target)))
         .collect();
+    let beside = match (machine, stored) {
+        (None, Some(stored)) => firmware(backup, stored),
+        _ => Beside::default(),
+    };
     let record = &guest.record;
     let (origin, mut blocks) = restore::origin(world, record, backup, disks.keys(), asked.how);
     blocks.extend(shared(world, &vm, machine, &disks));
@@ -92,11 +109,21 @@ fn wish(draft: &mut Draft<'_>, asked: &InPlace, guest: &Guest, backup: &Backup) 
         .collect();
     let after = json!({ "backup": backup.id, "disks": paths });
     let estimate = restore::estimate(record, &backup.id, disks.keys());
+    let others = [&beside.nvram, &beside.tpm].into_iter().flatten();
+    let files = disks.values().map(|image| &image.path).chain(others);
+    blocks.extend(restore::no_place(ground, files, estimate.bytes));
+    if machine.is_none() {
+        blocks.extend(undefined(world, ground, &vm, backup));
+        draft
+            .findings
+            .extend(restore::lacking(ground, backup, &vm.name));
+    }
     let op = RestoreVm {
         id,
         origin,
         vm: vm.clone(),
         disks,
+        beside,
         stop: asked.stop,
         discard: asked.discard,
     };
@@ -146,8 +173,65 @@ fn place(
     Image::new(path, format)
 }
 
+/// The file that a disk was when it was backed up, below all that knib had laid on it.
+fn former(asked: &InPlace, stored: &Machine, target: &Target) -> Image {
+    let disk = stored.disk(target);
+    let lowest = disk.and_then(|disk| disk.own_layers().last());
+    let head = disk.and_then(Disk::head).unwrap_or(Utf8Path::new(""));
+    // What is below a layer of knib's is told by its name where the definition does not say it.
+    let path = layout::covered(&layout::unreplaced(
+        lowest.map_or(head, |layer| &layer.path),
+    ));
+    let format = lowest
+        .filter(|layer| layer.path == path)
+        .map(|layer| layer.format.clone());
+    let name = path.file_name().unwrap_or_default();
+    let path = asked
+        .dir
+        .as_ref()
+        .map_or(path.clone(), |dir| dir.join(name));
+    Image::new(path, format.unwrap_or(Format::Qcow2))
+}
+
+/// Where firmware variables and a TPM's state were, of a backup that holds them.
+fn firmware(backup: &Backup, stored: &Machine) -> Beside {
+    let holds = |name: &str| backup.files.iter().any(|file| file == name);
+    let Firmware { nvram, tpm, .. } = &stored.firmware;
+    Beside {
+        nvram: nvram.clone().filter(|_| holds(layout::NVRAM)),
+        tpm: tpm.clone().filter(|_| holds(layout::TPM)),
+    }
+}
+
+/// What stands in the way of defining a VM again.
+fn undefined(world: &World, ground: &Ground, vm: &VmRef, backup: &Backup) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    if !ground.stored.contains_key(&backup.id) {
+        blocks.push(blocked(
+            "no_definition",
+            format!(
+                "{} is not defined here, and the definition in {} cannot be read",
+                vm.name, backup.id
+            ),
+            "choose another backup, or mount its storage",
+        ));
+    }
+    let mut defined = world
+        .guests
+        .values()
+        .filter(|guest| guest.machine.is_some());
+    if defined.any(|guest| guest.vm.name == vm.name) {
+        blocks.push(blocked(
+            "name_taken",
+            format!("another VM named {} is defined here", vm.name),
+            "rename it (virsh domrename), or restore under another name: knib restore new",
+        ));
+    }
+    blocks
+}
+
 /// Where the disks of a VM are.
-fn dir_of(machine: Option<&Machine>) -> Utf8PathBuf {
+pub(super) fn dir_of(machine: Option<&Machine>) -> Utf8PathBuf {
     let disks = machine.into_iter().flat_map(|machine| &machine.disks);
     let heads = disks
         .filter(|disk| disk.holds_data())

@@ -13,6 +13,7 @@ use crate::cli::render::text;
 use crate::model::bytes::Bytes;
 use crate::model::id::Target;
 use crate::model::op::BackupOp;
+use crate::model::op::Beside;
 use crate::model::op::Estate;
 use crate::model::op::Op;
 use crate::model::op::Origin;
@@ -145,7 +146,7 @@ fn section(action: &Action) -> &'static str {
         Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin | Verb::Files => "Backups",
         Verb::Compress => "Compression",
         Verb::JobRetry | Verb::JobCancel => "Jobs",
-        Verb::RestoreVm | Verb::RestoreNew => "Restores",
+        Verb::RestoreVm | Verb::RestoreDisk | Verb::RestoreNew => "Restores",
         Verb::SnapshotCreate | Verb::SnapshotRevert | Verb::SnapshotDelete => "Snapshots",
     }
 }
@@ -221,6 +222,7 @@ fn sign(action: &Action) -> Sign {
         | Verb::Assign
         | Verb::Adopt
         | Verb::Backup
+        | Verb::RestoreDisk
         | Verb::RestoreNew
         | Verb::Files
         | Verb::SnapshotCreate => Sign::Add,
@@ -293,6 +295,10 @@ fn described(action: &Action) -> (String, String) {
         Op::JobRetry(op) => (vm(), format!("{}: try again", op.id())),
         Op::JobCancel(op) => (vm(), format!("{}: cancel", op.id())),
         Op::RestoreVm(op) => (vm(), format!("its disks as in {}", op.origin.backup)),
+        Op::RestoreDisk(op) => (
+            vm(),
+            format!("{}, {} {}", op.target, op.disk, from(&op.origin)),
+        ),
         Op::RestoreNew(op) => (vm(), from(&op.origin)),
         Op::Consolidate(_) => (vm(), "consolidate what it reads from a backup".to_owned()),
         Op::Discard(op) => (
@@ -382,6 +388,7 @@ fn cost(action: &Action) -> Option<String> {
         Verb::Backup
             | Verb::Merge
             | Verb::RestoreVm
+            | Verb::RestoreDisk
             | Verb::RestoreNew
             | Verb::Recover
             | Verb::Compress
@@ -425,9 +432,11 @@ fn details(action: &Action) -> Vec<String> {
             said.push("its delta is merged first, and the chain ends".to_owned());
         }
         Op::RestoreVm(op) => said.extend(replacing(op, action)),
+        Op::RestoreDisk(op) => said.push(format!("{}: {}", op.target, op.image.path)),
         Op::RestoreNew(op) => {
             said.extend(files(&op.disks));
-            said.extend(op.nvram.iter().map(|path| format!("nvram: {path}")));
+            said.extend(beside(&op.beside));
+            said.extend(op.start.then(|| "it is started".to_owned()));
         }
         _ => {}
     }
@@ -474,9 +483,14 @@ fn files(disks: &BTreeMap<Target, Image>) -> impl Iterator<Item = String> {
         .map(|(target, image)| format!("{target}: {}", image.path))
 }
 
+fn beside(beside: &Beside) -> impl Iterator<Item = String> {
+    let nvram = beside.nvram.iter().map(|path| format!("nvram: {path}"));
+    nvram.chain(beside.tpm.iter().map(|path| format!("TPM: {path}")))
+}
+
 /// Each disk of a VM that is restored in place: what it will be, and what becomes of what it is.
 fn replacing(op: &RestoreVm, action: &Action) -> Vec<String> {
-    let mut said: Vec<_> = files(&op.disks).collect();
+    let mut said: Vec<_> = files(&op.disks).chain(beside(&op.beside)).collect();
     let steps = action.program.iter().flat_map(Program::steps);
     for (_, _, step) in steps {
         match step {
@@ -493,6 +507,7 @@ fn replacing(op: &RestoreVm, action: &Action) -> Vec<String> {
                     "{target} is not in the backup: it keeps its content"
                 ));
             }
+            Step::Define { .. } => said.push("it is defined again as it was".to_owned()),
             Step::Swap { added, .. } => {
                 let added = added.keys();
                 said.extend(added.map(|target| format!("{target} is attached again")));

@@ -14,7 +14,7 @@ use crate::model::plan::Plan;
 use crate::model::reason::Reason;
 
 /// Verbs in the order they are summed up, with their object and what happens to it.
-const VERBS: [(&str, &str, &str); 25] = [
+const VERBS: [(&str, &str, &str); 26] = [
     ("recover", "action", "to recover"),
     ("backup", "", "to back up"),
     ("merge", "", "to merge"),
@@ -29,6 +29,7 @@ const VERBS: [(&str, &str, &str); 25] = [
     ("job_retry", "job", "to try again"),
     ("job_cancel", "job", "to cancel"),
     ("restore_vm", "VM", "to restore"),
+    ("restore_disk", "disk", "to restore"),
     ("restore_new", "VM", "to make"),
     ("storage_create", "storage", "to add"),
     ("offering_create", "offering", "to add"),

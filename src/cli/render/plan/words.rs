@@ -46,7 +46,7 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Compress => "compress",
         Verb::JobRetry => "try again a job of",
         Verb::JobCancel => "end a job of",
-        Verb::RestoreVm | Verb::RestoreNew => "restore",
+        Verb::RestoreVm | Verb::RestoreDisk | Verb::RestoreNew => "restore",
         Verb::Consolidate => "consolidate",
         Verb::Discard => "delete what a restore replaced of",
         Verb::SnapshotCreate => "snapshot",

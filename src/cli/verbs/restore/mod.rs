@@ -1,5 +1,7 @@
-//! `knib restore`: VMs from backups.
+//! `knib restore`: disks and VMs from backups.
 
+mod common;
+mod disk;
 mod new;
 mod quick;
 mod resume;
@@ -7,23 +9,20 @@ mod vm;
 
 use std::fmt::Write;
 
-use camino::Utf8Path;
-use camino::Utf8PathBuf;
 use clap::ValueEnum;
 
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
-use crate::cli::render::plan as render;
-use crate::cli::saved;
 use crate::cli::session::Session;
+use crate::cli::verbs::restore::disk::Disk;
 use crate::cli::verbs::restore::new::New;
 use crate::cli::verbs::restore::quick::left_to_qemu;
 use crate::cli::verbs::restore::resume::Resume;
 use crate::cli::verbs::restore::vm::Vm;
-use crate::cli::work;
 use crate::model::id::Target;
 use crate::model::machine::Format;
+use crate::model::plan::Action;
+use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::model::step::Image;
 
@@ -31,6 +30,7 @@ use crate::model::step::Image;
 #[derive(Debug, clap::Subcommand)]
 pub(in crate::cli) enum Restore {
     Vm(Vm),
+    Disk(Disk),
     New(New),
     Resume(Resume),
 }
@@ -56,25 +56,10 @@ impl From<DiskFormat> for Format {
 pub(super) async fn run(session: &Session, restore: Restore) -> Result<Exit> {
     match restore {
         Restore::Vm(args) => vm::run(session, args).await,
+        Restore::Disk(args) => disk::run(session, args).await,
         Restore::New(args) => new::run(session, args).await,
         Restore::Resume(args) => resume::run(session, &args).await,
     }
-}
-
-/// A directory as everything else will name it.
-fn directory(dir: &Utf8Path) -> Result<Utf8PathBuf> {
-    dir.canonicalize_utf8()
-        .map_err(|error| Failure::file("use the directory", dir, &error))
-}
-
-/// Prints what would be done.
-fn show(session: &Session, json: bool, plan: &Plan) -> Result<Exit> {
-    session.print(&if json {
-        saved::text(plan)
-    } else {
-        render::human(plan, work::detail(session), session.look())
-    })?;
-    Ok(Exit::Done)
 }
 
 /// Each disk with its file, a line each.
@@ -84,4 +69,10 @@ fn listed<'a>(disks: impl IntoIterator<Item = (&'a Target, &'a Image)>) -> Strin
         let _ = writeln!(said, "  {target}  {}", image.path);
     }
     said
+}
+
+/// What was done.
+fn done(plan: &Plan) -> impl Iterator<Item = &Action> {
+    let done = |action: &&Action| action.result == Some(Outcome::Done);
+    plan.actions.iter().filter(done)
 }

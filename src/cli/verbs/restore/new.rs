@@ -1,19 +1,15 @@
 //! `knib restore new`: a VM of its own from a backup.
 
-use camino::Utf8PathBuf;
-
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 use crate::cli::session::Session;
 use crate::cli::verbs::restore;
 use crate::cli::verbs::restore::DiskFormat;
+use crate::cli::verbs::restore::common::Common;
 use crate::cli::verbs::restore::quick::Quick;
-use crate::cli::work;
-use crate::cli::work::Work;
 use crate::model::op::Op;
 use crate::model::op::RestoreNew;
-use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::planner;
 use crate::planner::restore::How;
@@ -28,71 +24,63 @@ pub(in crate::cli) struct New {
     /// The name of the new VM
     #[arg(long, value_name = "NAME")]
     name: String,
-    /// Where its disks go [default: beside those of the VM that was backed up]
-    #[arg(long, value_name = "DIR")]
-    disk_dir: Option<Utf8PathBuf>,
-    /// Their format
+    /// Start it
+    #[arg(long)]
+    start: bool,
+    /// The format of its disks
     #[arg(long, value_name = "FORMAT", default_value = "qcow2")]
     disk_format: DiskFormat,
+    /// Connect its network cards to this network of libvirt's
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
     #[command(flatten)]
     quick: Quick,
-    /// Show what would be done, and do nothing
+    /// Keep the addresses of its network cards: never beside the VM that was backed up
     #[arg(long)]
-    plan: bool,
+    keep_mac: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 pub(super) async fn run(session: &Session, args: New) -> Result<Exit> {
-    let json = session.global.format.is_json()?;
-    let dir = args
-        .disk_dir
-        .as_deref()
-        .map(restore::directory)
-        .transpose()?;
-    let basis = session.basis_anyhow()?;
+    let common = &args.common;
+    let basis = common.basis(session)?;
     let seen = session.see(&basis).await?;
     let (guest, found) = session.choose(&seen.world.guests, &args.backup, &basis)?;
+    let ground = common.ground(&seen, &[found]).await?;
     let asked = NewVm {
         from: guest.vm.uuid.clone(),
         backup: found.id.clone(),
         name: args.name,
-        dir,
+        dir: common.dir()?,
         format: args.disk_format.into(),
+        keep_mac: args.keep_mac,
+        network: args.network,
+        start: args.start,
         how: How {
-            verify: false,
+            verify: common.verify,
             quick: args.quick.quick,
         },
     };
-    let mut plan = planner::restore::new_vm(&asked, &seen.world, &basis.options()?);
-    if let Some(policy) = &basis.policy {
-        plan.clock.timezone.clone_from(&policy.timezone);
-    }
     if args.quick.quick && args.disk_format == DiskFormat::Raw {
         let text = "--quick wants disks in the format qcow2: they lie on the backup at first";
         return Err(Failure::usage(text));
     }
     args.quick.prepare(session)?;
-    if args.plan {
-        return restore::show(session, json, &plan);
-    }
-    let finished = Work::new("restore new")
-        .carry_out(session, &basis, &seen, plan)
-        .await?;
-    work::print(session, json, &finished.plan, || {
-        let left = restore::left_to_qemu(&finished.plan);
-        match restored(&finished.plan) {
-            Some(op) => defined(op),
-            None if !left.is_empty() => left,
-            None => finished.report(session),
-        }
-    })?;
-    Ok(finished.exit())
+    let names = ("restore new", asked.name.as_str());
+    let draw_up =
+        |world: &_, options: &_| planner::restore::new_vm(&asked, &ground, world, options);
+    common
+        .carry_out(session, &basis, &seen, names, draw_up, said)
+        .await
 }
 
-fn restored(plan: &Plan) -> Option<&RestoreNew> {
-    plan.actions.iter().find_map(|action| match &action.op {
-        Op::RestoreNew(op) if action.result == Some(Outcome::Done) => Some(op.as_ref()),
+fn said(plan: &Plan) -> String {
+    let made = restore::done(plan).filter_map(|action| match &action.op {
+        Op::RestoreNew(op) => Some(defined(op)),
         _ => None,
-    })
+    });
+    made.collect()
 }
 
 fn defined(op: &RestoreNew) -> String {
@@ -102,9 +90,11 @@ fn defined(op: &RestoreNew) -> String {
         vm.name, vm.uuid, origin.backup, origin.from.name
     );
     said += &restore::listed(&op.disks);
-    said + &if origin.quick {
-        "It runs, and nothing of it refers to the backup any more.\n".to_owned()
+    if origin.quick {
+        said + "It runs, and nothing of it refers to the backup any more.\n"
+    } else if op.start {
+        said + "It runs\n"
     } else {
-        format!("It is stopped: virsh start {}\n", vm.name)
+        said + &format!("It is stopped: virsh start {}\n", vm.name)
     }
 }

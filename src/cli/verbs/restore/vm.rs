@@ -2,10 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use camino::Utf8PathBuf;
-
-use crate::cli::at_once;
-use crate::cli::at_once::Patience;
 use crate::cli::basis::Basis;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -14,23 +10,22 @@ use crate::cli::find::Guests;
 use crate::cli::session::Session;
 use crate::cli::times;
 use crate::cli::verbs::restore;
+use crate::cli::verbs::restore::common::Common;
 use crate::cli::verbs::restore::quick::Quick;
-use crate::model::id::BackupId;
-use crate::model::id::VmId;
+use crate::model::backup::Backup;
 use crate::model::op::Op;
 use crate::model::op::Stopping;
-use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::model::program::Program;
 use crate::model::seconds::Seconds;
 use crate::model::step::Step;
+use crate::model::world::Guest;
 use crate::planner;
 use crate::planner::restore::How;
 use crate::planner::restore::InPlace;
 
 /// Give VMs the disks they had when they were backed up
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(in crate::cli) struct Vm {
     /// Id, a unique beginning of it, VM@latest or VM@TIME; VM may be a pattern: '*@latest'
     #[arg(value_name = "B", required = true)]
@@ -51,73 +46,56 @@ pub(in crate::cli) struct Vm {
     /// Delete the disks that are replaced at once, instead of after the next good backup
     #[arg(long)]
     discard_old: bool,
-    /// Where the disks go [default: beside those they replace]
-    #[arg(long, value_name = "DIR")]
-    disk_dir: Option<Utf8PathBuf>,
-    /// Read all that will be restored before anything is written
-    #[arg(long)]
-    verify: bool,
     #[command(flatten)]
     quick: Quick,
     #[command(flatten)]
-    patience: Patience,
-    /// Show what would be done, and do nothing
-    #[arg(long)]
-    plan: bool,
+    common: Common,
 }
 
 pub(super) async fn run(session: &Session, args: Vm) -> Result<Exit> {
-    let json = session.global.format.is_json()?;
-    let dir = args
-        .disk_dir
-        .as_deref()
-        .map(restore::directory)
-        .transpose()?;
-    let basis = session.basis_anyhow()?;
+    let common = &args.common;
+    let basis = common.basis(session)?;
     let seen = session.see(&basis).await?;
-    let backups = chosen(session, &seen.world.guests, &args.backups, &basis)?;
+    let guests = &seen.world.guests;
+    let backups = chosen(session, guests, &args.backups, &basis)?;
     let names: Vec<_> = backups
         .iter()
-        .filter_map(|(vm, _)| Some(seen.world.guests.get(vm)?.vm.name.clone()))
+        .map(|(guest, _)| guest.vm.name.as_str())
         .collect();
+    let found: Vec<_> = backups.iter().map(|(_, backup)| *backup).collect();
+    let ground = common.ground(&seen, &found).await?;
     let stop = Stopping {
         ask: args.stop,
         pull: args.destroy,
     };
+    let ids = backups
+        .iter()
+        .map(|(guest, backup)| (guest.vm.uuid.clone(), backup.id.clone()));
     let asked = InPlace {
-        backups,
+        backups: ids.collect(),
         stop: (args.stop.is_some() || args.destroy).then_some(stop),
         discard: args.discard_old,
-        dir,
+        dir: common.dir()?,
         how: How {
-            verify: args.verify,
+            verify: common.verify,
             quick: args.quick.quick,
         },
     };
     args.quick.prepare(session)?;
-    if args.plan {
-        let plan = planner::restore::vms(&asked, &seen.world, &basis.options()?);
-        return restore::show(session, json, &plan);
-    }
-    let finished = at_once::carry_out(
-        session,
-        &basis,
-        ("restore vm", &names.join(", ")),
-        args.patience,
-        |world, options| planner::restore::vms(&asked, world, options),
-    )
-    .await?;
-    let left = restore::left_to_qemu(&finished.plan);
-    finished.conclude(session, json, || said(&finished.plan) + &left)
+    let names = ("restore vm", names.join(", "));
+    let draw_up = |world: &_, options: &_| planner::restore::vms(&asked, &ground, world, options);
+    common
+        .carry_out(session, &basis, &seen, (names.0, &names.1), draw_up, said)
+        .await
 }
 
 /// The backups that were meant, one a VM.
-fn chosen(
+fn chosen<'a>(
     session: &Session,
-    guests: &Guests,
+    guests: &'a Guests,
     given: &[String],
     basis: &Basis,
-) -> Result<Vec<(VmId, BackupId)>> {
+) -> Result<Vec<(&'a Guest, &'a Backup)>> {
     let mut chosen = Vec::new();
     let mut vms = BTreeSet::new();
     for given in given {
@@ -126,28 +104,33 @@ fn chosen(
                 let text = format!("{} is named twice", guest.vm.name);
                 return Err(Failure::usage(text).hint("one backup of a VM can be restored"));
             }
-            chosen.push((guest.vm.uuid.clone(), backup.id.clone()));
+            chosen.push((guest, backup));
         }
     }
     Ok(chosen)
 }
 
 fn said(plan: &Plan) -> String {
-    let done = plan
-        .actions
-        .iter()
-        .filter(|action| action.result == Some(Outcome::Done));
     let mut said = String::new();
-    for action in done {
-        if let Op::RestoreVm(op) = &action.op {
-            said += &format!("{} has its disks of {}\n", op.vm.name, op.origin.backup);
-            said += &restore::listed(&op.disks);
-            let steps = action.program.iter().flat_map(Program::steps);
-            let describes = steps.filter_map(|(_, _, step)| match step {
-                Step::Describe { to, .. } => Some(to),
-                _ => None,
-            });
-            for to in describes {
+    for action in restore::done(plan) {
+        let Op::RestoreVm(op) = &action.op else {
+            continue;
+        };
+        let program = action.program.iter();
+        let steps: Vec<_> = program
+            .flat_map(Program::steps)
+            .map(|(_, _, step)| step)
+            .collect();
+        let again = steps.iter().any(|step| matches!(step, Step::Define { .. }));
+        let what = if again {
+            "is defined again, with"
+        } else {
+            "has"
+        };
+        said += &format!("{} {what} its disks of {}\n", op.vm.name, op.origin.backup);
+        said += &restore::listed(&op.disks);
+        for step in steps {
+            if let Step::Describe { to, .. } = step {
                 said += &format!("To go back, while it is off: virsh define '{to}'\n");
             }
         }

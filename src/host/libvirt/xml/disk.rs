@@ -27,6 +27,8 @@ pub(in crate::host::libvirt) struct SeenDisk {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::host::libvirt) struct Link {
     pub(in crate::host::libvirt) path: Utf8PathBuf,
+    /// Raw where nothing is said, as libvirt takes it.
+    pub(in crate::host::libvirt) format: Format,
     /// The number libvirt knows it by while the VM runs.
     pub(in crate::host::libvirt) index: Option<u32>,
 }
@@ -103,8 +105,11 @@ fn chain(disk: Node<'_, '_>) -> Vec<Link> {
         };
         // The top's number stands at its source, that of a file below at the element around it.
         let index = source.attribute("index").or(node.attribute("index"));
+        let said = child(node, "driver").or(child(node, "format"));
+        let said = said.and_then(|said| said.attribute("type"));
         chain.push(Link {
             path: path.into(),
+            format: Format::named(said.unwrap_or("raw")),
             index: index.and_then(|index| index.parse().ok()),
         });
         level = child(node, "backingStore");

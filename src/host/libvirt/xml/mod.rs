@@ -18,6 +18,7 @@ mod tests;
 use roxmltree::Document;
 use roxmltree::Node;
 
+pub(super) use crate::host::libvirt::xml::disk::Link;
 pub(super) use crate::host::libvirt::xml::disk::SeenDisk;
 pub(super) use crate::host::libvirt::xml::domain::Seen;
 pub(super) use crate::host::libvirt::xml::domain::seen;
@@ -31,6 +32,7 @@ pub(super) use crate::host::libvirt::xml::note::without;
 pub(super) use crate::host::libvirt::xml::point::point;
 pub(super) use crate::host::libvirt::xml::renew::renew;
 pub(super) use crate::host::libvirt::xml::snapshot::snapshot;
+pub(super) use crate::host::libvirt::xml::swap::element;
 pub(super) use crate::host::libvirt::xml::swap::swap;
 
 /// What made a text unfit, a fragment.

@@ -10,12 +10,14 @@ use crate::host::libvirt::xml::children;
 use crate::host::libvirt::xml::disk;
 use crate::host::libvirt::xml::disks;
 use crate::host::libvirt::xml::edit::Edits;
+use crate::host::libvirt::xml::escaped;
 use crate::host::libvirt::xml::note;
 use crate::host::libvirt::xml::parse;
 use crate::host::libvirt::xml::point;
 use crate::model::machine::Device;
+use crate::model::op::Manner;
 
-/// The definition of the new VM. `xml` is a live or a persistent one.
+/// The definition of the new VM, or of one that comes again as it was. `xml` is a live or a persistent one.
 pub(in crate::host::libvirt) fn renew(xml: &str, renewal: &Renewal) -> Result<String> {
     let tree = parse(xml)?;
     let domain = tree.root_element();
@@ -44,9 +46,14 @@ pub(in crate::host::libvirt) fn renew(xml: &str, renewal: &Renewal) -> Result<St
             None => point::forget_chain(&mut edits, node),
         }
     }
-    if let Some(devices) = child(domain, "devices") {
-        for device in devices.children() {
-            unshare(&mut edits, device);
+    if let Manner::Anew { keep_mac, network } = &renewal.manner {
+        let devices = child(domain, "devices").into_iter();
+        for device in devices.flat_map(|devices| devices.children()) {
+            if device.has_tag_name("interface") {
+                connect(&mut edits, device, *keep_mac, network.as_deref());
+            } else {
+                unshare(&mut edits, device);
+            }
         }
     }
     Ok(edits.done())
@@ -62,7 +69,8 @@ fn identity(edits: &mut Edits<'_>, domain: Node<'_, '_>, renewal: &Renewal) {
             edits.set_text(element, value);
         }
     }
-    // Without a text libvirt makes one up, and a clone must not have its original's.
+    // Without a text libvirt makes one up: neither a clone nor what goes back in time has its
+    // original's.
     if let Some(genid) = child(domain, "genid") {
         edits.set_text(genid, "");
     }
@@ -109,15 +117,30 @@ fn firmware(edits: &mut Edits<'_>, domain: Node<'_, '_>, renewal: &Renewal) {
     }
 }
 
+/// Gives a network card its own address and the name that libvirt chooses, and another network.
+fn connect(edits: &mut Edits<'_>, card: Node<'_, '_>, keep_mac: bool, network: Option<&str>) {
+    for element in children(card, "mac")
+        .filter(|_| !keep_mac)
+        .chain(children(card, "target"))
+    {
+        edits.remove(element);
+    }
+    let Some(network) = network else { return };
+    edits.set_attribute(card, "type", "network");
+    // What belonged to the connection it had.
+    for name in ["source", "virtualport", "portgroup", "vlan", "backend"] {
+        children(card, name).for_each(|element| edits.remove(element));
+    }
+    if let Some(first) = card.first_element_child() {
+        let name = escaped(network);
+        edits.insert_before(first, &format!("<source network='{name}'/>"));
+    }
+}
+
 /// Takes away what a device has to itself: addresses, ports, sockets, log files.
 fn unshare(edits: &mut Edits<'_>, device: Node<'_, '_>) {
     let kind = device.attribute("type");
     match device.tag_name().name() {
-        "interface" => {
-            for element in children(device, "mac").chain(children(device, "target")) {
-                edits.remove(element);
-            }
-        }
         "graphics" if device.has_attribute("port") || device.has_attribute("autoport") => {
             edits.set_attribute(device, "autoport", "yes");
             for port in ["port", "tlsPort", "websocket"] {

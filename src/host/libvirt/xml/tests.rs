@@ -16,6 +16,7 @@ use crate::model::machine::Device;
 use crate::model::machine::Format;
 use crate::model::machine::Note;
 use crate::model::machine::Source;
+use crate::model::op::Manner;
 use crate::model::snapshot::Snapshots;
 
 macro_rules! fixture {
@@ -236,6 +237,7 @@ fn renewal(nvram: Option<&str>) -> Renewal {
         name: "db & co".to_owned(),
         heads: vec![head("vda", "/new/vda.qcow2", Format::Qcow2)],
         nvram: nvram.map(Into::into),
+        manner: Manner::default(),
     }
 }
 

@@ -1,0 +1,45 @@
+//! A disk of a backup comes to a VM, be it on or off: written beside its disks, then attached.
+
+use crate::action::restore;
+use crate::action::vm;
+use crate::model::op::RestoreDisk;
+use crate::model::program::Program;
+use crate::model::program::Refusal;
+use crate::model::step::Step;
+use crate::model::world::Guest;
+
+/// Claim, write, attach. Its chain goes on; the next backup takes the new disk whole.
+pub(super) fn program(op: &RestoreDisk, guest: &Guest) -> Result<Program, Refusal> {
+    restore::unchanged(&op.origin, Some(guest))?;
+    let machine = vm::touchable(guest)?;
+    if machine.disk(&op.target).is_some() {
+        let name = &machine.name;
+        return Err(Refusal::new(
+            "target_taken",
+            format!("{name} has a disk {} already", op.target),
+            "say another one: --as TARGET",
+        ));
+    }
+    let claim = vm::claim(machine, &guest.record);
+    let current = guest.record.current.clone();
+    let mut stages = vec![vec![vm::note(
+        machine,
+        claim,
+        true,
+        current,
+        guest.snapshots(),
+    )]];
+    stages.extend(restore::checks(&op.origin, &op.vm));
+    let [fetch, rename] = restore::fetch(&op.origin, &op.disk, &op.image);
+    stages.extend([vec![fetch], vec![rename]]);
+    let no_return = stages.len();
+    stages.push(vec![Step::Attach {
+        vm: machine.id.clone(),
+        claim,
+        definition: restore::definition(&op.origin),
+        disk: op.disk.clone(),
+        target: op.target.clone(),
+        image: op.image.clone(),
+    }]);
+    Ok(Program { stages, no_return })
+}

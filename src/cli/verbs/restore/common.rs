@@ -1,0 +1,138 @@
+//! What all restores have: where they read and write, and how they are carried out.
+
+use std::fs;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+
+use crate::cli::at_once;
+use crate::cli::at_once::Patience;
+use crate::cli::basis::Basis;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::failure::Result;
+use crate::cli::render::plan as render;
+use crate::cli::saved;
+use crate::cli::session::Seen;
+use crate::cli::session::Session;
+use crate::cli::verbs::restore::left_to_qemu;
+use crate::cli::work;
+use crate::engine;
+use crate::model::backup::Backup;
+use crate::model::ground::Ground;
+use crate::model::plan::Plan;
+use crate::model::world::World;
+use crate::planner::Options;
+use crate::state::State;
+
+/// What the journal is called of a restore that has no state to write into.
+const WITHOUT_STATE: &str = ".restore";
+
+/// What all restores have.
+#[derive(Debug, clap::Args)]
+pub(super) struct Common {
+    /// Where the disks go [default: beside those that are there]
+    #[arg(long, value_name = "DIR")]
+    disk_dir: Option<Utf8PathBuf>,
+    /// A storage that is mounted here, maybe read-only, instead of what is on record; a state is
+    /// not needed, and not made
+    #[arg(long, value_name = "DIR")]
+    from: Option<Utf8PathBuf>,
+    /// Read all that will be restored before anything is written
+    #[arg(long)]
+    pub(super) verify: bool,
+    #[command(flatten)]
+    patience: Patience,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    plan: bool,
+}
+
+impl Common {
+    /// What it works from.
+    pub(super) fn basis(&self, session: &Session) -> Result<Basis> {
+        let mut basis = session.basis_anyhow()?;
+        if let Some(dir) = &self.from {
+            basis.from = Some(directory(dir)?);
+            if State::look(&basis.state)?.is_none() {
+                basis.state = Utf8PathBuf::from(format!("{}{WITHOUT_STATE}", basis.state));
+            }
+        }
+        Ok(basis)
+    }
+
+    /// Where the disks go, if that was said.
+    pub(super) fn dir(&self) -> Result<Option<Utf8PathBuf>> {
+        self.disk_dir.as_deref().map(directory).transpose()
+    }
+
+    /// What there is where these backups are read and written.
+    pub(super) async fn ground(&self, seen: &Seen, backups: &[&Backup]) -> Result<Ground> {
+        let dirs = Vec::from_iter(self.dir()?);
+        Ok(engine::ground(&seen.host, &seen.world, backups, &dirs).await)
+    }
+
+    /// Shows the plan, or carries it out and prints what `said` says of one that went well.
+    pub(super) async fn carry_out(
+        &self,
+        session: &Session,
+        basis: &Basis,
+        seen: &Seen,
+        names: (&'static str, &str),
+        draw_up: impl Fn(&World, &Options) -> Plan,
+        said: impl FnOnce(&Plan) -> String,
+    ) -> Result<Exit> {
+        let json = session.global.format.is_json()?;
+        let draw_up = |world: &World, options: &Options| {
+            let mut plan = draw_up(world, options);
+            if let Some(policy) = &basis.policy {
+                plan.clock.timezone.clone_from(&policy.timezone);
+            }
+            plan
+        };
+        if self.plan {
+            let plan = draw_up(&seen.world, &basis.options()?);
+            session.print(&if json {
+                saved::text(&plan)
+            } else {
+                render::human(&plan, work::detail(session), session.look())
+            })?;
+            return Ok(Exit::Done);
+        }
+        let done = at_once::carry_out(session, basis, names, self.patience, |world, options| {
+            draw_up(world, options)
+        });
+        let finished = done.await?;
+        let left = left_to_qemu(&finished.plan);
+        let exit = finished.conclude(session, json, || said(&finished.plan) + &left)?;
+        drop(finished);
+        forget(&basis.state)?;
+        Ok(exit)
+    }
+}
+
+/// A directory as everything else will name it.
+fn directory(dir: &Utf8Path) -> Result<Utf8PathBuf> {
+    dir.canonicalize_utf8()
+        .map_err(|error| Failure::file("use the directory", dir, &error))
+}
+
+/// A journal that was made for want of a state goes when nothing in it is open.
+fn forget(state: &Utf8Path) -> Result<()> {
+    if !state.as_str().ends_with(WITHOUT_STATE) {
+        return Ok(());
+    }
+    let Some(journal) = State::look(state)? else {
+        return Ok(());
+    };
+    if !journal.opens()?.is_empty() {
+        return Ok(());
+    }
+    drop(journal);
+    for ending in ["", "-wal", "-shm"] {
+        // What stays is found again, and is empty.
+        let _ = fs::remove_file(format!("{state}{ending}"));
+    }
+    let _ = fs::remove_dir_all(format!("{state}.run"));
+    Ok(())
+}
