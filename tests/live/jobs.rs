@@ -305,12 +305,12 @@ fn a_backup_is_not_deleted_while_it_is_compressed() {
 
 #[test]
 fn a_job_that_is_being_tried_can_be_ended_and_tried_again() {
-    let site = site("rate.limit: 1MB/s, task.enabled: false");
-    let vm = site.vm("a").disk(Disk::qcow2("vda", 64 * MIB)).define();
-    vm.write("vda", 0, 0x5a, 32 * MIB);
+    let site = site("task.enabled: false");
+    let vm = vm(&site, "a");
     let backup = site.first(&vm);
     site.change_policy("task.enabled: false", "task.enabled: true");
-    let apply = site.knib_with(JOBS).start();
+    let gate = Gate::of_converts(&site, ".comp");
+    let apply = gate.knib(&site, &JOBS).start();
     let work = wait_for("the compression", 120, || worker(&[".comp", &vm.uuid()]));
     let id = format!("{}.start", backup.id());
     site.knib(["job", "cancel", &id]).exits(0);
@@ -321,7 +321,7 @@ fn a_job_that_is_being_tried_can_be_ended_and_tried_again() {
     assert_eq!(beside(&site), "");
     site.knib(["plan", "--detailed-exitcode"]).exits(0);
 
-    site.change_policy("rate.limit: 1MB/s", "rate.limit: 0MB/s");
+    gate.open();
     site.knib(["job", "retry", &id]).exits(0);
     assert_eq!(states(&site, &["--scheduled"]), ["start scheduled"]);
     site.knib(JOBS).exits(0);
@@ -331,12 +331,12 @@ fn a_job_that_is_being_tried_can_be_ended_and_tried_again() {
 
 #[test]
 fn a_job_whose_knib_was_killed_is_found_and_goes_on() {
-    let site = site("rate.limit: 1MB/s, task.enabled: false");
-    let vm = site.vm("a").disk(Disk::qcow2("vda", 64 * MIB)).define();
-    vm.write("vda", 0, 0x5a, 32 * MIB);
+    let site = site("task.enabled: false");
+    let vm = vm(&site, "a");
     let backup = site.first(&vm);
     site.change_policy("task.enabled: false", "task.enabled: true");
-    let mut apply = site.knib_with(JOBS).start();
+    let gate = Gate::of_converts(&site, ".comp");
+    let mut apply = gate.knib(&site, &JOBS).start();
     let work = wait_for("the compression", 120, || worker(&[".comp", &vm.uuid()]));
     apply.kill();
     let _killed = apply.finish();
@@ -347,12 +347,11 @@ fn a_job_whose_knib_was_killed_is_found_and_goes_on() {
     let plan = said(&site.knib(["plan", "--only", "jobs"]).exits(0));
     assert!(plan.contains("was interrupted at step 2 of 3"), "{plan}");
 
-    // The rate it was begun with stays; what is tried from now on has none.
     site.knib(["job", "cancel", &format!("{}.start", backup.id())])
         .exits(0);
     site.knib(JOBS).exits(5);
     assert_eq!(beside(&site), "");
-    site.change_policy("rate.limit: 1MB/s", "rate.limit: 0MB/s");
+    gate.open();
     site.knib(["job", "retry", &format!("{}.start", backup.id())])
         .exits(0);
     site.knib(JOBS).exits(0);
