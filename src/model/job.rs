@@ -100,6 +100,12 @@ impl Job {
         }
     }
 
+    /// Whether it is too early. Commands decide in whole seconds, and wishes are made in between.
+    #[must_use]
+    pub fn is_early(&self, now: Timestamp) -> bool {
+        self.not_before.as_second() > now.as_second()
+    }
+
     /// Stands otherwise from now on; one that waits again is as if it had never been tried.
     pub fn learn(&mut self, state: JobState, not_before: Option<Timestamp>) {
         self.state = state;

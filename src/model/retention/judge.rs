@@ -1,7 +1,8 @@
 //! Which backups stay: each that any rule wants (restic's rule), judged on what is there and on no
 //! clock, so that waiting lets nothing go.
 //!
-//! Only good backups take places. The newest of a bucket has its place; buckets count where there are
+//! Only good backups take places; one that is unusable stays as long as it would if all were whole, for
+//! its file may come back. The newest of a bucket has its place; buckets count where there are
 //! backups, by the slot that a backup served, else by its own instant. It knows neither files nor
 //! chains: whether files go with a backup is for `lineage`.
 
@@ -41,23 +42,23 @@ impl Rules {
             .map(|backup| (backup.id.clone(), certain(backup, record, now)))
             .collect();
         let unusable = unusable(record, &listed);
-        let good: Vec<&Backup> = listed
-            .iter()
-            .copied()
-            .filter(|backup| backup.created <= now && !unusable.contains(&backup.id))
+        let past = listed.iter().copied();
+        let past: Vec<&Backup> = past.filter(|backup| backup.created <= now).collect();
+        let good = past.iter().copied();
+        let good: Vec<&Backup> = good
+            .filter(|backup| !unusable.contains(&backup.id))
             .collect();
+        let as_if_whole = self.placed(&past, verdicts.clone());
         let of = self.min_backups;
         for (n, backup) in (1..=of).zip(&good) {
             keep(&mut verdicts, backup, Kept::Minimum { n, of });
         }
-        self.group(None, self.retention.as_ref(), &good, &mut verdicts);
-        for (name, retention) in &self.schedules {
-            self.group(Some(name), Some(retention), &good, &mut verdicts);
-        }
+        let mut verdicts = self.placed(&good, verdicts);
         let stay = good.iter().filter(|one| verdicts[&one.id].stays());
         let oldest = stay.map(|backup| backup.created).min();
         for backup in listed.iter().filter(|one| unusable.contains(&one.id)) {
-            if oldest.is_none_or(|oldest| backup.created >= oldest) {
+            let is_newer = oldest.is_none_or(|oldest| backup.created >= oldest);
+            if is_newer || as_if_whole[&backup.id].stays() {
                 keep(&mut verdicts, backup, Kept::Unusable);
             }
         }
@@ -72,6 +73,15 @@ impl Rules {
         let ours = self.judge(record, now).into_iter();
         let spared = ours.filter(|(id, verdict)| verdict.stays() && goes(id));
         spared.map(|(id, _)| id).collect()
+    }
+
+    /// Gives the places of all groups away.
+    fn placed(&self, members: &[&Backup], mut verdicts: Verdicts) -> Verdicts {
+        self.group(None, self.retention.as_ref(), members, &mut verdicts);
+        for (name, retention) in &self.schedules {
+            self.group(Some(name), Some(retention), members, &mut verdicts);
+        }
+        verdicts
     }
 
     /// Gives the places of one group away, the newest first. What was made for no policy takes none.

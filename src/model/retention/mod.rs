@@ -107,7 +107,7 @@ pub enum Kept {
     Current,
     /// It was made for no policy: only by hand it goes.
     ByHand,
-    /// It cannot be restored, takes no place, and goes when older ones have gone.
+    /// It cannot be restored and takes no place; it goes when it would if it could be.
     Unusable,
     /// It is dated later than now, which only a clock that was put back explains.
     Future,

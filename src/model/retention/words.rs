@@ -47,7 +47,7 @@ impl fmt::Display for Kept {
             Self::Minimum { n, of } => write!(f, "minimum {n} of {of}"),
             Self::Current => f.write_str("current"),
             Self::ByHand => f.write_str("made by hand"),
-            Self::Unusable => f.write_str("unusable, while older ones stay"),
+            Self::Unusable => f.write_str("unusable, where a whole one would stay"),
             Self::Future => f.write_str("dated in the future"),
         }
     }
