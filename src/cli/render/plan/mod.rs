@@ -1,5 +1,6 @@
 //! A plan, drawn: what would be done, why, and how much it is.
 
+mod details;
 mod lines;
 mod markdown;
 mod retention;
