@@ -6,6 +6,7 @@
 //! that its earlier ones will leave.
 
 mod inverse;
+mod parts;
 mod subject;
 mod synopsis;
 
@@ -22,8 +23,6 @@ use crate::model::id::BackupId;
 use crate::model::id::StorageId;
 use crate::model::id::Target;
 use crate::model::id::VmId;
-use crate::model::layout;
-use crate::model::machine::Format;
 use crate::model::machine::Note;
 use crate::model::op::Compression;
 use crate::model::op::Manner;
@@ -31,46 +30,10 @@ use crate::model::op::OriginFile;
 use crate::model::orphan::OrphanKind;
 use crate::model::policy::Quiesce;
 use crate::model::seconds::Seconds;
-
-/// A file with its format, never guessed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Image {
-    /// Absolute.
-    pub path: Utf8PathBuf,
-    /// As definition or header say.
-    pub format: Format,
-}
-
-impl Image {
-    /// A file with its format.
-    pub fn new(path: impl Into<Utf8PathBuf>, format: Format) -> Self {
-        Self {
-            path: path.into(),
-            format,
-        }
-    }
-}
-
-/// Where a backup is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackupAt {
-    /// The storage.
-    pub storage: Utf8PathBuf,
-    /// What its marker says.
-    pub id: StorageId,
-    /// Of which VM.
-    pub vm: VmId,
-    /// Which backup.
-    pub backup: BackupId,
-}
-
-impl BackupAt {
-    /// Its directory.
-    #[must_use]
-    pub fn dir(&self) -> Utf8PathBuf {
-        layout::backup_dir(&self.storage, &self.vm, &self.backup)
-    }
-}
+pub use crate::model::step::parts::BackupAt;
+pub use crate::model::step::parts::Image;
+pub use crate::model::step::parts::OverlayAt;
+pub use crate::model::step::parts::Turn;
 
 /// One fact to make true outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -535,31 +498,4 @@ pub enum Step {
         /// Which VM.
         vm: VmId,
     },
-}
-
-/// An overlay and what it covers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OverlayAt {
-    /// What the guest writes to before.
-    pub base: Image,
-    /// What the guest writes to afterwards.
-    pub path: Utf8PathBuf,
-}
-
-/// From one file to another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Turn {
-    /// What the VM used before.
-    pub from: Image,
-    /// What it uses afterwards.
-    pub to: Image,
-}
-
-impl Turn {
-    fn back(&self) -> Self {
-        Self {
-            from: self.to.clone(),
-            to: self.from.clone(),
-        }
-    }
 }
