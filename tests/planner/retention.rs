@@ -257,30 +257,24 @@ fn every_way_to_keep_less_wants_a_human() {
     assert_eq!(count(&two, &after(&two, &world)), 6);
 }
 
+/// Backups of so many days, and no retention in force.
+fn forgetful(days: usize) -> World {
+    let mut world = dailies(days, 1);
+    let guests = world.guests.values_mut();
+    guests.for_each(|guest| guest.record.retention = None);
+    world
+}
+
 /// A rebuilt state knows of no retention: nothing goes until somebody says so.
 #[test]
 fn without_a_retention_in_force_everything_stays() {
     let policy = seven_to("keepDaily: 7");
-    let mut world = dailies(9, 1);
-    world
-        .guests
-        .values_mut()
-        .next()
-        .expect("it is there")
-        .record
-        .retention = None;
+    let world = forgetful(9);
     assert_snapshot!(told(&make::plan(&policy, &world)), @r"
     delete 1114 destructive !
     delete 1115 destructive !
     ");
-    let mut world = dailies(5, 1);
-    world
-        .guests
-        .values_mut()
-        .next()
-        .expect("it is there")
-        .record
-        .retention = None;
+    let world = forgetful(5);
     assert_snapshot!(told(&make::plan(&policy, &world)), @"retain daily 7");
 }
 

@@ -48,7 +48,11 @@ impl Rules {
         let good: Vec<&Backup> = good
             .filter(|backup| !unusable.contains(&backup.id))
             .collect();
-        let as_if_whole = self.placed(&past, verdicts.clone());
+        let as_if_whole = (!unusable.is_empty()).then(|| self.placed(&past, verdicts.clone()));
+        let would_stay = |backup: &Backup| {
+            let all = as_if_whole.as_ref();
+            all.is_some_and(|all| all[&backup.id].stays())
+        };
         let of = self.min_backups;
         for (n, backup) in (1..=of).zip(&good) {
             keep(&mut verdicts, backup, Kept::Minimum { n, of });
@@ -58,7 +62,7 @@ impl Rules {
         let oldest = stay.map(|backup| backup.created).min();
         for backup in listed.iter().filter(|one| unusable.contains(&one.id)) {
             let is_newer = oldest.is_none_or(|oldest| backup.created >= oldest);
-            if is_newer || as_if_whole[&backup.id].stays() {
+            if is_newer || would_stay(backup) {
                 keep(&mut verdicts, backup, Kept::Unusable);
             }
         }
