@@ -23,19 +23,20 @@ policies:
     retention: { keepLast: 3 }
 "#;
 
-/// A VM with one disk, and the policy for it.
-fn begun(live: &Live) -> Vm {
-    live.policy(POLICY);
-    let vm = live.vm("db-01").disk(Disk::qcow2("vda", 16 * MIB));
-    vm.start_paused()
-}
-
 struct Night<'a> {
     live: &'a Live,
-    vm: &'a Vm,
+    vm: Vm,
 }
 
-impl Night<'_> {
+impl<'a> Night<'a> {
+    /// A VM with one disk, and the policy for it.
+    fn begin(live: &'a Live) -> Self {
+        live.policy(POLICY);
+        let vm = live.vm("db-01").disk(Disk::qcow2("vda", 16 * MIB));
+        let vm = vm.start_paused();
+        Self { live, vm }
+    }
+
     fn at(&self, now: &str, args: &[&str]) -> Output {
         self.live.knib_with(args).env("KNIB_NOW", now).run()
     }
@@ -71,15 +72,11 @@ impl Night<'_> {
 #[test]
 fn rotation_and_an_edit_that_waits_for_a_human() {
     let live = Live::new();
-    let vm = begun(&live);
-    let night = Night {
-        live: &live,
-        vm: &vm,
-    };
+    let night = Night::begin(&live);
     for day in 21..=23 {
         night.apply(day).exits(0);
     }
-    let truth = vm.truth("vda");
+    let truth = night.vm.truth("vda");
     let (three, _) = night.backups();
     assert_eq!(three.len(), 3);
     // The first is let go and the second needs its files; the night after, both go.
@@ -111,7 +108,7 @@ fn rotation_and_an_edit_that_waits_for_a_human() {
     // What is left is what it was.
     let first = live
         .path("storage")
-        .join(vm.uuid())
+        .join(night.vm.uuid())
         .join(&left[0])
         .join("vda.qcow2");
     oracle::assert_same(&first, &truth);
@@ -129,11 +126,7 @@ fn rotation_and_an_edit_that_waits_for_a_human() {
 #[test]
 fn a_plan_made_before_a_night() {
     let live = Live::new();
-    let vm = begun(&live);
-    let night = Night {
-        live: &live,
-        vm: &vm,
-    };
+    let night = Night::begin(&live);
     night.apply(21).exits(0);
     live.policy(&POLICY.replace("plain: {", "plain: { description: nightly,"));
     let save = ["plan", "-o", "plan.json"];
@@ -173,11 +166,7 @@ fn a_plan_made_before_a_night() {
 #[test]
 fn a_clock_that_was_put_back() {
     let live = Live::new();
-    let vm = begun(&live);
-    let night = Night {
-        live: &live,
-        vm: &vm,
-    };
+    let night = Night::begin(&live);
     night.apply(21).exits(0);
     let before = "2026-11-20T12:00:00Z";
     let plan = night.at(before, &["plan"]).exits(0);
