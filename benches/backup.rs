@@ -149,6 +149,7 @@ impl Bench {
             "qemu-img convert -c -W -m 16 with zstd and sync",
             "knib's compression of the same file",
             "knib's check of it",
+            "knib backup verify of the same file",
         ]
         .map(row);
         let others = Command::new("virtnbdbackup")
@@ -188,6 +189,9 @@ impl Bench {
                 &out,
             );
             let full = self.newest();
+            let id = full.parent().and_then(Path::file_name).expect("its directory");
+            let id = id.to_str().expect("an id").to_owned();
+            time(&mut rows[12], &mut self.knib(&["backup", "verify", &id]), &out);
             for (row, more) in [(8, &[][..]), (9, &["-W"])] {
                 let mut command = Command::new("qemu-img");
                 command
@@ -392,6 +396,11 @@ fn print(size: u64, rows: &[Row]) {
                 "  {:.2} x convert of the same file",
                 row.median() / rows[5].median()
             ),
+            "knib backup verify of the same file" => {
+                let mib = f64::from(u32::try_from(size).expect("a small number"));
+                let rate = mib / 1024.0 / row.median();
+                format!("  {rate:.2} GiB/s, or what the disk gives")
+            }
             "knib's compression of the same file" => format!(
                 "  {:.2} x the faster convert -c",
                 row.median() / rows_named(rows, "qemu-img convert -c")

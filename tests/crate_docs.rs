@@ -31,6 +31,7 @@ use knib::model::op::Phase;
 use knib::model::op::Retry;
 use knib::model::op::Tag;
 use knib::model::op::Verb;
+use knib::model::op::Verify;
 use knib::model::orphan::OrphanKind;
 use knib::model::policy::CompressionLibrary;
 use knib::model::record::Record;
@@ -122,10 +123,10 @@ fn actions() -> Vec<(Op, Record)> {
         storage: None,
         at: world.now,
     };
-    let why = Unusable {
+    let why = Some(Unusable {
         code: "missing".to_owned(),
         file: None,
-    };
+    });
     let damaged = MarkUnusable {
         of: of.clone(),
         why,
@@ -137,6 +138,12 @@ fn actions() -> Vec<(Op, Record)> {
     };
     all.push((Op::Clear(over), record.clone()));
     all.push((Op::MarkUnusable(damaged), record.clone()));
+    let again = Verify {
+        of: of.clone(),
+        rate: None,
+        at_once: 1,
+    };
+    all.push((Op::Verify(again), record.clone()));
     for op in [Op::Expire, Op::Delete, Op::Pin, Op::Unpin] {
         all.push((op(of.clone()), record.clone()));
     }
@@ -296,6 +303,7 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
         | Op::Pin(of)
         | Op::Unpin(of)
         | Op::MarkUnusable(MarkUnusable { of, .. }) => (Some(&of.backup), Vec::new()),
+        Op::Verify(op) => (Some(&op.of.backup), record.ancestors(&op.of.backup)),
         Op::Compress(op) => (Some(&op.of.backup), record.ancestors(&op.of.backup)),
         Op::JobRetry(op) | Op::JobCancel(op) => (Some(&op.of.backup), Vec::new()),
         Op::RestoreVm(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),

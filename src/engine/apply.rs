@@ -22,6 +22,7 @@ use crate::model::event::Event;
 use crate::model::id::ActionId;
 use crate::model::id::VmId;
 use crate::model::op::Lane;
+use crate::model::op::Op;
 use crate::model::plan::Action;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
@@ -120,7 +121,7 @@ impl Subject {
         let vm = action.vm.as_ref()?;
         Some(match action.op.lane() {
             Lane::Vm | Lane::Config => Self::Vm(vm.uuid.clone()),
-            Lane::Job { .. } | Lane::Free => Self::Job(action.address.clone()),
+            Lane::Job { .. } | Lane::Reader { .. } | Lane::Free => Self::Job(action.address.clone()),
         })
     }
 }
@@ -209,6 +210,7 @@ impl Board {
                 places: Some(places),
                 ..
             } => taken(is_of_kind) < places as usize,
+            Lane::Reader { places } => taken(reads) < places as usize,
             Lane::Job { places: None, .. } | Lane::Config | Lane::Free => true,
         }
     }
@@ -237,7 +239,7 @@ impl Board {
         self.touch(subject.as_ref());
         if let Ended::Busy(holder) = &ended
             && !self.running.is_empty()
-            && (holder.pid == std::process::id() || matches!(lane, Lane::Job { .. } | Lane::Free))
+            && (holder.pid == std::process::id() || matches!(lane, Lane::Job { .. } | Lane::Reader { .. } | Lane::Free))
         {
             // Somebody of this run may have it, and lets go of it when he ends.
             self.begun.remove(id);
@@ -250,7 +252,7 @@ impl Board {
         };
         let action = &mut self.report.plan.actions[*n];
         self.report.stopped |= ended == Ended::Stopped;
-        let (outcome, why, hint) = outcome(ended);
+        let (outcome, why, hint) = outcome(ended, &action.op);
         action.result = Some(outcome);
         action.error = why;
         if let Some(hint) = hint {
@@ -333,6 +335,10 @@ fn is_of_kind(one: &Lane, other: &Lane) -> bool {
     matches!((one, other), (Lane::Job { kind: a, .. }, Lane::Job { kind: b, .. }) if a == b)
 }
 
+fn reads(one: &Lane, _: &Lane) -> bool {
+    matches!(one, Lane::Reader { .. })
+}
+
 fn places(plan: &Plan) -> BTreeMap<ActionId, usize> {
     let ids = plan.actions.iter().map(|action| action.id.clone());
     ids.zip(0..).collect()
@@ -371,7 +377,7 @@ fn standing(plan: &Plan, action: &Action) -> Option<(Outcome, String)> {
 }
 
 /// What to say of an action that ended: how, why, and what to do.
-fn outcome(ended: Ended) -> (Outcome, Option<String>, Option<String>) {
+fn outcome(ended: Ended, op: &Op) -> (Outcome, Option<String>, Option<String>) {
     const CARRIED_ON: &str = "the next apply carries it on";
     match ended {
         Ended::Done => (Outcome::Done, None, None),
@@ -391,7 +397,14 @@ fn outcome(ended: Ended) -> (Outcome, Option<String>, Option<String>) {
             (Outcome::Held, Some(text), None)
         }
         Ended::Found(text) => {
-            let hint = "what was restored holds what is in the damaged file: knib backup list shows what else there is";
+            let hint = match op {
+                Op::Verify(_) => {
+                    "nothing continues it any more, the next backup of its VM is full; knib backup list shows what else there is"
+                }
+                _ => {
+                    "what was restored holds what is in the damaged file: knib backup list shows what else there is"
+                }
+            };
             (Outcome::Failed, Some(text), Some(hint.to_owned()))
         }
         Ended::Refused(refusal) => (Outcome::Blocked, Some(refusal.text), refusal.hint),

@@ -16,6 +16,7 @@ use crate::host::Identity;
 use crate::host::Image;
 use crate::host::Neighbour;
 use crate::host::NewOverlay;
+use crate::host::ReadFrom;
 use crate::host::Renewal;
 use crate::host::Result;
 use crate::host::Space;
@@ -213,8 +214,13 @@ impl Host for Local {
         self.qemu_img.shrink(image, size).await
     }
 
-    async fn digest(&self, path: &Utf8Path, task: &Task<'_>) -> Result<(Digest, Bytes)> {
-        files::digest(path, task).await
+    async fn digest(
+        &self,
+        path: &Utf8Path,
+        from: ReadFrom,
+        task: &Task<'_>,
+    ) -> Result<(Digest, Bytes)> {
+        files::digest(path, from, task).await
     }
 
     async fn list(&self, dir: &Utf8Path) -> Result<Vec<Entry>> {

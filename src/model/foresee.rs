@@ -240,7 +240,11 @@ impl Step {
             Self::Announce { .. } => Receipt::Announced {
                 files: BTreeMap::new(),
             },
-            Self::Capture { .. } => Receipt::Captured { files: Vec::new() },
+            Self::Capture { .. } => Receipt::Captured {
+                files: Vec::new(),
+                sums: BTreeMap::new(),
+            },
+            Self::Verify { .. } => Receipt::Whole,
             _ => Receipt::Done,
         }
     }

@@ -36,4 +36,5 @@ pub mod seconds;
 pub mod snapshot;
 pub mod step;
 pub mod tree;
+pub mod verification;
 pub mod world;

@@ -22,12 +22,4 @@ pub(super) fn tell(draft: &mut Draft<'_>, policy: &Policy) {
             );
         }
     }
-    for (name, storage) in &policy.storages {
-        if storage.verify.is_some() {
-            say(
-                format!("storage.{name}.verify"),
-                &format!("storage {name}: regular verification"),
-            );
-        }
-    }
 }

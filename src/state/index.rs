@@ -16,6 +16,7 @@ use crate::state::job;
 use crate::state::value::json;
 use crate::state::value::parse;
 use crate::state::value::time;
+use crate::state::verified;
 
 /// So many failed backups of a VM stay on record.
 const FAILURES: u32 = 50;
@@ -69,7 +70,16 @@ pub(super) fn learn(db: &Connection, change: &Change) -> Result<(), Trouble> {
             )?;
         }
         Change::Published(backup) => published(db, backup)?,
-        Change::Remarked { vm, backup, remark } => remarked(db, vm, backup, remark)?,
+        Change::Remarked { vm, backup, remark } => {
+            remarked(db, vm, backup, remark)?;
+            verified::noted(db, vm, backup, remark)?;
+        }
+        Change::Verified {
+            vm,
+            backup,
+            at,
+            found,
+        } => verified::learn(db, vm, backup, *at, found)?,
         Change::Deleted { vm, backup } => deleted(db, vm, backup)?,
         Change::Touched {
             vm,

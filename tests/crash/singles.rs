@@ -14,6 +14,7 @@ use crate::crash::explore::explore;
 use crate::crash::scenario::Scenario;
 use crate::crash::stories;
 use crate::crash::stories::Power;
+use crate::crash::verified;
 use crate::sim::Dice;
 
 #[expect(clippy::print_stdout, reason = "a test says how much it tried")]
@@ -90,6 +91,8 @@ singles! {
     compress_inline_off: stories::compress_inline(Power::Off);
     job_cancel: stories::job_cancel();
     job_retry: stories::job_retry();
+    verify_asked: verified::asked();
+    verify_scheduled: verified::scheduled();
     damaged_on: stories::damaged(Power::On);
     damaged_off: stories::damaged(Power::Off);
     restore_qcow2: stories::restore(&Format::Qcow2);

@@ -13,6 +13,7 @@ use knib::host::Head;
 use knib::host::Host;
 use knib::host::Neighbour;
 use knib::host::NewOverlay;
+use knib::host::ReadFrom;
 use knib::host::Renewal;
 use knib::host::Result;
 use knib::host::Task;
@@ -304,7 +305,12 @@ impl Host for Sim {
         self.act("shrink", |site| site.shrink(image, size)).await
     }
 
-    async fn digest(&self, path: &Utf8Path, _task: &Task<'_>) -> Result<(Digest, Bytes)> {
+    async fn digest(
+        &self,
+        path: &Utf8Path,
+        _from: ReadFrom,
+        _task: &Task<'_>,
+    ) -> Result<(Digest, Bytes)> {
         self.look("digest", |site| site.files.digest(path)).await
     }
 

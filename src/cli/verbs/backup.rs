@@ -15,6 +15,8 @@ use crate::cli::verbs::delete;
 use crate::cli::verbs::delete::Delete;
 use crate::cli::verbs::pin;
 use crate::cli::verbs::pin::Pin;
+use crate::cli::verbs::verify;
+use crate::cli::verbs::verify::Verify;
 use crate::cli::view::backup;
 use crate::cli::view::backup::BackupView;
 use crate::cli::view::backup::Status;
@@ -40,6 +42,7 @@ pub(in crate::cli) enum Backup {
     /// Show everything about a backup
     Show(Show),
     Delete(Delete),
+    Verify(Verify),
     /// Keep a backup whatever would let it go
     Pin(Pin),
     /// Keep a pinned backup no longer than others
@@ -101,6 +104,7 @@ pub(super) async fn run(session: &Session, args: Backup) -> Result<Exit> {
         Backup::List(args) => list(session, &args),
         Backup::Show(args) => show(session, &args),
         Backup::Delete(args) => delete::run(session, args).await,
+        Backup::Verify(args) => verify::run(session, args).await,
         Backup::Pin(args) => pin::run(session, args, true).await,
         Backup::Unpin(args) => pin::run(session, args, false).await,
     }

@@ -24,6 +24,7 @@ pub(super) mod snapshot;
 pub(super) mod state;
 pub(super) mod status;
 pub(super) mod storage;
+mod verify;
 pub(super) mod vm;
 
 use crate::cli::args::Command;

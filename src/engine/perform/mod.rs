@@ -24,6 +24,7 @@ mod stage;
 mod start;
 mod stop;
 mod swap;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -272,6 +273,8 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             restore::check(engine, scene, "verify", target, files).await?;
             Ok(Receipt::Done)
         }
+        Step::Verify { of, files, rate } => verify::verify(engine, scene, of, files, *rate).await,
+        Step::Consult { of, imprint } => verify::consult(engine, scene, of, *imprint).await,
         Step::Inspect { target, files } => restore::inspect(engine, target, files).await,
         Step::Audit { target, files } => restore::audit(engine, scene, target, files).await,
         Step::Lend { of, to } => lend::lend(engine, scene, of, to).await,

@@ -12,6 +12,7 @@ mod removal;
 mod restore;
 mod snapshot;
 mod verb;
+mod verify;
 
 use camino::Utf8PathBuf;
 use serde::Deserialize;
@@ -61,6 +62,7 @@ pub use crate::model::op::snapshot::SnapshotCreate;
 pub use crate::model::op::snapshot::SnapshotNamed;
 pub use crate::model::op::verb::Group;
 pub use crate::model::op::verb::Verb;
+pub use crate::model::op::verify::Verify;
 
 /// A verb with its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,8 +108,10 @@ pub enum Op {
     Unpin(OneBackup),
     /// Remove what nothing refers to.
     Clear(Clear),
-    /// Count on a backup no longer whose files are damaged.
+    /// Count on a backup no longer whose files are damaged, or again on one that is whole.
     MarkUnusable(MarkUnusable),
+    /// Read the files of a backup, and see whether they are what was written.
+    Verify(Verify),
     /// Try a phase of compressing a backup.
     Compress(Box<Compress>),
     /// Try a job again that failed or was cancelled.
@@ -180,6 +184,7 @@ impl Op {
             Self::Pin(_) => Verb::Pin,
             Self::Unpin(_) => Verb::Unpin,
             Self::MarkUnusable(_) => Verb::MarkUnusable,
+            Self::Verify(_) => Verb::Verify,
             Self::Clear(_) => Verb::Clear,
             Self::Compress(_) => Verb::Compress,
             Self::JobRetry(_) => Verb::JobRetry,
@@ -210,6 +215,7 @@ impl Op {
             Self::Merge(op) => Some(&op.vm),
             Self::Expire(op) | Self::Delete(op) | Self::Pin(op) | Self::Unpin(op) => Some(&op.vm),
             Self::MarkUnusable(op) => Some(&op.of.vm),
+            Self::Verify(op) => Some(&op.of.vm),
             Self::Compress(op) => Some(&op.of.vm),
             Self::JobRetry(op) | Self::JobCancel(op) => Some(&op.of.vm),
             Self::Clear(op) => op.vm.as_ref(),

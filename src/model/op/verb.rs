@@ -31,6 +31,7 @@ pub enum Verb {
     Pin,
     Unpin,
     MarkUnusable,
+    Verify,
     Clear,
     Compress,
     JobRetry,
@@ -71,6 +72,7 @@ impl Verb {
             Self::Pin => "pin",
             Self::Unpin => "unpin",
             Self::MarkUnusable => "mark_unusable",
+            Self::Verify => "verify",
             Self::Clear => "clear",
             Self::Compress => "compress",
             Self::JobRetry => "job_retry",
@@ -122,7 +124,7 @@ impl Verb {
             | Self::SnapshotCreate
             | Self::SnapshotRevert
             | Self::SnapshotDelete => Group::Backup,
-            Self::Compress | Self::JobRetry | Self::JobCancel => Group::Jobs,
+            Self::Compress | Self::Verify | Self::JobRetry | Self::JobCancel => Group::Jobs,
         }
     }
 }

@@ -4,6 +4,8 @@ use camino::Utf8PathBuf;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::model::bytes::Bytes;
+use crate::model::digest::Digest;
 use crate::model::id::BackupId;
 use crate::model::id::StorageId;
 use crate::model::id::VmId;
@@ -48,6 +50,17 @@ impl BackupAt {
     pub fn dir(&self) -> Utf8PathBuf {
         layout::backup_dir(&self.storage, &self.vm, &self.backup)
     }
+}
+
+/// A file of a backup, as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// In its directory.
+    pub name: String,
+    /// Length, where that is on record.
+    pub size: Option<Bytes>,
+    /// Of its bytes; none: an older backup, of which only its presence can be seen.
+    pub digest: Option<Digest>,
 }
 
 /// An overlay and what it covers.

@@ -62,6 +62,8 @@ impl Step {
             | Self::Replace { .. }
             | Self::Settle { .. }
             | Self::Check { .. }
+            | Self::Verify { .. }
+            | Self::Consult { .. }
             | Self::Inspect { .. }
             | Self::Audit { .. }
             | Self::Lend { .. }

@@ -81,6 +81,7 @@ pub fn backup(one: &BackupView, when: &When, look: Look) -> String {
     if !one.disks.is_empty() {
         say("size", format!("{} for {}", one.size, one.protected_size));
         say("compression", compression(one));
+        say("last verified", verified(one, when));
         say("deleting it", format!("frees {}", one.frees_bytes));
     }
     say("kept by", one.kept_by.join(", "));
@@ -100,6 +101,17 @@ pub fn backup(one: &BackupView, when: &When, look: Look) -> String {
         let _ = writeln!(drawn, "    {}", disk.digest);
     }
     drawn
+}
+
+fn verified(one: &BackupView, when: &When) -> String {
+    match one.verified {
+        None => "never".to_owned(),
+        Some(at) => format!(
+            "{} ({})",
+            text::minute(at, &when.zone),
+            text::relative(at, when.now)
+        ),
+    }
 }
 
 fn compression(one: &BackupView) -> String {

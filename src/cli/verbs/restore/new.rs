@@ -66,7 +66,7 @@ pub(super) async fn run(session: &Session, args: New) -> Result<Exit> {
         let text = "--quick wants disks in the format qcow2: they lie on the backup at first";
         return Err(Failure::usage(text));
     }
-    args.quick.prepare(session)?;
+    args.quick.prepare(session, &[(guest, found)])?;
     let names = ("restore new", asked.name.as_str());
     let draw_up =
         |world: &_, options: &_| planner::restore::new_vm(&asked, &ground, world, options);
