@@ -189,9 +189,7 @@ impl Bench {
                 &out,
             );
             let full = self.newest();
-            let id = full.parent().and_then(Path::file_name).expect("its directory");
-            let id = id.to_str().expect("an id").to_owned();
-            time(&mut rows[12], &mut self.knib(&["backup", "verify", &id]), &out);
+            time(&mut rows[12], &mut self.verify(&full), &out);
             for (row, more) in [(8, &[][..]), (9, &["-W"])] {
                 let mut command = Command::new("qemu-img");
                 command
@@ -230,6 +228,12 @@ impl Bench {
         rows.into_iter()
             .filter(|row| !row.times.is_empty())
             .collect()
+    }
+
+    fn verify(&self, file: &Path) -> Command {
+        let dir = file.parent().and_then(Path::file_name);
+        let id = dir.and_then(|name| name.to_str()).expect("its directory");
+        self.knib(&["backup", "verify", id])
     }
 
     /// Compresses a backup, and how long its conversion and its check took, as the journal has it.

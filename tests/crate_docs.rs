@@ -123,27 +123,13 @@ fn actions() -> Vec<(Op, Record)> {
         storage: None,
         at: world.now,
     };
-    let why = Some(Unusable {
-        code: "missing".to_owned(),
-        file: None,
-    });
-    let damaged = MarkUnusable {
-        of: of.clone(),
-        why,
-    };
+    all.extend(kept(&of).into_iter().map(|op| (op, record.clone())));
     let over = Clear {
         path: "/nas/x".into(),
         kind: OrphanKind::Stage,
         vm: Some(guest.vm.clone()),
     };
     all.push((Op::Clear(over), record.clone()));
-    all.push((Op::MarkUnusable(damaged), record.clone()));
-    let again = Verify {
-        of: of.clone(),
-        rate: None,
-        at_once: 1,
-    };
-    all.push((Op::Verify(again), record.clone()));
     for op in [Op::Expire, Op::Delete, Op::Pin, Op::Unpin] {
         all.push((op(of.clone()), record.clone()));
     }
@@ -184,6 +170,24 @@ fn actions() -> Vec<(Op, Record)> {
     );
     all.extend(restores(&asked_vm, &asked, &record, &world));
     all
+}
+
+/// What is learned of a backup that stays.
+fn kept(of: &OneBackup) -> [Op; 2] {
+    let why = Some(Unusable {
+        code: "missing".to_owned(),
+        file: None,
+    });
+    let damaged = MarkUnusable {
+        of: of.clone(),
+        why,
+    };
+    let again = Verify {
+        of: of.clone(),
+        rate: None,
+        at_once: 1,
+    };
+    [Op::MarkUnusable(damaged), Op::Verify(again)]
 }
 
 /// Every attempt at a job about a backup, and what is decided about one.

@@ -121,7 +121,9 @@ impl Subject {
         let vm = action.vm.as_ref()?;
         Some(match action.op.lane() {
             Lane::Vm | Lane::Config => Self::Vm(vm.uuid.clone()),
-            Lane::Job { .. } | Lane::Reader { .. } | Lane::Free => Self::Job(action.address.clone()),
+            Lane::Job { .. } | Lane::Reader { .. } | Lane::Free => {
+                Self::Job(action.address.clone())
+            }
         })
     }
 }
@@ -239,7 +241,8 @@ impl Board {
         self.touch(subject.as_ref());
         if let Ended::Busy(holder) = &ended
             && !self.running.is_empty()
-            && (holder.pid == std::process::id() || matches!(lane, Lane::Job { .. } | Lane::Reader { .. } | Lane::Free))
+            && (holder.pid == std::process::id()
+                || matches!(lane, Lane::Job { .. } | Lane::Reader { .. } | Lane::Free))
         {
             // Somebody of this run may have it, and lets go of it when he ends.
             self.begun.remove(id);

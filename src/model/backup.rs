@@ -291,6 +291,9 @@ impl Backup {
     }
 
     /// What tells its record from any other: all of it but marks, and names that storages are given.
+    ///
+    /// # Panics
+    /// Never: it is plain data.
     #[must_use]
     pub fn imprint(&self) -> Digest {
         let mut bare = self.clone();

@@ -125,12 +125,7 @@ fn is_still(draft: &Draft<'_>, vm: &VmId, backup: &Arc<Backup>) -> bool {
 
 /// Reads these backups, and all that they continue, unless they alone are meant.
 #[must_use]
-pub fn ask(
-    asked: &[(VmId, BackupId)],
-    alone: bool,
-    world: &World,
-    options: &Options,
-) -> Plan {
+pub fn ask(asked: &[(VmId, BackupId)], alone: bool, world: &World, options: &Options) -> Plan {
     let mut draft = Draft::new(world, options, "UTC");
     // What they continue is older than they are.
     let mut all = BTreeMap::new();

@@ -70,10 +70,7 @@ pub(super) fn learn(db: &Connection, change: &Change) -> Result<(), Trouble> {
             )?;
         }
         Change::Published(backup) => published(db, backup)?,
-        Change::Remarked { vm, backup, remark } => {
-            remarked(db, vm, backup, remark)?;
-            verified::noted(db, vm, backup, remark)?;
-        }
+        Change::Remarked { vm, backup, remark } => remarked(db, vm, backup, remark)?,
         Change::Verified {
             vm,
             backup,
@@ -191,7 +188,7 @@ fn remarked(db: &Connection, vm: &VmRef, id: &BackupId, remark: &Remark) -> Resu
     backup.learn(remark);
     db.prepare_cached("UPDATE backup SET spec = ?3 WHERE vm = ?1 AND id = ?2")?
         .execute(params![vm.uuid.as_str(), id.as_str(), json(&backup)?])?;
-    Ok(())
+    verified::noted(db, vm, id, remark)
 }
 
 /// The file's own rules refuse it while another backup continues this one.

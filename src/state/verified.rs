@@ -55,14 +55,12 @@ pub(super) fn noted(
     let Some(before) = known(db, key)? else {
         return Ok(());
     };
-    match before.noted(remark) {
-        Some(after) => write(db, key, after),
-        None => {
-            db.prepare_cached("DELETE FROM verified WHERE vm = ?1 AND backup = ?2")?
-                .execute(key)?;
-            Ok(())
-        }
+    if let Some(after) = before.noted(remark) {
+        return write(db, key, after);
     }
+    db.prepare_cached("DELETE FROM verified WHERE vm = ?1 AND backup = ?2")?
+        .execute(key)?;
+    Ok(())
 }
 
 /// What the columns say, the first of them being the `from`th.

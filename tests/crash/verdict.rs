@@ -401,9 +401,16 @@ fn verified(world: &World, scenario: &Scenario) -> Vec<String> {
     let damaged = damaged.expect("there are backups");
     let mut wrong = Vec::new();
     if record.is_usable(damaged) {
-        wrong.push(format!("{damaged} is counted on, and a file of it is damaged"));
+        wrong.push(format!(
+            "{damaged} is counted on, and a file of it is damaged"
+        ));
     }
-    let read = |id: &BackupId| record.verified.get(id).is_some_and(|known| known.at.is_some());
+    let read = |id: &BackupId| {
+        record
+            .verified
+            .get(id)
+            .is_some_and(|known| known.at.is_some())
+    };
     let unread = record.backups.keys().filter(|id| !read(id));
     wrong.extend(unread.map(|id| format!("{id} was not read")));
     wrong

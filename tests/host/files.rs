@@ -267,7 +267,9 @@ async fn a_digest_is_of_all_bytes() {
             .expect("read");
         assert_eq!((digest, size), (Digest::of(&bytes), Bytes(length as u64)));
     }
-    let missing = host.digest(&lab.path("none"), ReadFrom::Memory, &quiet.task()).await;
+    let missing = host
+        .digest(&lab.path("none"), ReadFrom::Memory, &quiet.task())
+        .await;
     assert_eq!(missing.expect_err("none").fault, Fault::Gone);
     run("mkfifo", &[&lab.at("pipe")]);
     for name in ["pipe", ""] {

@@ -72,11 +72,19 @@ fn flip(file: &Path) {
     open.write_all_at(&[byte[0] ^ 1], at).expect("written");
 }
 
+fn flip_all(files: &[PathBuf]) {
+    for file in files {
+        flip(file);
+    }
+}
+
 /// Every file of a backup but its record, which a state knows better.
 fn files(backup: &Backup) -> Vec<PathBuf> {
     let dir = fs::read_dir(backup.dir()).expect("it is there");
     let files = dir.map(|entry| entry.expect("an entry").path());
-    let mut files: Vec<_> = files.filter(|file| !file.ends_with("backup.json")).collect();
+    let mut files: Vec<_> = files
+        .filter(|file| !file.ends_with("backup.json"))
+        .collect();
     files.sort();
     files
 }
@@ -104,10 +112,14 @@ fn one_flipped_byte_in_any_file_of_a_chain_is_found_and_contained() {
     // A disk of each, of the one in the middle every file; each is mended before the next is harmed.
     let mut harmed: Vec<PathBuf> = Vec::new();
     for (at, one) in taken.iter().enumerate() {
-        harmed.iter().for_each(|file| flip(file));
+        flip_all(&harmed);
         let mended = !harmed.is_empty();
-        harmed = if at == 2 { files(one) } else { vec![one.file("vdb")] };
-        harmed.iter().for_each(|file| flip(file));
+        harmed = if at == 2 {
+            files(one)
+        } else {
+            vec![one.file("vdb")]
+        };
+        flip_all(&harmed);
         let found = verify(&site, &["--all"]).exits(5);
         for (n, (result, error)) in told(&found.json()).into_iter().enumerate() {
             let damaged = n == at;
@@ -128,8 +140,11 @@ fn one_flipped_byte_in_any_file_of_a_chain_is_found_and_contained() {
         };
         assert!(record(at) && (at == 0 || !record(at - 1)));
     }
-    assert!(files(&taken[2]).len() >= 5, "two disks, two definitions, a README");
-    harmed.iter().for_each(|file| flip(file));
+    assert!(
+        files(&taken[2]).len() >= 5,
+        "two disks, two definitions, a README"
+    );
+    flip_all(&harmed);
     verify(&site, &["--oldest", "5"]).exits(0);
     assert_eq!(good(&site, &vm), ids);
 
@@ -142,7 +157,10 @@ fn one_flipped_byte_in_any_file_of_a_chain_is_found_and_contained() {
     }
     assert_eq!(good(&site, &vm), ids[..1]);
     let status = site.knib(["status"]).exits(0).stdout;
-    assert!(status.contains("4 of its backups cannot be restored"), "{status}");
+    assert!(
+        status.contains("4 of its backups cannot be restored"),
+        "{status}"
+    );
     let next = site.backup(&vm, &[]);
     assert_eq!((next.kind(), next.parent()), ("full", None));
     assert_holds(&next.file("vda"), &vm.truth("vda"));
@@ -176,17 +194,25 @@ fn a_storage_is_read_again_in_turn_by_its_policy() {
     // The second is damaged: it is found when its time comes, and the next backup is full.
     flip(&taken[1].file("vda"));
     site.set_clock("2026-11-11T10:00:01Z");
-    site.knib(["apply", "--auto-approve", "--only", "backup"]).exits(0);
+    site.knib(["apply", "--auto-approve", "--only", "backup"])
+        .exits(0);
     site.apply().exits(0);
     assert_eq!(planned("2026-11-11T10:00:01Z"), [""; 0]);
     site.set_clock("2026-11-12T10:00:01Z");
     let found = site.apply().exits(5);
     assert!(found.stdout.contains("is damaged"), "{found}");
     assert_eq!(good(&site, &vm), ids[..1]);
-    assert_eq!(planned("2026-11-12T10:00:02Z"), ids[1..2], "its record is told");
+    assert_eq!(
+        planned("2026-11-12T10:00:02Z"),
+        ids[1..2],
+        "its record is told"
+    );
     site.apply().exits(5);
     assert_eq!(site.backup(&vm, &[]).kind(), "full");
-    assert_eq!(planned("2026-11-21T10:00:02Z")[..2], [ids[2].clone(), ids[0].clone()]);
+    assert_eq!(
+        planned("2026-11-21T10:00:02Z")[..2],
+        [ids[2].clone(), ids[0].clone()]
+    );
 }
 
 #[test]
@@ -213,13 +239,22 @@ fn what_is_read_is_not_deleted_and_a_reader_that_dies_is_nothing() {
     let reads = || {
         let shown = ["backup", "show", only.id(), "--format", "json"];
         let shown = site.knib(shown).exits(0).json();
-        shown["leased_by"].as_array().is_some_and(|all| !all.is_empty())
+        shown["leased_by"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty())
     };
     wait_until("it is read", 60, reads);
     run("kill", ["-STOP", &reader.pid().to_string()]).must();
     // Others read it as well, and it is backed up meanwhile.
     verify(&site, &[only.id()]).exits(0);
-    let delete = ["backup", "delete", only.id(), "--force", "--lock-timeout", "0s"];
+    let delete = [
+        "backup",
+        "delete",
+        only.id(),
+        "--force",
+        "--lock-timeout",
+        "0s",
+    ];
     let held = site.knib(delete).exits(6);
     assert!(held.stderr.contains("verify by knib apply"), "{held}");
     assert_unchanged(&before, &site.picture(&vm));

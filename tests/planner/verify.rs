@@ -101,7 +101,9 @@ fn what_was_found_is_told_until_the_record_on_the_storage_says_it() {
     learn(&mut world, &ids[1], at, Found::Damaged(why));
     let usable = |world: &World| {
         let record = &world.guests.values().next().expect("one VM").record;
-        ids.iter().map(|id| record.is_usable(id)).collect::<Vec<_>>()
+        ids.iter()
+            .map(|id| record.is_usable(id))
+            .collect::<Vec<_>>()
     };
     assert_eq!(usable(&world), [true, false, false], "at once");
     let plan = make::plan(&policy, &world);

@@ -226,33 +226,38 @@ fn change(seed: &Seed, n: u32, world: &World) -> Change {
         16 if picked.is_some() => Change::Remarked {
             vm,
             backup: picked.expect("some").id.clone(),
-            remark: match seed.pick % 3 {
-                2 => Remark::Unusable {
-                    why: (n.is_multiple_of(2)).then(|| unusable(name)),
-                },
-                0 => Remark::Becomes {
-                    files: compressed(n),
-                },
-                _ => Remark::Compressed {
-                    files: compressed(n),
-                },
-            },
+            remark: remark(seed, n),
         },
         18 if picked.is_some() => Change::Verified {
             vm,
             backup: picked.expect("some").id.clone(),
             at: at(seed.when),
-            found: match seed.pick % 3 {
-                0 => Found::Whole,
-                1 => Found::Unread,
-                _ => Found::Damaged(unusable(name)),
-            },
+            found: found(seed),
         },
         17 => Change::Retained {
             vm,
             rules: Box::new(rules(seed, n)),
         },
         _ => Change::Published(Box::new(of_two_disks(&vm, n, picked, seed))),
+    }
+}
+
+fn found(seed: &Seed) -> Found {
+    match seed.pick % 3 {
+        0 => Found::Whole,
+        1 => Found::Unread,
+        _ => Found::Damaged(unusable(seed.text.clone())),
+    }
+}
+
+fn remark(seed: &Seed, n: u32) -> Remark {
+    let files = compressed(n);
+    match seed.pick % 3 {
+        0 => Remark::Becomes { files },
+        1 => Remark::Compressed { files },
+        _ => Remark::Unusable {
+            why: (n.is_multiple_of(2)).then(|| unusable(seed.text.clone())),
+        },
     }
 }
 

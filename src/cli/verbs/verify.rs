@@ -47,9 +47,7 @@ pub(super) async fn run(session: &Session, args: Verify) -> Result<Exit> {
         [(_, one)] => one.to_string(),
         several => format!("one of {} backups", several.len()),
     };
-    let draw_up = |world: &mut World, options: &Options| {
-        verify::ask(&asked, alone, world, options)
-    };
+    let draw_up = |world: &mut World, options: &Options| verify::ask(&asked, alone, world, options);
     let told = ("backup verify", what.as_str());
     let read = at_once::carry_out(session, &basis, told, args.patience, draw_up).await?;
     let after = basis.recall()?.guests;
@@ -92,9 +90,7 @@ fn views(
     let view = |action: &Action| {
         let vm = &action.vm.as_ref()?.uuid;
         let mut view = verified::view(action, before.get(vm)?, after.get(vm)?)?;
-        view.asked = asked
-            .iter()
-            .any(|(of, id)| of == vm && *id == view.backup);
+        view.asked = asked.iter().any(|(of, id)| of == vm && *id == view.backup);
         Some(view)
     };
     plan.actions.iter().filter_map(view).collect()

@@ -75,7 +75,10 @@ pub(super) async fn written<H: Host>(
         limit: None,
     };
     // The digest reads what is still in the page cache while the disk takes the same bytes in.
-    let (synced, digested) = tokio::join!(settled(engine, file), engine.host.digest(file, ReadFrom::Memory, &task));
+    let (synced, digested) = tokio::join!(
+        settled(engine, file),
+        engine.host.digest(file, ReadFrom::Memory, &task)
+    );
     synced?;
     let (digest, size) = digested?;
     let image = Image::new(file.to_owned(), Format::Qcow2);

@@ -60,7 +60,12 @@ pub(super) async fn verify<H: Host>(
     for ((file, path), length) in files.iter().zip(&paths).zip(lengths) {
         let found = match (length, file) {
             (None, _) => Some((true, format!("{path} is not there"))),
-            (Some(length), Written { size: Some(size), .. }) if length != *size => Some((
+            (
+                Some(length),
+                Written {
+                    size: Some(size), ..
+                },
+            ) if length != *size => Some((
                 false,
                 format!("{path} is damaged: it is {length} long, it was written as {size}"),
             )),

@@ -46,9 +46,7 @@ impl Op {
                 },
                 Phase::Finalize => Lane::Free,
             },
-            Self::Verify(op) => Lane::Reader {
-                places: op.at_once,
-            },
+            Self::Verify(op) => Lane::Reader { places: op.at_once },
             // QEMU does the work.
             Self::JobRetry(_) | Self::JobCancel(_) | Self::Consolidate(_) => Lane::Free,
             _ if self.verb().group() == Group::Config => Lane::Config,
@@ -61,10 +59,7 @@ impl Op {
     pub fn group(&self) -> Group {
         match self {
             Self::Recover(op)
-                if matches!(
-                    op.lane,
-                    Lane::Job { .. } | Lane::Reader { .. } | Lane::Free
-                ) =>
+                if matches!(op.lane, Lane::Job { .. } | Lane::Reader { .. } | Lane::Free) =>
             {
                 Group::Jobs
             }

@@ -6,8 +6,8 @@ use crate::cli::render::BAD;
 use crate::cli::render::CHANGED;
 use crate::cli::render::Look;
 use crate::cli::render::text;
-use crate::cli::view::verified::VerifiedView;
 use crate::cli::view::verified::Verdict;
+use crate::cli::view::verified::VerifiedView;
 use crate::model::bytes::Bytes;
 
 /// So many backups are named that cannot be restored.

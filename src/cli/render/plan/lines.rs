@@ -283,7 +283,10 @@ fn described(action: &Action) -> (String, String) {
                 format!(", {} MB/s at most", rate.0 / 1_000_000)
             });
             let place = place(action);
-            (vm(), format!("{}{place}: read it again{rate}", op.of.backup))
+            (
+                vm(),
+                format!("{}{place}: read it again{rate}", op.of.backup),
+            )
         }
         Op::Pin(of) => (vm(), format!("{}: pin", of.backup)),
         Op::Unpin(of) => (vm(), format!("{}: unpin", of.backup)),
