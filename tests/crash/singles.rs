@@ -101,6 +101,8 @@ singles! {
     in_place_off: stories::in_place(true, Power::Off, false);
     in_place_older: stories::in_place(false, Power::Off, false);
     in_place_discarding: stories::in_place(true, Power::Off, true);
+    quick_disk_on: stories::quick_disk(Power::On);
+    quick_disk_off: stories::quick_disk(Power::Off);
     one_disk_on: stories::one_disk(Power::On);
     one_disk_off: stories::one_disk(Power::Off);
     replaced_on: stories::replaced(Power::On);

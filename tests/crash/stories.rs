@@ -236,7 +236,20 @@ pub(crate) fn replaced(power: Power) -> Scenario {
 
 /// A disk of a backup comes to its own VM.
 pub(crate) fn one_disk(power: Power) -> Scenario {
-    let story = power.set(backed_up());
+    let verified = How {
+        verify: true,
+        quick: false,
+    };
+    disk_comes(backed_up(), power, verified)
+}
+
+/// The same over the backup itself, at once.
+pub(crate) fn quick_disk(power: Power) -> Scenario {
+    disk_comes(quick_allowed(), power, QUICK)
+}
+
+fn disk_comes(story: Story, power: Power, how: How) -> Scenario {
+    let story = power.set(story);
     let ask = Ask::OneDisk(OneDisk {
         from: VmId::new(DB),
         backup: story.latest(),
@@ -245,9 +258,10 @@ pub(crate) fn one_disk(power: Power) -> Scenario {
         target: None,
         dir: None,
         format: Format::Qcow2,
-        verify: true,
+        how,
     });
-    story.asks(format!("one disk, {power:?}"), ask, 0)
+    let quick = if how.quick { ", quick" } else { "" };
+    story.asks(format!("one disk{quick}, {power:?}"), ask, 0)
 }
 
 fn back_to(backup: &BackupId, discard: bool) -> Ask {

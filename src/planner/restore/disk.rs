@@ -46,8 +46,8 @@ pub struct OneDisk {
     pub dir: Option<Utf8PathBuf>,
     /// Its format.
     pub format: Format,
-    /// Everything is read before anything is written.
-    pub verify: bool,
+    /// How the backup is read.
+    pub how: How,
 }
 
 /// One disk more for a VM.
@@ -86,11 +86,7 @@ fn wish(
     } else {
         path
     };
-    let how = How {
-        verify: asked.verify,
-        quick: false,
-    };
-    let (origin, mut blocks) = restore::origin(draft.now, record, backup, wanted(), how);
+    let (origin, mut blocks) = restore::origin(draft.now, record, backup, wanted(), asked.how);
     let estimate = restore::estimate(record, &backup.id, wanted());
     blocks.extend(restore::no_place(
         ground,

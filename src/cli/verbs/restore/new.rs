@@ -1,7 +1,6 @@
 //! `knib restore new`: a VM of its own from a backup.
 
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 use crate::cli::session::Session;
 use crate::cli::verbs::restore;
@@ -62,10 +61,7 @@ pub(super) async fn run(session: &Session, args: New) -> Result<Exit> {
             quick: args.quick.quick,
         },
     };
-    if args.quick.quick && args.disk_format == DiskFormat::Raw {
-        let text = "--quick wants disks in the format qcow2: they lie on the backup at first";
-        return Err(Failure::usage(text));
-    }
+    args.quick.wants_qcow2(args.disk_format)?;
     args.quick.prepare(session)?;
     let names = ("restore new", asked.name.as_str());
     let draw_up =
