@@ -190,6 +190,7 @@ pub(crate) fn quick() -> Scenario {
 const QUICK: How = How {
     verify: false,
     quick: true,
+    removed: false,
 };
 
 fn quick_allowed() -> Story {
@@ -238,7 +239,7 @@ pub(crate) fn replaced(power: Power) -> Scenario {
 pub(crate) fn one_disk(power: Power) -> Scenario {
     let verified = How {
         verify: true,
-        quick: false,
+        ..How::default()
     };
     disk_comes(backed_up(), power, verified)
 }

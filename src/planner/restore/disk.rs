@@ -27,6 +27,7 @@ use crate::planner::recover;
 use crate::planner::request::about;
 use crate::planner::restore;
 use crate::planner::restore::How;
+use crate::planner::restore::Writing;
 use crate::planner::restore::vm::dir_of;
 
 /// What `knib restore disk` asks for.
@@ -87,19 +88,19 @@ fn wish(
         path
     };
     let (origin, mut blocks) = restore::origin(draft.now, record, backup, wanted(), asked.how);
-    let estimate = restore::estimate(record, &backup.id, wanted());
-    blocks.extend(restore::no_place(
-        ground,
-        std::iter::once(&path),
-        estimate.bytes,
-    ));
+    let written = restore::written(record, &backup.id, wanted());
+    blocks.extend(restore::taken(ground, std::iter::once(&path)));
     let after = json!({ "backup": backup.id, "disks": { target.as_str(): path } });
+    let image = Image::new(path, asked.format.clone());
+    let estimate = restore::estimate(&written);
+    let disks = std::iter::once((&image, estimate.bytes));
+    blocks.extend(Writing::default().add(ground, disks));
     let op = RestoreDisk {
         origin,
         vm: to.vm.clone(),
         disk: asked.disk.clone(),
         target,
-        image: Image::new(path, asked.format.clone()),
+        image,
     };
     let mut wish = Wish::new(
         format!("restore.{}/{}", to.vm.name, op.target),

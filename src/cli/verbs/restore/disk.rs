@@ -13,7 +13,6 @@ use crate::model::op::Op;
 use crate::model::op::RestoreDisk;
 use crate::model::plan::Plan;
 use crate::planner;
-use crate::planner::restore::How;
 use crate::planner::restore::OneDisk;
 
 /// Attach a copy of one disk of a backup to a VM, running or not
@@ -62,10 +61,7 @@ pub(super) async fn run(session: &Session, args: Disk) -> Result<Exit> {
         target: args.target.map(Target::new),
         dir: common.dir()?,
         format: args.written_as.into(),
-        how: How {
-            verify: common.verify,
-            quick: args.quick.quick,
-        },
+        how: common.how(args.quick),
     };
     args.quick.wants_qcow2(args.written_as)?;
     args.quick.prepare(session)?;

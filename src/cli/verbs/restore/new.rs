@@ -11,7 +11,6 @@ use crate::model::op::Op;
 use crate::model::op::RestoreNew;
 use crate::model::plan::Plan;
 use crate::planner;
-use crate::planner::restore::How;
 use crate::planner::restore::NewVm;
 
 /// Define a new VM with its own copies of a backup's disks
@@ -56,10 +55,7 @@ pub(super) async fn run(session: &Session, args: New) -> Result<Exit> {
         keep_mac: args.keep_mac,
         network: args.network,
         start: args.start,
-        how: How {
-            verify: common.verify,
-            quick: args.quick.quick,
-        },
+        how: common.how(args.quick),
     };
     args.quick.wants_qcow2(args.disk_format)?;
     args.quick.prepare(session)?;
