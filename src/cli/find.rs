@@ -163,7 +163,10 @@ fn failed(guests: &Guests, given: &str) -> Option<Failure> {
         "the backup {given} of {} did not come about: {}",
         guest.vm.name, failed.error.text
     );
-    let hint = format!("choose another one: knib backup list --vm {}", guest.vm.name);
+    let hint = format!(
+        "choose another one: knib backup list --vm {}",
+        guest.vm.name
+    );
     Some(Failure::new("no_backup", text).hint(hint))
 }
 

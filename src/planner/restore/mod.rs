@@ -89,7 +89,10 @@ fn origin<'a>(
     if backup.marks.removed.is_some() && !how.removed {
         blocks.push(blocked(
             "removed",
-            format!("{} was removed; its files are there for what continues it", backup.id),
+            format!(
+                "{} was removed; its files are there for what continues it",
+                backup.id
+            ),
             "choose another one (knib backup list), or restore it all the same: --force",
         ));
     }
@@ -184,9 +187,7 @@ impl Writing {
             let dir = image.path.parent();
             let room = dir.and_then(|dir| Some((dir, ground.room.get(dir)?)));
             let Some((dir, space)) = room else { continue };
-            let (.., sum) = wanted
-                .entry(space.device)
-                .or_insert((dir, space, Bytes(0)));
+            let (.., sum) = wanted.entry(space.device).or_insert((dir, space, Bytes(0)));
             *sum = *sum + bytes;
         }
         let mut blocks = Vec::new();
@@ -199,7 +200,10 @@ impl Writing {
                 };
                 blocks.push(blocked(
                     "no_room",
-                    format!("{dir} has {} free{others}; the disks may take {bytes}", space.free),
+                    format!(
+                        "{dir} has {} free{others}; the disks may take {bytes}",
+                        space.free
+                    ),
                     "make room there, or choose another directory: --disk-dir",
                 ));
             }
