@@ -8,6 +8,7 @@ mod bench;
 mod explore;
 mod old_xml;
 mod pairs;
+mod restores;
 pub(crate) mod scenario;
 mod schedule;
 mod singles;

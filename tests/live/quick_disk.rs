@@ -60,7 +60,7 @@ fn it_comes_to_a_vm_that_runs_and_to_one_that_is_off() {
     in_the_middle_of(&other, "vdb");
     other.goes_back_to("vdb", at_second);
     other.write("vdb", 64 * KIB, 0x33, 64 * KIB);
-    let delete = ["backup", "delete", "--force", first.id(), second.id()];
+    let delete = ["backup", "delete", "--force", second.id()];
     site.knib(delete).exits(6);
     other.destroy();
     other.start_paused();

@@ -153,5 +153,5 @@ fn room_is_reckoned_uncompressed_and_for_all_that_one_command_restores() {
     let Some(Block::Blocked(refusal)) = blocked.actions[1].blocked_by.first() else {
         panic!("it is blocked");
     };
-    assert_snapshot!(refusal.text, @"/images has 12.0 GiB free, and the VMs restored before it take 6.0 GiB; the disks may take 6.0 GiB");
+    assert_snapshot!(refusal.text, @"/images has 12 GiB free, and the VMs restored before it take 6 GiB; the disks may take 6 GiB");
 }
