@@ -6,6 +6,7 @@
 
 mod bench;
 mod explore;
+pub(crate) mod matrix;
 mod old_xml;
 mod pairs;
 mod restores;
