@@ -136,9 +136,10 @@ fn disk_comes(story: Story, power: Power, how: How) -> Scenario {
 
 /// A VM that is gone, with its disks, is defined again as it was.
 pub(crate) fn again(quick: bool) -> Scenario {
-    let (story, how) = match quick {
-        true => (quick_allowed(), QUICK),
-        false => (backed_up(), How::default()),
+    let (story, how) = if quick {
+        (quick_allowed(), QUICK)
+    } else {
+        (backed_up(), How::default())
     };
     let story = story.stop().site(|site| {
         site.vms.remove(&VmId::new(DB));
@@ -146,7 +147,9 @@ pub(crate) fn again(quick: bool) -> Scenario {
         let gone: Vec<_> = files
             .filter(|path| ![PRIMARY, TEMPLATE].contains(&path.as_str()))
             .collect();
-        gone.iter().for_each(|path| site.remove(path));
+        for path in &gone {
+            site.remove(path);
+        }
     });
     let backup = story.latest();
     let asked = InPlace {
