@@ -9,6 +9,7 @@ mod explore;
 pub(crate) mod matrix;
 mod old_xml;
 mod pairs;
+mod restores;
 pub(crate) mod scenario;
 mod schedule;
 mod singles;

@@ -275,7 +275,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
         }
         Step::Verify { of, files, rate } => verify::verify(engine, scene, of, files, *rate).await,
         Step::Consult { of, imprint } => verify::consult(engine, scene, of, *imprint).await,
-        Step::Inspect { target, files } => restore::inspect(engine, target, files).await,
+        Step::Inspect { by, target, files } => restore::inspect(engine, by, target, files).await,
         Step::Audit { target, files } => restore::audit(engine, scene, target, files).await,
         Step::Lend { of, to } => lend::lend(engine, scene, of, to).await,
         Step::Release { of, to } => lend::release(engine, of, to).await,
@@ -311,6 +311,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             disk,
             target,
             image,
+            backing,
         } => {
             let attach = swap::Attach {
                 vm,
@@ -319,6 +320,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
                 disk,
                 target,
                 image,
+                backing,
             };
             attach.perform(engine).await
         }
