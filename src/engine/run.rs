@@ -285,11 +285,13 @@ impl<H: Host> Engine<H> {
             action: at.action.clone(),
             done,
         });
-        let mut learned = at.receipts.iter().flatten().flatten();
-        let damaged = learned.find_map(|receipt| match receipt {
-            Receipt::Damaged { text, .. } => Some(text.clone()),
+        let learned = at.receipts.iter().flatten().flatten();
+        let damaged = learned.filter_map(|receipt| match receipt {
+            Receipt::Damaged { text, .. } => Some(text.as_str()),
             _ => None,
         });
+        let damaged: Vec<_> = damaged.collect();
+        let damaged = (!damaged.is_empty()).then(|| damaged.join("; "));
         Ok(match error {
             Some(error) => Ended::TakenBack(error),
             None if done => damaged.map_or(Ended::Done, Ended::Found),

@@ -37,8 +37,8 @@ use crate::model::machine::Note;
 /// libvirt, qemu-img and the files of this host.
 #[derive(Clone, Debug)]
 pub struct Local {
-    libvirt: Libvirt,
-    qemu_img: QemuImg,
+    pub(super) libvirt: Libvirt,
+    pub(super) qemu_img: QemuImg,
 }
 
 impl Local {

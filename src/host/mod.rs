@@ -5,6 +5,7 @@
 //! and none knows the state file. Nouns in, nouns out: XML, flags and handles stay behind it.
 
 mod command;
+mod equipment;
 mod error;
 pub mod extract;
 mod faults;

@@ -10,6 +10,7 @@ pub mod bytes;
 pub mod calendar;
 pub mod change;
 pub mod digest;
+pub mod equipment;
 pub mod event;
 pub mod fault;
 pub mod finding;

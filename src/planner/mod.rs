@@ -12,6 +12,7 @@ pub mod clock;
 mod config;
 pub mod consolidate;
 mod damage;
+pub mod doctor;
 mod draft;
 pub mod due;
 pub mod fields;

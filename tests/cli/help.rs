@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 42] = [
+const COMMANDS: [&[&str]; 44] = [
     &[],
     &["init"],
     &["lint"],
@@ -27,6 +27,7 @@ const COMMANDS: [&[&str]; 42] = [
     &["backup", "list"],
     &["backup", "show"],
     &["backup", "delete"],
+    &["backup", "verify"],
     &["backup", "pin"],
     &["backup", "unpin"],
     &["chain", "list"],
@@ -46,6 +47,7 @@ const COMMANDS: [&[&str]; 42] = [
     &["files", "get"],
     &["state", "check"],
     &["state", "rebuild"],
+    &["doctor"],
     &["completions"],
 ];
 

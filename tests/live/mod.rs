@@ -9,6 +9,7 @@ mod compression;
 mod content;
 mod damage;
 mod deletion;
+mod doctor;
 mod drift;
 mod files;
 mod files_hostile;

@@ -107,7 +107,7 @@ fn what_was_found_is_told_until_the_record_on_the_storage_says_it() {
     };
     assert_eq!(usable(&world), [true, false, false], "at once");
     let plan = make::plan(&policy, &world);
-    assert_eq!(make::lines(&plan).matches("mark_unusable").count(), 1);
+    assert_eq!(make::lines(&plan).matches("mark_unusable.").count(), 1);
 
     // Put right before that was written, it is as if nothing had been.
     let mut mended = world.clone();
@@ -119,5 +119,5 @@ fn what_was_found_is_told_until_the_record_on_the_storage_says_it() {
     assert_eq!(make::plan(&policy, &world).actions.len(), 0);
     learn(&mut world, &ids[1], "2026-11-04T05:00:00Z", Found::Whole);
     let plan = make::plan(&policy, &world);
-    assert_eq!(make::lines(&plan).matches("mark_unusable").count(), 1);
+    assert_eq!(make::lines(&plan).matches("mark_unusable.").count(), 1);
 }

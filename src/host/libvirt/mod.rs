@@ -87,6 +87,18 @@ impl Libvirt {
         .await
     }
 
+    /// What confines VMs: `apparmor`, `dac`.
+    pub(super) async fn confined_by(&self) -> Result<Vec<String>> {
+        let tried = "ask libvirt what confines VMs".to_owned();
+        self.call(tried, |connect, tried| {
+            let capabilities = connect.capabilities();
+            let capabilities = capabilities.map_err(|error| faults::error(tried, &error))?;
+            xml::confined_by(&capabilities)
+                .map_err(|cause| HostError::new(Fault::Unsupported, tried, cause))
+        })
+        .await
+    }
+
     /// The user and the group that VMs run as; none where they run as whoever asks.
     pub(super) async fn qemu_user(&self) -> Result<Option<(u32, u32)>> {
         let tried = "ask libvirt who VMs run as".to_owned();
