@@ -99,7 +99,8 @@ fn confinement(world: &World, equipment: &Equipment) -> Vec<Finding> {
             }
             "apparmor" => all.push(note("apparmor", "AppArmor confines QEMU")),
             "selinux" => {
-                let text = "SELinux confines QEMU: it reads from a storage only what is labelled for it";
+                let text =
+                    "SELinux confines QEMU: it reads from a storage only what is labelled for it";
                 let hint = "semanage fcontext -a -t virt_content_t 'DIR(/.*)?' && restorecon -R DIR, for each storage that VMs are quick-restored from";
                 all.push(note("selinux", text).hint(hint));
             }
@@ -124,11 +125,19 @@ fn programs(world: &World, policy: Option<&Policy>, equipment: &Equipment) -> Ve
         all.push(Finding::new(severity, "no_guestfish", text).hint(hint));
     }
     if lacks("swtpm") {
-        let machines = world.guests.values().filter_map(|guest| guest.machine.as_ref());
+        let machines = world
+            .guests
+            .values()
+            .filter_map(|guest| guest.machine.as_ref());
         for machine in machines.filter(|machine| machine.firmware.tpm.is_some()) {
-            let text = format!("{} has an emulated TPM and swtpm is not installed", machine.name);
+            let text = format!(
+                "{} has an emulated TPM and swtpm is not installed",
+                machine.name
+            );
             let found = warning("no_swtpm", text).vm(machine.name.clone());
-            all.push(found.hint("install swtpm: without it neither the VM nor a restored one starts"));
+            all.push(
+                found.hint("install swtpm: without it neither the VM nor a restored one starts"),
+            );
         }
     }
     all
@@ -147,7 +156,10 @@ fn storages(world: &World, policy: Option<&Policy>, equipment: &Equipment) -> Ve
             && space.free < spec.min_free.of(space.total)
         {
             let wanted = spec.min_free.of(space.total);
-            let text = format!("{name} has {} free, and {wanted} must stay free", space.free);
+            let text = format!(
+                "{name} has {} free, and {wanted} must stay free",
+                space.free
+            );
             let hint = "make room, or say another minFree: no backup begins there until then";
             all.push(warning("storage_full", text).hint(hint));
         }
@@ -179,11 +191,18 @@ fn vm(guest: &Guest, policy: Option<&Policy>, equipment: &Equipment) -> Vec<Find
     let (severity, then) = match wanted.unwrap_or_default() {
         Quiesce::None => return all,
         Quiesce::Preferred => (Severity::Note, "its backups are as after a power cut"),
-        Quiesce::Required => (Severity::Warning, "its backups, which want one, do not come about"),
+        Quiesce::Required => (
+            Severity::Warning,
+            "its backups, which want one, do not come about",
+        ),
     };
     let text = format!("{name} {what}: {then}");
     let hint = "install and start qemu-guest-agent in the guest, and give the VM a channel org.qemu.guest_agent.0";
-    all.push(Finding::new(severity, "no_agent", text).hint(hint).vm(name.clone()));
+    all.push(
+        Finding::new(severity, "no_agent", text)
+            .hint(hint)
+            .vm(name.clone()),
+    );
     all
 }
 
@@ -193,7 +212,10 @@ fn leftovers(world: &World) -> Vec<Finding> {
     let opens = world.guests.values().flat_map(|guest| &guest.open);
     for open in opens.chain(&world.open).filter(|open| !open.alive) {
         let verb = open.op.verb().as_str().replace('_', " ");
-        let of = open.op.vm().map_or(String::new(), |vm| format!(" of {}", vm.name));
+        let of = open
+            .op
+            .vm()
+            .map_or(String::new(), |vm| format!(" of {}", vm.name));
         let text = format!("{verb}{of} was interrupted at {:.0}", open.since);
         all.push(warning("interrupted", text).hint("knib apply carries it on"));
     }
@@ -201,8 +223,14 @@ fn leftovers(world: &World) -> Vec<Finding> {
         let disks = guest.machine.iter().flat_map(|machine| &machine.disks);
         for disk in disks.filter(|disk| disk.job.is_some()) {
             let name = &guest.vm.name;
-            let text = format!("a block job runs on {} of {name}, and it is not knib's", disk.target);
-            let hint = format!("virsh blockjob {name} {} --info; until it ended nothing is done with that VM", disk.target);
+            let text = format!(
+                "a block job runs on {} of {name}, and it is not knib's",
+                disk.target
+            );
+            let hint = format!(
+                "virsh blockjob {name} {} --info; until it ended nothing is done with that VM",
+                disk.target
+            );
             all.push(warning("foreign_job", text).hint(hint).vm(name.clone()));
         }
     }

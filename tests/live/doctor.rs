@@ -22,13 +22,18 @@ fn trouble_is_told_before_it_comes() {
     assert_all_valid("finding", &found);
 
     // Only root may read what is on the storage, and a VM could not be started from it.
-    site.change_policy("backupChainSize: 0", "backupChainSize: 0, allowQuickRestore: true");
+    site.change_policy(
+        "backupChainSize: 0",
+        "backupChainSize: 0, allowQuickRestore: true",
+    );
     site.apply().exits(0);
     site.change_policy("minFree: 1MiB", "minFree: 900TiB");
     let found = site.knib(["doctor", "--format", "json"]).exits(3).json();
     let all = found.as_array().expect("a list").iter();
     let wrong = all.filter(|one| one["severity"] != "note");
-    let codes: Vec<_> = wrong.map(|one| one["code"].as_str().expect("a code")).collect();
+    let codes: Vec<_> = wrong
+        .map(|one| one["code"].as_str().expect("a code"))
+        .collect();
     assert_eq!(codes, ["storage_unreadable", "storage_full"]);
     let said = site.knib(["doctor"]).exits(3).stdout;
     assert!(said.contains("chgrp -R GROUP DIR"), "{said}");

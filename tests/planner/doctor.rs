@@ -93,7 +93,11 @@ fn each_trouble_is_told_with_what_to_do() {
 #[test]
 fn denials_are_expected_where_something_confines_qemu() {
     let (mut world, policy, mut equipment) = fine();
-    equipment.confined_by = vec!["apparmor".to_owned(), "selinux".to_owned(), "dac".to_owned()];
+    equipment.confined_by = vec![
+        "apparmor".to_owned(),
+        "selinux".to_owned(),
+        "dac".to_owned(),
+    ];
     let told = |world: &World| {
         let all = doctor::judge(world, Some(&policy), None, &equipment);
         let texts = all.iter().map(|one| one.text.as_str()).collect::<Vec<_>>();
@@ -101,7 +105,10 @@ fn denials_are_expected_where_something_confines_qemu() {
     };
     world.host.libvirt = "11.3.0".to_owned();
     let before = told(&world);
-    assert!(before.contains("a merge while a VM runs may fail"), "{before}");
+    assert!(
+        before.contains("a merge while a VM runs may fail"),
+        "{before}"
+    );
     assert!(before.contains("SELinux"), "{before}");
     world.host.libvirt = "12.1.0".to_owned();
     assert!(!told(&world).contains("may fail"));
