@@ -10,6 +10,7 @@ mod given_up;
 pub(crate) mod matrix;
 mod old_xml;
 mod pairs;
+mod restores;
 pub(crate) mod scenario;
 mod schedule;
 mod singles;
