@@ -133,18 +133,7 @@ pub(crate) fn actions() -> Vec<(Op, Record)> {
         of: of.clone(),
         why,
     };
-    let over = Clear {
-        path: "/nas/x".into(),
-        kind: OrphanKind::Stage,
-        vm: Some(guest.vm.clone()),
-    };
-    all.push((Op::Clear(over), record.clone()));
-    let given_up = Abandon {
-        action: ActionId::new("plan/1"),
-        vm: Some(guest.vm.clone()),
-        stays: Vec::new(),
-    };
-    all.push((Op::Abandon(given_up), record.clone()));
+    all.extend(left_over(&guest.vm).map(|op| (op, record.clone())));
     all.push((Op::MarkUnusable(damaged), record.clone()));
     for op in [Op::Expire, Op::Delete, Op::Pin, Op::Unpin] {
         all.push((op(of.clone()), record.clone()));
@@ -186,6 +175,21 @@ pub(crate) fn actions() -> Vec<(Op, Record)> {
     );
     all.extend(restores(&asked_vm, &asked, &record, &world));
     all
+}
+
+/// What is done about what nobody goes on with.
+fn left_over(vm: &VmRef) -> [Op; 2] {
+    let over = Clear {
+        path: "/nas/x".into(),
+        kind: OrphanKind::Stage,
+        vm: Some(vm.clone()),
+    };
+    let given_up = Abandon {
+        action: ActionId::new("plan/1"),
+        vm: Some(vm.clone()),
+        stays: Vec::new(),
+    };
+    [Op::Clear(over), Op::Abandon(given_up)]
 }
 
 /// Every attempt at a job about a backup, and what is decided about one.

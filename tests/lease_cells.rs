@@ -45,8 +45,9 @@ impl Want {
     /// Whether a cell with this word keeps it waiting.
     fn waits_for(self, word: &str) -> bool {
         match (word, self) {
-            ("-", _) | ("shared", Self::Read | Self::Remark) => false,
-            ("shared, sole writer", Self::Read) => false,
+            ("-", _)
+            | ("shared", Self::Remark)
+            | ("shared" | "shared, sole writer", Self::Read) => false,
             ("shared" | "shared, sole writer" | "exclusive", _) => true,
             (word, _) => panic!("the table has no word {word:?}"),
         }
@@ -99,7 +100,7 @@ impl Leased {
         }
         let dead = holds.id.clone();
         drop(holds);
-        if self.begun % 2 == 0 {
+        if self.begun.is_multiple_of(2) {
             // A kill leaves the file, a host that died may not.
             let lock = format!("{}.run/{dead}", self.desk.state());
             fs::write(lock, "").expect("the directory is there");

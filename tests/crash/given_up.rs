@@ -11,6 +11,7 @@ use crate::crash::bench::Desk;
 use crate::crash::bench::Ran;
 use crate::crash::bench::tell;
 use crate::crash::explore::is_full;
+use crate::crash::restores;
 use crate::crash::scenario::Ask;
 use crate::crash::scenario::Scenario;
 use crate::crash::schedule::Rest;
@@ -145,12 +146,12 @@ fn delete_current_on() {
 
 #[test]
 fn in_place_on() {
-    everywhere(&stories::in_place(true, Power::On, false));
+    everywhere(&restores::in_place(true, Power::On, false));
 }
 
 #[test]
 fn quick() {
-    everywhere(&stories::quick_in_place(Power::On));
+    everywhere(&restores::quick_in_place(Power::On));
 }
 
 #[test]
