@@ -303,7 +303,7 @@ fn each_backup_of_a_chain_gives_what_the_guest_had_written_by_then() {
 
 /// Prints of everything here its name, kind, mode and time, where links lead, and sums of what is in files: alike in a
 /// guest and on the host.
-const TOLD: &str = "find . ! -type l | sort | xargs stat -c '%n %f %Y' && find . -type l | sort | xargs -n 1 readlink && \
+const TOLD: &str = "find . ! -type l | sort | xargs stat -c '%n %f %Y' && find . -type l | sort | xargs -r -n 1 readlink && \
                     find . -type f | sort | xargs sha256sum";
 
 #[test]

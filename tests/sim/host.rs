@@ -18,6 +18,7 @@ use knib::host::Result;
 use knib::host::Task;
 use knib::model::bytes::Bytes;
 use knib::model::digest::Digest;
+use knib::model::fault::Fault;
 use knib::model::id::HostId;
 use knib::model::id::Target;
 use knib::model::id::VmId;
@@ -298,6 +299,14 @@ impl Host for Sim {
     async fn readable(&self, image: &Image) -> Result<()> {
         self.look("readable", |site| site.layers(image).map(drop))
             .await
+    }
+
+    async fn finds(&self, vm: &VmId, _files: &[Utf8PathBuf]) -> Result<()> {
+        // One mount namespace for all.
+        match self.look("finds", |site| site.vm(vm).map(drop)).await {
+            Err(error) if error.fault == Fault::Gone => Ok(()),
+            found => found,
+        }
     }
 
     async fn shrink(&self, image: &Image, size: Bytes) -> Result<()> {

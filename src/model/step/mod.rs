@@ -366,9 +366,11 @@ pub enum Step {
         /// Each file with its digest.
         files: Vec<OriginFile>,
     },
-    /// Files of a backup are there, of the right length and on top of each other, and QEMU may read them.
-    /// Their bytes are not read.
+    /// Files of a backup are there, of the right length and on top of each other, and QEMU may read them,
+    /// that of the VM as well where it runs. Their bytes are not read.
     Inspect {
+        /// Which VM is to read them.
+        by: VmId,
         /// Which disk.
         target: Target,
         /// The wanted one first, then what it continues.
@@ -485,6 +487,9 @@ pub enum Step {
         target: Target,
         /// Its file.
         image: Image,
+        /// Files below it that the definition names, top first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        backing: Vec<Image>,
     },
     /// A directory holds what is in an archive.
     Unpack {
