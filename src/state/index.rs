@@ -176,19 +176,33 @@ fn published(db: &Connection, backup: &Backup) -> Result<(), Trouble> {
 }
 
 fn remarked(db: &Connection, vm: &VmRef, id: &BackupId, remark: &Remark) -> Result<(), Trouble> {
-    let key = params![vm.uuid.as_str(), id.as_str()];
-    let text: Option<String> = db
-        .prepare_cached("SELECT spec FROM backup WHERE vm = ?1 AND id = ?2")?
-        .query_row(key, |row| row.get(0))
-        .optional()?;
-    let Some(text) = text else {
+    let Some(mut backup) = backup(db, vm, id)? else {
         return Ok(());
     };
-    let mut backup: Backup = parse(format_args!("backup {id}"), &text)?;
     backup.learn(remark);
-    db.prepare_cached("UPDATE backup SET spec = ?3 WHERE vm = ?1 AND id = ?2")?
-        .execute(params![vm.uuid.as_str(), id.as_str(), json(&backup)?])?;
+    rewrite(db, vm, &backup)?;
     verified::noted(db, vm, id, remark)
+}
+
+/// What is on record of a backup.
+pub(super) fn backup(
+    db: &Connection,
+    vm: &VmRef,
+    id: &BackupId,
+) -> Result<Option<Backup>, Trouble> {
+    let text: Option<String> = db
+        .prepare_cached("SELECT spec FROM backup WHERE vm = ?1 AND id = ?2")?
+        .query_row([vm.uuid.as_str(), id.as_str()], |row| row.get(0))
+        .optional()?;
+    text.map(|text| parse(format_args!("backup {id}"), &text))
+        .transpose()
+}
+
+/// The same says something else of it from now on.
+pub(super) fn rewrite(db: &Connection, vm: &VmRef, backup: &Backup) -> Result<(), Trouble> {
+    db.prepare_cached("UPDATE backup SET spec = ?3 WHERE vm = ?1 AND id = ?2")?
+        .execute(params![vm.uuid.as_str(), backup.id.as_str(), json(backup)?])?;
+    Ok(())
 }
 
 /// The file's own rules refuse it while another backup continues this one.

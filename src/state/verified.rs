@@ -6,16 +6,14 @@ use rusqlite::OptionalExtension;
 use rusqlite::Row;
 use rusqlite::params;
 
-use crate::model::backup::Backup;
 use crate::model::backup::Remark;
 use crate::model::backup::VmRef;
 use crate::model::id::BackupId;
 use crate::model::verification::Found;
 use crate::model::verification::Verification;
 use crate::state::error::Trouble;
+use crate::state::index;
 use crate::state::value::Word;
-use crate::state::value::json;
-use crate::state::value::parse;
 use crate::state::value::time;
 
 /// What is read of it, in this order.
@@ -30,17 +28,11 @@ pub(super) fn learn(
     found: &Found,
 ) -> Result<(), Trouble> {
     let key = [vm.uuid.as_str(), id.as_str()];
-    let text: Option<String> = db
-        .prepare_cached("SELECT spec FROM backup WHERE vm = ?1 AND id = ?2")?
-        .query_row(key, |row| row.get(0))
-        .optional()?;
-    let Some(text) = text else {
+    let Some(mut backup) = index::backup(db, vm, id)? else {
         return Ok(());
     };
-    let mut backup: Backup = parse(format_args!("backup {id}"), &text)?;
     let after = Verification::after(known(db, key)?, at, found, &mut backup);
-    db.prepare_cached("UPDATE backup SET spec = ?3 WHERE vm = ?1 AND id = ?2")?
-        .execute(params![key[0], key[1], json(&backup)?])?;
+    index::rewrite(db, vm, &backup)?;
     write(db, key, after)
 }
 

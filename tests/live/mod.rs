@@ -13,6 +13,7 @@ mod doctor;
 mod drift;
 mod files;
 mod files_hostile;
+mod given_up;
 mod harness;
 mod in_place;
 mod jobs;
