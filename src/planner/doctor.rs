@@ -219,7 +219,8 @@ fn leftovers(world: &World) -> Vec<Finding> {
         let text = format!("{verb}{of} was interrupted at {:.0}", open.since);
         all.push(warning("interrupted", text).hint("knib apply carries it on"));
     }
-    for guest in world.guests.values().filter(|guest| guest.open.is_empty()) {
+    let ours = |guest: &&Guest| guest.record.assigned.is_some() && guest.open.is_empty();
+    for guest in world.guests.values().filter(ours) {
         let disks = guest.machine.iter().flat_map(|machine| &machine.disks);
         for disk in disks.filter(|disk| disk.job.is_some()) {
             let name = &guest.vm.name;

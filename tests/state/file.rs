@@ -221,7 +221,7 @@ fn a_newer_file_is_refused_by_its_version() {
             known: 7,
         };
         assert_eq!(error, expected);
-        assert!(error.to_string().contains("schema 7"), "{error}");
+        assert!(error.to_string().contains("schema 8"), "{error}");
     }
 }
 
