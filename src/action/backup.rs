@@ -36,6 +36,8 @@ use crate::model::step::Image;
 use crate::model::step::OverlayAt;
 use crate::model::step::Step;
 use crate::model::world::Guest;
+use crate::sabotage;
+use crate::sabotage::Sabotage;
 
 /// The VM alone; everything that the new files continue, with other readers.
 pub(super) fn leases(op: &BackupOp, record: &Record) -> Vec<Lease> {
@@ -137,7 +139,14 @@ pub(super) fn program(op: &BackupOp, guest: &Guest) -> Result<Program, Refusal> 
         snapshots.bases.clear();
         let note = vm::note(machine, claim, false, current.clone(), &snapshots);
         stages.push(vec![note.clone()]);
-        let old = deltas_of_the_chain(op, machine, guest, claim)?;
+        let mut old = deltas_of_the_chain(op, machine, guest, claim)?;
+        if sabotage::is(Sabotage::MergeBeforeCopies) {
+            let copies = |stage: &&mut Vec<Step>| matches!(stage[..], [Step::Copy { .. }, ..]);
+            let copies = stages.iter_mut().find(copies);
+            copies
+                .into_iter()
+                .for_each(|stage| stage.extend(old.drain(..).flatten()));
+        }
         for step in old.iter().flatten() {
             step.foresee(&mut ahead);
             snapshots.follow(step);
@@ -164,7 +173,12 @@ fn deltas_of_the_chain(
     let disks = machine
         .disks
         .iter()
-        .filter(|disk| op.disks.contains_key(&disk.target));
+        .filter(|disk| op.disks.contains_key(&disk.target))
+        .take(if sabotage::is(Sabotage::OneDiskMerged) {
+            1
+        } else {
+            usize::MAX
+        });
     let merges: Result<Vec<_>, _> = disks
         .map(|disk| deltas::merges(machine, &guest.record, guest.snapshots(), disk, claim))
         .collect();
