@@ -139,14 +139,7 @@ pub(super) fn program(op: &BackupOp, guest: &Guest) -> Result<Program, Refusal> 
         snapshots.bases.clear();
         let note = vm::note(machine, claim, false, current.clone(), &snapshots);
         stages.push(vec![note.clone()]);
-        let mut old = deltas_of_the_chain(op, machine, guest, claim)?;
-        if sabotage::is(Sabotage::MergeBeforeCopies) {
-            let copies = |stage: &&mut Vec<Step>| matches!(stage[..], [Step::Copy { .. }, ..]);
-            let copies = stages.iter_mut().find(copies);
-            copies
-                .into_iter()
-                .for_each(|stage| stage.extend(old.drain(..).flatten()));
-        }
+        let old = after_copies(deltas_of_the_chain(op, machine, guest, claim)?, &mut stages);
         for step in old.iter().flatten() {
             step.foresee(&mut ahead);
             snapshots.follow(step);
@@ -183,6 +176,17 @@ fn deltas_of_the_chain(
         .map(|disk| deltas::merges(machine, &guest.record, guest.snapshots(), disk, claim))
         .collect();
     Ok(deltas::side_by_side(merges?))
+}
+
+/// The stages of the merges: each of its own, none beside the copies.
+fn after_copies(mut old: Vec<Vec<Step>>, stages: &mut [Vec<Step>]) -> Vec<Vec<Step>> {
+    if sabotage::is(Sabotage::MergeBeforeCopies) {
+        let copies = |stage: &&mut Vec<Step>| matches!(stage[..], [Step::Copy { .. }, ..]);
+        if let Some(stage) = stages.iter_mut().find(copies) {
+            stage.extend(old.drain(..).flatten());
+        }
+    }
+    old
 }
 
 /// The merges of the overlays that this backup itself made.
