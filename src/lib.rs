@@ -103,4 +103,5 @@ pub mod host;
 pub mod model;
 pub mod planner;
 pub mod policy;
+mod sabotage;
 pub mod state;
