@@ -22,6 +22,8 @@ use crate::model::op::OriginFile;
 use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
 use crate::model::step::Image;
+use crate::sabotage;
+use crate::sabotage::Sabotage;
 
 const ANOTHER: &str = "restore another backup: knib backup list";
 
@@ -196,7 +198,7 @@ async fn difference<H: Host>(
         limit: None,
     };
     let (found, _) = engine.host.digest(path, ReadFrom::Memory, &task).await?;
-    Ok((found != *digest)
+    Ok((found != *digest && !sabotage::is(Sabotage::DigestIgnored))
         .then(|| format!("{path} is damaged: its digest is {found}, it was written as {digest}")))
 }
 
