@@ -137,7 +137,7 @@ async fn unless_ended<H: Host, T>(
 }
 
 /// Returns when somebody ended the job.
-async fn ended<H: Host>(engine: &Engine<H>, scene: &Scene) -> StepError {
+pub(super) async fn ended<H: Host>(engine: &Engine<H>, scene: &Scene) -> StepError {
     let Some(attempt) = scene.op.attempt() else {
         return std::future::pending().await;
     };

@@ -33,6 +33,7 @@ pub enum Verb {
     MarkUnusable,
     Clear,
     Compress,
+    Validate,
     JobRetry,
     JobCancel,
     RestoreVm,
@@ -73,6 +74,7 @@ impl Verb {
             Self::MarkUnusable => "mark_unusable",
             Self::Clear => "clear",
             Self::Compress => "compress",
+            Self::Validate => "validate",
             Self::JobRetry => "job_retry",
             Self::JobCancel => "job_cancel",
             Self::RestoreVm => "restore_vm",
@@ -122,7 +124,7 @@ impl Verb {
             | Self::SnapshotCreate
             | Self::SnapshotRevert
             | Self::SnapshotDelete => Group::Backup,
-            Self::Compress | Self::JobRetry | Self::JobCancel => Group::Jobs,
+            Self::Compress | Self::Validate | Self::JobRetry | Self::JobCancel => Group::Jobs,
         }
     }
 }

@@ -39,7 +39,7 @@ use crate::planner::space;
 use crate::planner::storages;
 
 /// Where libvirt keeps images when nothing else is said.
-const LIBVIRT_IMAGES: &str = "/var/lib/libvirt/images";
+pub(super) const LIBVIRT_IMAGES: &str = "/var/lib/libvirt/images";
 
 /// How the files of a backup are read.
 #[derive(Clone, Copy, Debug, Default)]

@@ -48,6 +48,9 @@ pub(super) fn said(action: &Action) -> Vec<String> {
         Op::Delete(_) if action.change.before["current"] == true => {
             said.push("its delta is merged first, and the chain ends".to_owned());
         }
+        Op::Validate(op) if op.trial.ends_chain => {
+            said.push("the chain ends if its guest fails".to_owned());
+        }
         Op::RestoreVm(op) => said.extend(replacing(op, action)),
         Op::RestoreDisk(op) => said.push(format!("{}: {}", op.target, op.image.path)),
         Op::RestoreNew(op) => {
