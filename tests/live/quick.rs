@@ -238,7 +238,7 @@ fn qemu_is_killed_ten_times_and_nothing_is_lost() {
             64 * KIB,
         );
         in_the_middle(&new);
-        new.destroy();
+        new.kill();
         if n == 3 {
             // Nothing of the VM is touched, and nothing goes that it reads.
             site.knib(["backup", "run", &new.name, "--storage", "nas"])
@@ -252,7 +252,7 @@ fn qemu_is_killed_ten_times_and_nothing_is_lost() {
         slowly(&site, &resume).run().exits(0);
     }
     in_the_middle(&new);
-    new.destroy();
+    new.kill();
     let plan = site.knib(["plan"]).exits(0);
     assert!(plan.stdout.contains("consolidate"), "{plan}");
     site.knib(["apply", "--auto-approve", "--vm", &new.name])
@@ -321,7 +321,7 @@ fn without_a_state_what_a_vm_reads_is_enough_to_go_by() {
     let (backup, truth) = &taken[1];
     let new = half_way(&site, backup, truth);
     in_the_middle(&new);
-    new.destroy();
+    new.kill();
     fs::remove_file(site.path("state.db")).expect("there is a state");
     site.knib(["state", "rebuild"]).exits(0);
     let plan = site.knib(["plan"]).exits(0);

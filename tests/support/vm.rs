@@ -8,9 +8,11 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
+use super::deadline::wait_until;
 use super::disk::Disk;
 use super::guest::Guest;
 use super::live::Live;
+use super::tool::run;
 use super::tool::virsh;
 
 /// A virtual machine that is being put together.
@@ -188,6 +190,17 @@ impl Vm {
     #[track_caller]
     pub(crate) fn destroy(&self) {
         virsh(["destroy", &self.name]).must();
+    }
+
+    /// Its QEMU is killed, without a word to anybody; returns when libvirt knows.
+    #[track_caller]
+    pub(crate) fn kill(&self) {
+        let pid = format!("/run/libvirt/qemu/{}.pid", self.name);
+        let pid = fs::read_to_string(pid).expect("it runs");
+        run("kill", ["-9", pid.trim()]).must();
+        wait_until("libvirt knows that QEMU is gone", 60, || {
+            self.state() == "shut off"
+        });
     }
 
     /// libvirt's word for its state: `running`, `paused`, `shut off`.
