@@ -30,7 +30,10 @@ use knib::model::op::Op;
 use knib::model::op::Phase;
 use knib::model::op::Retry;
 use knib::model::op::Tag;
+use knib::model::op::Trial;
+use knib::model::op::Validate;
 use knib::model::op::Verb;
+use knib::model::op::Wait;
 use knib::model::orphan::OrphanKind;
 use knib::model::policy::CompressionLibrary;
 use knib::model::record::Record;
@@ -205,6 +208,24 @@ fn jobs(of: &OneBackup) -> Vec<Op> {
         };
         all.push(Op::Compress(Box::new(op)));
     }
+    let trial = Trial {
+        boot: Wait::Always,
+        boot_timeout: Seconds(0),
+        screenshot: None,
+        command: None,
+        limit: Seconds(0),
+        memory: None,
+        vcpus: None,
+        ends_chain: false,
+    };
+    all.push(Op::Validate(Box::new(Validate {
+        of: of.clone(),
+        dir: "/images".into(),
+        trial,
+        retry,
+        at_once: None,
+        asked: false,
+    })));
     for op in [Op::JobRetry, Op::JobCancel] {
         let job = OneJob {
             of: of.clone(),
@@ -297,6 +318,7 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
         | Op::Unpin(of)
         | Op::MarkUnusable(MarkUnusable { of, .. }) => (Some(&of.backup), Vec::new()),
         Op::Compress(op) => (Some(&op.of.backup), record.ancestors(&op.of.backup)),
+        Op::Validate(op) => (Some(&op.of.backup), record.ancestors(&op.of.backup)),
         Op::JobRetry(op) | Op::JobCancel(op) => (Some(&op.of.backup), Vec::new()),
         Op::RestoreVm(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
         Op::RestoreDisk(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
@@ -313,9 +335,11 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
         "shared" if writes(id) => "shared, sole writer",
         word => word,
     };
-    let vm = op
-        .vm()
-        .map(|vm| word(&leases, &Subject::Vm(vm.uuid.clone())));
+    let vm = op.vm().map(|vm| match op {
+        Op::Validate(_) => vm.uuid.throwaway(),
+        _ => vm.uuid.clone(),
+    });
+    let vm = vm.map(|vm| word(&leases, &Subject::Vm(vm)));
     let words: BTreeSet<_> = continued.iter().map(of).collect();
     assert!(words.len() <= 1, "all ancestors are held alike");
     let counted = leases.len();

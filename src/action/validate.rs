@@ -30,9 +30,7 @@ use crate::model::world::Guest;
 pub(super) fn leases(op: &Validate, record: &Record) -> Vec<Lease> {
     let backup = &op.of.backup;
     let read = std::iter::once(backup.clone()).chain(record.ancestors(backup));
-    let mut leases: Vec<_> = read
-        .map(|id| Lease::shared(Subject::Backup(id)))
-        .collect();
+    let mut leases: Vec<_> = read.map(|id| Lease::shared(Subject::Backup(id))).collect();
     leases.push(Lease::exclusive(Subject::Marks(backup.clone())));
     leases.push(Lease::exclusive(Subject::Vm(op.of.vm.uuid.throwaway())));
     leases

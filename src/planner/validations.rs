@@ -64,27 +64,27 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy) {
 fn of_policy(policy: &Policy, name: &str) -> Option<Validation> {
     let spec = policy.policies.get(name).filter(|spec| !spec.paused)?;
     let base = policy.offerings.get(&spec.offering)?.validate.as_deref()?;
-    Some(spec.validate.as_ref().map_or_else(|| base.clone(), |own| own.or(base)))
+    Some(
+        spec.validate
+            .as_ref()
+            .map_or_else(|| base.clone(), |own| own.or(base)),
+    )
 }
 
 /// What waits for another attempt and has been overtaken by a newer backup, or is wanted no more.
 fn end_others(draft: &mut Draft<'_>, vm: &VmId, wanted: Option<&BackupId>) {
     let over = |job: &Job| job.kind == JobKind::Validate && Some(&job.backup) != wanted;
     for job in jobs::waiting(draft, vm, JobKind::Validate) {
-        if over(&job) && let Some(guest) = draft.ahead.guests.get(vm) {
+        if over(&job)
+            && let Some(guest) = draft.ahead.guests.get(vm)
+        {
             let wish = jobs::over(draft, guest, &job, Reason::Overtaken);
             draft.add(wish);
         }
     }
 }
 
-fn try_once(
-    draft: &mut Draft<'_>,
-    vm: &VmId,
-    id: &BackupId,
-    how: &Validation,
-    policy: &Policy,
-) {
+fn try_once(draft: &mut Draft<'_>, vm: &VmId, id: &BackupId, how: &Validation, policy: &Policy) {
     let Some(guest) = draft.ahead.guests.get(vm) else {
         return;
     };

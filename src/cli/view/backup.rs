@@ -311,11 +311,7 @@ fn compression(guest: &Guest, backup: &Backup) -> Compression {
 }
 
 /// The last attempt counts: what is on record is of the one before, where that was to be judged again.
-fn validation(
-    known: Known<'_>,
-    guest: &Guest,
-    backup: &Backup,
-) -> (Validation, Option<Validated>) {
+fn validation(known: Known<'_>, guest: &Guest, backup: &Backup) -> (Validation, Option<Validated>) {
     let record = &guest.record;
     let job = JobId::of(&backup.id, JobKind::Validate.as_str());
     let job = record.jobs.get(&job);
@@ -323,14 +319,18 @@ fn validation(
     let validated = judged.map(|how| Validated {
         at: how.at,
         reasons: how.reasons.clone(),
-        screenshot: how.pictured.then(|| dir(known, backup).join(layout::SCREENSHOT)),
+        screenshot: how
+            .pictured
+            .then(|| dir(known, backup).join(layout::SCREENSHOT)),
     });
     let open = job.and_then(|job| attempt(guest, job));
     if open.is_some_and(|open| open.alive) {
         return (Validation::Validating, validated);
     }
     let over = |job: &&Job| job.state != JobState::Cancelled;
-    let failed = job.filter(over).and_then(|job| Some((job.error.as_ref()?, job.ended?)));
+    let failed = job
+        .filter(over)
+        .and_then(|job| Some((job.error.as_ref()?, job.ended?)));
     if let Some((error, at)) = failed {
         let reasons = vec![error.text.clone()];
         let screenshot = None;

@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::engine::perform::Performed;
 use crate::engine::perform::Scene;
 use crate::engine::perform::compress::ended;
+use crate::engine::perform::compress::still_wished;
 use crate::engine::perform::conflict;
 use crate::engine::perform::heads;
 use crate::engine::perform::remark::remark;
@@ -39,6 +40,7 @@ use crate::model::step::Image;
 
 /// Files besides disks that a VM boots from, each of which the throwaway VM gets a copy of.
 const BESIDE: [&str; 3] = [layout::NVRAM, layout::KERNEL, layout::INITRD];
+const UNREADABLE: &str = "let QEMU's group read the storage: chgrp -R GROUP DIR; find DIR -type d -exec chmod g+rxs {} +";
 /// So often it is looked whether a VM is gone.
 const LOOKS: u32 = 100;
 /// From one look to the next.
@@ -67,6 +69,7 @@ impl Boot<'_> {
     /// Always from the beginning: what an earlier run left goes first.
     pub(super) async fn perform<H: Host>(&self, engine: &Engine<H>, scene: &Scene) -> Performed {
         self.bury(engine).await?;
+        still_wished(engine, scene)?;
         let at = engine.now();
         let tried = match self.start(engine, scene).await {
             Err(error) => Err(error),
@@ -109,6 +112,10 @@ impl Boot<'_> {
             let text = "its definition has no channel for a guest agent";
             let hint = "leave waitForBoot and executeCommand out, or add the channel: the next backups have it";
             return Err(self.unable(text, Some(hint)));
+        }
+        for on in self.backing.values().filter_map(|files| files.first()) {
+            let read = engine.host.readable(on).await;
+            read.map_err(|error| self.unable(error.cause, Some(UNREADABLE)))?;
         }
         let knew_agent = self.knew_agent(engine).await?;
         let mut copies = BTreeMap::new();

@@ -72,7 +72,10 @@ fn png(bytes: &[u8]) -> Result<Picture, String> {
     data.truncate(info.buffer_size());
     let rgb = match info.color_type {
         ColorType::Rgb => data,
-        ColorType::Rgba => data.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect(),
+        ColorType::Rgba => data
+            .chunks_exact(4)
+            .flat_map(|p| [p[0], p[1], p[2]])
+            .collect(),
         ColorType::Grayscale => data.iter().flat_map(|p| [*p; 3]).collect(),
         ColorType::GrayscaleAlpha => data.chunks_exact(2).flat_map(|p| [p[0]; 3]).collect(),
         ColorType::Indexed => return Err("its colours are not told".to_owned()),
@@ -120,14 +123,23 @@ mod tests {
 
     #[test]
     fn a_screen_that_shows_nothing_is_told() {
-        for (pixels, flat) in [(0, true), (19, true), (20, false), (980, false), (981, true)] {
+        for (pixels, flat) in [
+            (0, true),
+            (19, true),
+            (20, false),
+            (980, false),
+            (981, true),
+        ] {
             assert_eq!(dotted(pixels).is_flat(), flat, "{pixels} of 1000");
         }
         let mut many = dotted(0);
         for (n, byte) in many.rgb.iter_mut().enumerate() {
             *byte = u8::try_from(n % 251).expect("it is less");
         }
-        assert!(!many.is_flat(), "no colour of a photograph fills much of it");
+        assert!(
+            !many.is_flat(),
+            "no colour of a photograph fills much of it"
+        );
     }
 
     #[test]
@@ -139,7 +151,13 @@ mod tests {
         let written = picture.png().expect("written");
         assert_eq!(Picture::read(&written), Ok(picture));
         text.pop();
-        for broken in [&text[..], &written[..40], b"P6\n1 1\n65535\n......", b"", b"GIF89a"] {
+        for broken in [
+            &text[..],
+            &written[..40],
+            b"P6\n1 1\n65535\n......",
+            b"",
+            b"GIF89a",
+        ] {
             Picture::read(broken).expect_err("it is no picture");
         }
     }

@@ -280,7 +280,11 @@ mod tests {
         assert_eq!(wrong(&command(0, None), &ended(0)), None);
         assert_eq!(wrong(&command(3, None), &ended(3)), None);
         assert_eq!(wrong(&command(0, Some("all well")), &ended(0)), None);
-        assert_eq!(wrong(&command(0, Some("")), &silent), None, "no output is some");
+        assert_eq!(
+            wrong(&command(0, Some("")), &silent),
+            None,
+            "no output is some"
+        );
         let told = |command: Command, status: &Value| wrong(&command, status).expect("wrong");
         assert_eq!(
             told(command(0, None), &ended(1)),
@@ -303,11 +307,17 @@ mod tests {
     #[test]
     fn an_agent_that_may_not_is_no_guest_that_failed() {
         let said = |words: &str| {
-            let cause = format!("internal error: unable to execute QEMU agent command 'guest-exec': Guest agent command failed, error was '{words}'");
+            let cause = format!(
+                "internal error: unable to execute QEMU agent command 'guest-exec': Guest agent command failed, error was '{words}'"
+            );
             is_refusal(&HostError::new(Fault::Agent, "ask", cause))
         };
-        assert!(said("Failed to execute child process “/bin/health” (No such file or directory)"));
-        assert!(!said("The command guest-exec has been disabled for this instance"));
+        assert!(said(
+            "Failed to execute child process “/bin/health” (No such file or directory)"
+        ));
+        assert!(!said(
+            "The command guest-exec has been disabled for this instance"
+        ));
         assert!(!said("The command guest-exec has not been found"));
         let silent = HostError::new(Fault::Agent, "ask", "Guest agent is not responding");
         assert!(!is_refusal(&silent));

@@ -117,26 +117,31 @@ impl Libvirt {
     /// Removes a VM's log, and what it was before it was rotated.
     pub(in crate::host) async fn forget(&self, name: &str) -> Result<()> {
         let name = name.to_owned();
-        self.call(format!("remove the log of {name}"), move |connect, tried| {
-            let path = log(connect, &name, tried)?;
-            let rotated = (0..10).map(|n| PathBuf::from(format!("{}.{n}", path.display())));
-            for file in rotated.chain([path.clone()]) {
-                match fs::remove_file(file) {
-                    Err(error) if error.kind() != ErrorKind::NotFound => {
-                        return Err(HostError::new(Fault::Io, tried, error));
+        self.call(
+            format!("remove the log of {name}"),
+            move |connect, tried| {
+                let path = log(connect, &name, tried)?;
+                let rotated = (0..10).map(|n| PathBuf::from(format!("{}.{n}", path.display())));
+                for file in rotated.chain([path.clone()]) {
+                    match fs::remove_file(file) {
+                        Err(error) if error.kind() != ErrorKind::NotFound => {
+                            return Err(HostError::new(Fault::Io, tried, error));
+                        }
+                        _ => {}
                     }
-                    _ => {}
                 }
-            }
-            Ok(())
-        })
+                Ok(())
+            },
+        )
         .await
     }
 }
 
 /// Where a VM's log is: the system's, or that of the user whose libvirt it is.
 fn log(connect: &Connect, name: &str, tried: &str) -> Result<PathBuf> {
-    let uri = connect.uri().map_err(|error| faults::error(tried, &error))?;
+    let uri = connect
+        .uri()
+        .map_err(|error| faults::error(tried, &error))?;
     let file = format!("{name}.log");
     if !uri.contains("/session") {
         return Ok(Path::new(LOGS).join(file));
@@ -144,7 +149,11 @@ fn log(connect: &Connect, name: &str, tried: &str) -> Result<PathBuf> {
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(home).ok_or_else(|| {
-        HostError::new(Fault::Unsupported, tried, "neither HOME nor XDG_CACHE_HOME is set")
+        HostError::new(
+            Fault::Unsupported,
+            tried,
+            "neither HOME nor XDG_CACHE_HOME is set",
+        )
     })?;
     Ok(cache.join("libvirt/qemu/log").join(file))
 }
@@ -152,7 +161,9 @@ fn log(connect: &Connect, name: &str, tried: &str) -> Result<PathBuf> {
 /// Memory that can be given to a VM without taking it from another, as far as the kernel tells.
 fn available() -> Option<Bytes> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(Bytes(kib.saturating_mul(1024)))
 }

@@ -56,7 +56,9 @@ impl fmt::Display for Trial {
         if self.boot != Wait::Never {
             steps.push(format!("boot within {}", self.boot_timeout));
         }
-        let picture = self.screenshot.map(|wait| format!("screenshot after {wait}"));
+        let picture = self
+            .screenshot
+            .map(|wait| format!("screenshot after {wait}"));
         steps.extend(picture);
         let command = self.command.as_ref();
         steps.extend(command.map(|command| format!("run {}", command.path)));

@@ -131,9 +131,9 @@ impl Check<'_, '_> {
             Ok(Bytes(0)) => None,
             Ok(memory) if memory < LEAST_MEMORY => {
                 let text = format!("{key} must be 0B, for no limit, or at least {LEAST_MEMORY}");
-                let finding = self
-                    .found
-                    .error("out_of_range", &text, place, "too little to boot in");
+                let finding =
+                    self.found
+                        .error("out_of_range", &text, place, "too little to boot in");
                 self.found.add(finding);
                 None
             }

@@ -12,9 +12,9 @@ mod point;
 mod renew;
 mod snapshot;
 mod swap;
-mod throwaway;
 #[cfg(test)]
 mod tests;
+mod throwaway;
 
 use roxmltree::Document;
 use roxmltree::Node;

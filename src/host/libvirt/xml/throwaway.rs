@@ -123,7 +123,10 @@ fn bootable(xml: &str, wanted: &Throwaway) -> Result<Vec<String>> {
     let mut lacks = Vec::new();
     for (target, node) in disks(domain) {
         let seen = disk::disk(target, node);
-        if matches!(seen.device, Device::Disk | Device::Lun) && !has(wanted, target) && !seen.readonly {
+        if matches!(seen.device, Device::Disk | Device::Lun)
+            && !has(wanted, target)
+            && !seen.readonly
+        {
             lacks.push(format!("disk {target}, which is not in the backup"));
         }
     }
@@ -204,7 +207,8 @@ fn tune(edits: &mut Edits<'_>, domain: Node<'_, '_>, wanted: &Throwaway) -> Resu
     for element in cpu.flat_map(|cpu| children(cpu, "topology").chain(children(cpu, "numa"))) {
         edits.remove(element);
     }
-    let memory = child(domain, "memory").ok_or("its definition does not say how much memory it has")?;
+    let memory =
+        child(domain, "memory").ok_or("its definition does not say how much memory it has")?;
     let has = amount(memory).ok_or("the memory in its definition makes no sense")?;
     let most = wanted.memory.unwrap_or(Bytes(u64::MAX));
     if has > most {
@@ -279,14 +283,11 @@ fn strip(edits: &mut Edits<'_>, device: Node<'_, '_>, wanted: &Throwaway) -> Opt
 }
 
 /// One screen that any guest can write to, and that a picture can be taken of.
-fn screen(
-    edits: &mut Edits<'_>,
-    domain: Node<'_, '_>,
-    devices: Node<'_, '_>,
-    wanted: &Throwaway,
-) {
+fn screen(edits: &mut Edits<'_>, domain: Node<'_, '_>, devices: Node<'_, '_>, wanted: &Throwaway) {
     let arch = child(domain, "os").and_then(|os| child(os, "type"));
-    let arch = arch.and_then(|kind| kind.attribute("arch")).unwrap_or("x86_64");
+    let arch = arch
+        .and_then(|kind| kind.attribute("arch"))
+        .unwrap_or("x86_64");
     let plain = if matches!(arch, "x86_64" | "i686") {
         "vga"
     } else {
@@ -303,7 +304,9 @@ fn screen(
             continue;
         }
         shown = true;
-        let accelerated = model.into_iter().flat_map(|model| children(model, "acceleration"));
+        let accelerated = model
+            .into_iter()
+            .flat_map(|model| children(model, "acceleration"));
         accelerated.for_each(|element| edits.remove(element));
         if let Some(model) = model {
             edits.remove_attribute(model, "blob");
