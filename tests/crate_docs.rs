@@ -259,7 +259,7 @@ fn restores(vm: &VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(O
         target: None,
         dir: None,
         format: asked.format.clone(),
-        verify: false,
+        how: How::default(),
     };
     let on = OnBackup {
         head: Image::new("/images/copy.qcow2", Format::Qcow2),

@@ -172,17 +172,13 @@ pub fn changes(
         (Op::Expire(_) | Op::Pin(_) | Op::Unpin(_) | Op::MarkUnusable(_), Direction::Forward) => {
             remark::changes(op)
         }
-        (Op::RestoreVm(op), _) => {
-            let mut changes = vm::touched(&op.vm, program, went);
-            changes.extend(restore::damaged(&op.origin, receipts));
-            changes
-        }
+        (Op::RestoreVm(op), _) => restore::changes((&op.origin, &op.vm), program, receipts, went),
+        (Op::RestoreDisk(op), _) => restore::changes((&op.origin, &op.vm), program, receipts, went),
         (Op::RestoreNew(op), _) => restore::damaged(&op.origin, receipts),
         (Op::Compress(op), Direction::Forward) => compress::changes(op, program, receipts),
         (Op::Validate(op), Direction::Forward) => validate::changes(op, program, receipts),
         (Op::JobRetry(op), Direction::Forward) => job::retried(op),
         (Op::JobCancel(op), Direction::Forward) => job::cancelled(op),
-        (Op::RestoreDisk(op), _) => vm::touched(&op.vm, program, went),
         (Op::Discard(op), _) => vm::touched(&op.vm, program, went),
         (Op::Adopt(op), Direction::Forward) => adopt::changes(op),
         (Op::SnapshotCreate(op), _) => vm::touched(&op.vm, program, went),

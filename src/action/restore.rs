@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 
+use crate::action::vm;
 use crate::model::backup::Remark;
 use crate::model::backup::Unusable;
 use crate::model::backup::VmRef;
@@ -16,6 +17,8 @@ use crate::model::machine::Format;
 use crate::model::op::Beside;
 use crate::model::op::Origin;
 use crate::model::op::OriginFile;
+use crate::model::program::Direction;
+use crate::model::program::Program;
 use crate::model::program::Refusal;
 use crate::model::receipt::Receipt;
 use crate::model::step::BackupAt;
@@ -67,6 +70,7 @@ pub(super) fn checks(origin: &Origin, vm: &VmRef) -> Vec<Vec<Step>> {
     }
     if origin.quick {
         stages.push(of_each(origin, |target, files| Step::Inspect {
+            by: vm.uuid.clone(),
             target,
             files,
         }));
@@ -157,7 +161,20 @@ pub(super) fn backing(origin: &Origin) -> BTreeMap<Target, Vec<Image>> {
         .collect()
 }
 
-/// The VM runs, and gets what it reads; nothing where it has that already.
+/// The VM runs, where it is to run from the backup.
+pub(super) fn starts(
+    origin: &Origin,
+    vm: &VmRef,
+    heads: &BTreeMap<Target, Image>,
+) -> Option<Vec<Step>> {
+    let start = || Step::Start {
+        vm: vm.uuid.clone(),
+        heads: heads.clone(),
+    };
+    origin.quick.then(|| vec![start()])
+}
+
+/// The VM gets what it reads; nothing where it has that already.
 pub(super) fn consolidates(
     origin: &Origin,
     vm: &VmRef,
@@ -171,10 +188,6 @@ pub(super) fn consolidates(
         target: target.clone(),
         head: head.clone(),
     };
-    let start = Step::Start {
-        vm: vm.uuid.clone(),
-        heads: heads.clone(),
-    };
     let mut pulls: Vec<_> = heads.iter().map(pull).collect();
     pulls.extend(of_each(origin, |target, files| Step::Audit {
         target,
@@ -184,7 +197,19 @@ pub(super) fn consolidates(
         of: place(origin),
         to: vm.uuid.clone(),
     };
-    vec![vec![start], pulls, vec![release]]
+    vec![pulls, vec![release]]
+}
+
+/// What the record learns of a VM that was given disks, and of what they were read from.
+pub(super) fn changes(
+    (origin, vm): (&Origin, &VmRef),
+    program: &Program,
+    receipts: &[Vec<Option<Receipt>>],
+    went: Direction,
+) -> Vec<Change> {
+    let mut changes = vm::touched(vm, program, went);
+    changes.extend(damaged(origin, receipts));
+    changes
 }
 
 /// Backups of which a file was found damaged meanwhile.

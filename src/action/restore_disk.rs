@@ -1,4 +1,7 @@
-//! A disk of a backup comes to a VM, be it on or off: written beside its disks, then attached.
+//! A disk of a backup comes to a VM, be it on or off: written beside its disks, then attached. One that
+//! the VM is to run from at once is attached as an empty layer over the backup.
+
+use std::collections::BTreeMap;
 
 use crate::action::restore;
 use crate::action::vm;
@@ -40,6 +43,14 @@ pub(super) fn program(op: &RestoreDisk, guest: &Guest) -> Result<Program, Refusa
         disk: op.disk.clone(),
         target: op.target.clone(),
         image: op.image.clone(),
+        backing: restore::backing(&op.origin)
+            .remove(&op.disk)
+            .unwrap_or_default(),
     }]);
+    let heads = BTreeMap::from([(op.target.clone(), op.image.clone())]);
+    if !machine.power.is_on() {
+        stages.extend(restore::starts(&op.origin, &op.vm, &heads));
+    }
+    stages.extend(restore::consolidates(&op.origin, &op.vm, &heads));
     Ok(Program { stages, no_return })
 }

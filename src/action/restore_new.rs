@@ -33,6 +33,7 @@ pub(super) fn program(op: &RestoreNew, source: Option<&Guest>) -> Result<Program
             heads: BTreeMap::new(),
         }]);
     }
+    stages.extend(restore::starts(origin, &op.vm, &op.disks));
     stages.extend(restore::consolidates(origin, &op.vm, &op.disks));
     Ok(Program { stages, no_return })
 }

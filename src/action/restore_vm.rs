@@ -64,6 +64,7 @@ fn again(op: &RestoreVm, guest: Option<&Guest>) -> Program {
         }),
     }]);
     let no_return = stages.len() - 1;
+    stages.extend(restore::starts(&op.origin, &op.vm, &op.disks));
     stages.extend(restore::consolidates(&op.origin, &op.vm, &op.disks));
     Program { stages, no_return }
 }
@@ -134,6 +135,7 @@ fn in_place(op: &RestoreVm, guest: &Guest) -> Result<Program, Refusal> {
             .collect(),
     );
     stages.extend(others(op, guest, &ahead, claim)?);
+    stages.extend(restore::starts(&op.origin, &op.vm, &op.disks));
     stages.extend(restore::consolidates(&op.origin, &op.vm, &op.disks));
     stages.retain(|stage| !stage.is_empty());
     Ok(Program { stages, no_return })

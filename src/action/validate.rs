@@ -89,7 +89,7 @@ pub(super) fn program(op: &Validate, guest: &Guest) -> Result<Program, Refusal> 
         dir: op.dir.clone(),
         heads,
         backing,
-        trial: op.trial.clone(),
+        trial: Box::new(op.trial.clone()),
     };
     Ok(Program {
         stages: vec![lays, vec![boot], discards, vec![Step::Attest { of }]],

@@ -135,13 +135,13 @@ fn by_beginning<'a>(guests: &'a Guests, given: &str) -> Result<(&'a Guest, &'a B
     let exact = fits.iter().find(|(_, backup)| backup.id.as_str() == given);
     match (exact, &fits[..]) {
         (Some((guest, backup)), _) | (None, [(guest, backup)]) => Ok((guest, backup)),
-        (None, []) => {
+        (None, []) => Err(failed(guests, given).unwrap_or_else(|| {
             let ids: Vec<_> = guests
                 .values()
                 .flat_map(|guest| guest.record.backups.keys().map(BackupId::as_str))
                 .collect();
-            Err(unknown("backup", given, &ids))
-        }
+            unknown("backup", given, &ids)
+        })),
         (None, several) => {
             let ids = several
                 .iter()
@@ -150,6 +150,24 @@ fn by_beginning<'a>(guests: &'a Guests, given: &str) -> Result<(&'a Guest, &'a B
             Err(Failure::new("ambiguous", text).hint(format!("say which: {}", list(ids))))
         }
     }
+}
+
+/// Why the attempt that is meant did not become a backup, if there was one.
+fn failed(guests: &Guests, given: &str) -> Option<Failure> {
+    let mut attempts = guests.values().flat_map(|guest| {
+        let failures = guest.record.failures.iter();
+        failures.map(move |failed| (guest, failed))
+    });
+    let (guest, failed) = attempts.find(|(_, failed)| failed.backup.as_str() == given)?;
+    let text = format!(
+        "the backup {given} of {} did not come about: {}",
+        guest.vm.name, failed.error.text
+    );
+    let hint = format!(
+        "choose another one: knib backup list --vm {}",
+        guest.vm.name
+    );
+    Some(Failure::new("no_backup", text).hint(hint))
 }
 
 /// A backup, or an attempt at one that failed.

@@ -9,11 +9,12 @@ use camino::Utf8PathBuf;
 
 use crate::host::Host;
 use crate::model::backup::Backup;
-use crate::model::ground::Dir;
+use crate::model::fault::Fault;
 use crate::model::ground::Ground;
 use crate::model::layout;
 use crate::model::machine::Disk;
 use crate::model::machine::Machine;
+use crate::model::world::Space;
 use crate::model::world::World;
 
 /// The definitions of backups, and directories: those that disks of VMs or definitions are in, and
@@ -51,12 +52,26 @@ pub async fn ground<H: Host>(
         .collect();
     dirs.extend(asked.iter().cloned());
     for dir in dirs {
-        if let (Ok(entries), Ok(space)) = (host.list(&dir).await, host.space(&dir).await) {
+        if let Ok(entries) = host.list(&dir).await {
             let names = entries.into_iter().map(|entry| entry.name).collect();
-            ground.dirs.insert(dir, Dir { names, space });
+            ground.dirs.insert(dir.clone(), names);
+        }
+        if let Some(space) = room(host, &dir).await {
+            ground.room.insert(dir, space);
         }
     }
     ground
+}
+
+/// Room in a directory, or in the nearest one above it that is there.
+async fn room<H: Host>(host: &Rc<H>, dir: &Utf8Path) -> Option<Space> {
+    for dir in dir.ancestors() {
+        match host.space(dir).await {
+            Err(error) if error.fault == Fault::Gone => {}
+            space => return space.ok(),
+        }
+    }
+    None
 }
 
 /// The directories of a VM's files.

@@ -6,15 +6,18 @@ use std::rc::Rc;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
+use jiff::SignedDuration;
 
 use crate::host::Entry;
 use crate::host::Host;
 use crate::host::HostError;
+use crate::model::backup::Reader;
 use crate::model::backup::VmRef;
 use crate::model::bytes::Bytes;
 use crate::model::fault::Fault;
 use crate::model::id::BackupId;
 use crate::model::id::Target;
+use crate::model::id::VmId;
 use crate::model::job::Job;
 use crate::model::job::JobKind;
 use crate::model::layout;
@@ -25,7 +28,11 @@ use crate::model::orphan::Orphan;
 use crate::model::orphan::OrphanKind;
 use crate::model::step::Image;
 use crate::model::world::Guest;
+use crate::model::world::Open;
 use crate::model::world::World;
+
+/// So long nobody asks whether a VM of another host still reads a backup.
+const OLD: SignedDuration = SignedDuration::from_hours(24);
 
 /// Everything on storages that are there, where they are this state's, and beside the disks of VMs.
 ///
@@ -61,6 +68,7 @@ async fn on_storages<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>
                     && on_record(&BackupId::new(name))
                 {
                     found.extend(compressed(host, world, guest, &dir.join(name)).await?);
+                    found.extend(leases(host, world, &dir.join(name)).await?);
                 }
                 let kind = if layout::staged(name).is_some() {
                     OrphanKind::Stage
@@ -118,6 +126,52 @@ async fn compressed<H: Host>(
         removable: true,
     };
     Ok(files.map(orphan).collect())
+}
+
+/// Notes of VMs that read a backup, where no VM here does. Of another host only old ones: what its VMs read
+/// cannot be seen from here.
+async fn leases<H: Host>(
+    host: &Rc<H>,
+    world: &World,
+    dir: &Utf8Path,
+) -> Result<Vec<Orphan>, HostError> {
+    let readers = dir.join(layout::READERS);
+    let entries = match host.list(&readers).await {
+        Err(error) if error.fault == Fault::Gone => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = readers.join(&entry.name);
+        let vm = VmId::new(&entry.name);
+        let lease = host.read(&path).await;
+        let lease = lease
+            .ok()
+            .and_then(|text| serde_json::from_slice::<Reader>(&text).ok());
+        let young = lease.as_ref().is_some_and(|lease| {
+            lease.hostname != world.host.hostname && world.now.duration_since(lease.since) < OLD
+        });
+        let guest = world.guests.get(&vm);
+        let machines = guest.and_then(|guest| guest.machine.as_ref());
+        let mut disks = machines.iter().flat_map(|machine| &machine.disks);
+        let reads = disks.any(|disk| {
+            let layers = disk.layers.iter().map(|layer| &layer.path);
+            layers.chain(&disk.live).any(|path| path.starts_with(dir))
+        });
+        let at_work = guest.is_some_and(|guest| guest.open.iter().any(Open::consolidates));
+        if young || reads || at_work {
+            continue;
+        }
+        found.push(Orphan {
+            path,
+            kind: OrphanKind::Lease,
+            size: entry.size,
+            vm: guest.map(|guest| guest.vm.clone()),
+            // A disk that lies on the backup may be somewhere.
+            removable: false,
+        });
+    }
+    Ok(found)
 }
 
 async fn on_primary<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>, HostError> {

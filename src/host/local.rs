@@ -24,6 +24,7 @@ use crate::host::Task;
 use crate::host::Throwaway;
 use crate::host::files;
 use crate::host::libvirt::Libvirt;
+use crate::host::namespace;
 use crate::host::qemu_img::QemuImg;
 use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
@@ -229,6 +230,10 @@ impl Host for Local {
             Some(user) => self.qemu_img.readable_by(user, image).await,
             None => Ok(()),
         }
+    }
+
+    async fn finds(&self, vm: &VmId, files: &[Utf8PathBuf]) -> Result<()> {
+        namespace::finds(vm, files).await
     }
 
     async fn shrink(&self, image: &Image, size: Bytes) -> Result<()> {

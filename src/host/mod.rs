@@ -12,6 +12,7 @@ mod files;
 pub mod guestfs;
 mod libvirt;
 mod local;
+mod namespace;
 mod qemu_img;
 mod task;
 
@@ -290,6 +291,8 @@ pub trait Host: 'static {
     async fn flatten(&self, image: &Image, task: &Task<'_>) -> Result<()>;
     /// `Denied` unless QEMU, as VMs are run here, may read an image and all below it.
     async fn readable(&self, image: &Image) -> Result<()>;
+    /// `Gone` unless the QEMU of a VM finds each file where it is found here; a VM that is off finds all.
+    async fn finds(&self, vm: &VmId, files: &[Utf8PathBuf]) -> Result<()>;
     /// Cuts an image that no VM has open down to a size.
     async fn shrink(&self, image: &Image, size: Bytes) -> Result<()>;
 

@@ -97,6 +97,17 @@ pub struct Link {
     pub position: u32,
 }
 
+/// Who reads a backup, as a file beside it says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reader {
+    /// On which host.
+    pub hostname: String,
+    /// Which VM.
+    pub vm: VmId,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// An offering as it was.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OfferingCopy {

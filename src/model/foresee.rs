@@ -102,11 +102,19 @@ impl Step {
                 }
                 machine.disks.iter_mut().for_each(|disk| disk.live.clear());
             }
-            Self::Attach { target, image, .. } => {
+            Self::Attach {
+                target,
+                image,
+                backing,
+                ..
+            } => {
                 let on = machine.power.is_on();
                 if machine.disk(target).is_none() {
                     let mut disk = Disk::new(target.clone(), image);
-                    disk.live.extend(on.then(|| image.path.clone()));
+                    if on {
+                        let open = std::iter::once(image).chain(backing);
+                        disk.live.extend(open.map(|image| image.path.clone()));
+                    }
                     machine.disks.push(disk);
                 }
             }

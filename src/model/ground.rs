@@ -17,25 +17,18 @@ pub struct Ground {
     pub stored: BTreeMap<BackupId, Machine>,
     /// Networks and pools that the definition of a backup names and that are not here: `network lan`.
     pub missing: BTreeMap<BackupId, Vec<String>>,
-    /// Directories that are there.
-    pub dirs: BTreeMap<Utf8PathBuf, Dir>,
-}
-
-/// A directory.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Dir {
-    /// What it holds.
-    pub names: BTreeSet<String>,
-    /// How much more it could.
-    pub space: Space,
+    /// Directories that are there, and what each holds.
+    pub dirs: BTreeMap<Utf8PathBuf, BTreeSet<String>>,
+    /// How much more fits into directories, those that are yet to be made among them.
+    pub room: BTreeMap<Utf8PathBuf, Space>,
 }
 
 impl Ground {
     /// Whether something is there, as far as was looked.
     #[must_use]
     pub fn is_taken(&self, path: &Utf8Path) -> bool {
-        let dir = path.parent().and_then(|dir| self.dirs.get(dir));
+        let names = path.parent().and_then(|dir| self.dirs.get(dir));
         let name = path.file_name().unwrap_or_default();
-        dir.is_some_and(|dir| dir.names.contains(name))
+        names.is_some_and(|names| names.contains(name))
     }
 }

@@ -181,6 +181,7 @@ impl<'a> Bench<'a> {
             Err(error) => return Ran::Broke(error),
         };
         let plan = plan(&world, &self.options());
+        self.sim.take_on(&plan);
         let sim = Rc::clone(&self.sim);
         let clock = Rc::clone(&self.clock);
         let engine = Rc::new(Engine {

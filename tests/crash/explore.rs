@@ -1,4 +1,8 @@
-//! Every schedule of a scenario: each trouble at each tick, and one after another.
+//! Schedules of a scenario: each trouble at each tick, and one after another; or some of them.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::env;
 
 use knib::host::StopLevel;
 
@@ -9,6 +13,9 @@ use crate::crash::schedule::play;
 use crate::sim::Dice;
 use crate::sim::Tick;
 use crate::sim::Trouble;
+
+/// How many single troubles are tried.
+pub(crate) const SINGLES: &str = "KNIB_CRASH_SINGLES";
 
 /// Everything that can go wrong.
 pub(crate) const TROUBLES: &[Trouble] = &[
@@ -25,6 +32,9 @@ pub(crate) const TROUBLES: &[Trouble] = &[
     Trouble::Stop(StopLevel::Now),
 ];
 
+/// A change of something outside: the verb that makes it, and the call.
+pub(crate) type Effect = (&'static str, &'static str);
+
 /// What was tried.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -32,26 +42,72 @@ pub(crate) struct Tally {
     pub(crate) points: usize,
     /// Schedules carried out.
     pub(crate) schedules: usize,
+    /// What changes something when all goes well, and how often knib was killed in it or right after it.
+    pub(crate) effects: BTreeMap<Effect, usize>,
+    /// Troubles that struck, by the verb they struck.
+    pub(crate) struck: BTreeMap<(&'static str, &'static str), usize>,
     /// Those after which something was not as it must be.
     pub(crate) lost: Vec<String>,
+    /// The same, by the verb that the last trouble struck.
+    pub(crate) lost_by: BTreeMap<&'static str, usize>,
 }
 
 /// How many of the ways to go on from a schedule are tried.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Keep {
     All,
-    Half,
+    /// A kill in each effect, and so many others.
+    Sample(usize),
+    /// So many.
     Few(usize),
 }
 
 impl Keep {
-    fn of(self, all: usize) -> usize {
-        match self {
-            Self::All => all,
-            Self::Half => all.div_ceil(2),
-            Self::Few(few) => few,
+    fn of(self, mut on: Vec<Script>, ticks: &[Tick], dice: &mut Dice) -> Vec<Script> {
+        let (mut kept, few) = match self {
+            Self::All => return on,
+            Self::Sample(few) => (a_kill_in_each(&mut on, ticks, dice), few),
+            Self::Few(few) => (Vec::new(), few),
+        };
+        for _ in 0..few.min(on.len()) {
+            kept.push(on.swap_remove(dice.below(on.len())));
+        }
+        kept
+    }
+}
+
+/// Whether everything is tried, rather than some of it.
+pub(crate) fn is_full() -> bool {
+    env::var(SINGLES).is_ok_and(|said| said == "all")
+}
+
+/// Takes out, for each effect, one of the ways to be killed in it.
+fn a_kill_in_each(on: &mut Vec<Script>, ticks: &[Tick], dice: &mut Dice) -> Vec<Script> {
+    let mut kept = Vec::new();
+    for effect in effects(ticks) {
+        let is_one = |script: &Script| last_kill(script, ticks) == Some(effect);
+        let ways: Vec<_> = (0..on.len()).filter(|at| is_one(&on[*at])).collect();
+        if !ways.is_empty() {
+            kept.push(on.swap_remove(ways[dice.below(ways.len())]));
         }
     }
+    kept
+}
+
+fn effects(ticks: &[Tick]) -> BTreeSet<Effect> {
+    let changed = ticks.iter().filter(|tick| tick.is_effect());
+    changed.map(|tick| (tick.verb, tick.what)).collect()
+}
+
+/// The effect in which the last trouble of a script kills knib.
+fn last_kill(script: &Script, ticks: &[Tick]) -> Option<Effect> {
+    let (at, trouble) = script.last()?;
+    let tick = ticks.get(*at).filter(|tick| tick.is_effect())?;
+    let kills = matches!(
+        trouble,
+        Trouble::Kill | Trouble::KillAlone | Trouble::PowerCut
+    );
+    kills.then_some((tick.verb, tick.what))
 }
 
 /// Carries out every schedule with at most `faults` troubles, or as many as are kept; `dice` say which.
@@ -64,20 +120,54 @@ pub(crate) fn explore(scenario: &Scenario, faults: usize, keep: Keep, mut dice: 
         tally.schedules += 1;
         if script.is_empty() {
             tally.points = told.ticks.len();
+            let effects = effects(&told.ticks).into_iter();
+            tally.effects.extend(effects.map(|effect| (effect, 0)));
         }
+        tally.count(&script, &told.ticks);
         if !told.complaints.is_empty() {
             let lost = describe(scenario, &script, &told.ticks, &told.complaints);
             tally.lost.push(lost);
+            let verb = struck(&script, &told.ticks);
+            *tally.lost_by.entry(verb).or_default() += 1;
         } else if script.len() < faults {
-            let mut on = next(scenario, &script, &told.ticks);
-            let keep = keep.of(on.len());
-            while on.len() > keep {
-                on.swap_remove(dice.below(on.len()));
-            }
-            queue.extend(on);
+            let on = next(scenario, &script, &told.ticks);
+            queue.extend(keep.of(on, &told.ticks, &mut dice));
         }
     }
     tally
+}
+
+impl Tally {
+    fn count(&mut self, script: &Script, ticks: &[Tick]) {
+        if let Some(kills) = last_kill(script, ticks).and_then(|kill| self.effects.get_mut(&kill)) {
+            *kills += 1;
+        }
+        if let Some((_, trouble)) = script.last() {
+            let cell = (struck(script, ticks), name(*trouble));
+            *self.struck.entry(cell).or_default() += 1;
+        }
+    }
+}
+
+/// The verb that the last trouble of a script strikes; none while nothing is begun.
+fn struck(script: &Script, ticks: &[Tick]) -> &'static str {
+    let tick = script.last().and_then(|(at, _)| ticks.get(*at));
+    tick.map_or("", |tick| tick.verb)
+}
+
+/// A trouble, as the matrix heads its columns.
+pub(crate) fn name(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::Kill | Trouble::KillAlone => "kill",
+        Trouble::PowerCut => "power cut",
+        Trouble::Fail => "fail",
+        Trouble::FailForGood => "for good",
+        Trouble::Off => "guest off",
+        Trouble::On => "guest on",
+        Trouble::LoseJobs | Trouble::LoseJobsForGood => "jobs lost",
+        Trouble::Stop(_) => "stop",
+        Trouble::Panic => "panic",
+    }
 }
 
 /// A guest that was started is not off again within so many ticks.

@@ -6,8 +6,10 @@
 
 mod bench;
 mod explore;
+pub(crate) mod matrix;
 mod old_xml;
 mod pairs;
+mod restores;
 pub(crate) mod scenario;
 mod schedule;
 mod singles;

@@ -11,6 +11,7 @@ use crate::crash::bench::Bench;
 use crate::crash::bench::Desk;
 use crate::crash::bench::Ran;
 use crate::crash::bench::tell;
+use crate::crash::explore::is_full;
 use crate::crash::scenario::DB;
 use crate::crash::scenario::Scenario;
 use crate::crash::schedule::play;
@@ -83,7 +84,9 @@ fn everywhere(scenario: &Scenario) {
     let ticks = play(scenario, &desk, Vec::new()).ticks;
     let kills = ticks.iter().enumerate();
     let kills = kills.filter(|(_, tick)| tick.admits(Trouble::Kill));
+    // Every second one, or all where all is tried.
     let lost: Vec<_> = kills
+        .step_by(if is_full() { 1 } else { 2 })
         .filter_map(|(at, tick)| {
             let wrong = kill_at(scenario, &desk, at);
             let line = || {

@@ -1,5 +1,6 @@
 //! Where schedules begin, and what is asked there. Every history was made by knib itself.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -8,6 +9,7 @@ use knib::model::id::BackupId;
 use knib::model::id::JobId;
 use knib::model::id::Target;
 use knib::model::id::VmId;
+use knib::model::layout;
 use knib::model::machine::Format;
 use knib::model::orphan::Orphan;
 use knib::model::plan::Plan;
@@ -35,6 +37,7 @@ use crate::sim::Definition;
 use crate::sim::DiskDef;
 use crate::sim::Image;
 use crate::sim::Node;
+use crate::sim::STORAGE;
 use crate::sim::Site;
 use crate::sim::Trouble;
 use crate::sim::Vm;
@@ -79,6 +82,8 @@ pub(crate) enum Ask {
     Restore(NewVm),
     /// `knib restore vm`.
     InPlace(InPlace),
+    /// `knib restore vm` of one that is not defined, on what there is where its backup is.
+    Again(InPlace, Box<Ground>),
     /// `knib restore disk`.
     OneDisk(OneDisk),
     /// `knib snapshot`.
@@ -97,6 +102,7 @@ impl Ask {
             Self::Restore(asked) => restore::new_vm(asked, &Ground::default(), world, options),
             Self::OneDisk(asked) => restore::disk(asked, &Ground::default(), world, options),
             Self::InPlace(asked) => restore::vms(asked, &Ground::default(), world, options),
+            Self::Again(asked, ground) => restore::vms(asked, ground, world, options),
             Self::Snapshot(asked) => {
                 planner::snapshots::plan(asked, &VmId::new(DB), Some(policy), world, options)
             }
@@ -330,6 +336,19 @@ impl Story {
     pub(crate) fn latest(&self) -> BackupId {
         let backups = self.kept.site.moments.keys();
         backups.max().expect("there is a backup").clone()
+    }
+
+    /// What there is where a backup is.
+    pub(crate) fn ground(&self, backup: &BackupId) -> Ground {
+        let dir = layout::backup_dir(STORAGE.into(), &VmId::new(DB), backup);
+        let files = &self.kept.site.files;
+        let text = files.read(&dir.join(layout::DOMAIN_INACTIVE));
+        let text = String::from_utf8(text.expect("it is in the backup")).expect("it is text");
+        let stored = Site::stored(&text).expect("it is a definition");
+        Ground {
+            stored: BTreeMap::from([(backup.clone(), stored)]),
+            ..Ground::default()
+        }
     }
 
     /// The backups so far, oldest first.

@@ -7,6 +7,7 @@ use crate::crash::bench::Bench;
 use crate::crash::bench::Desk;
 use crate::crash::bench::Ran;
 use crate::crash::bench::tell;
+use crate::crash::explore::is_full;
 use crate::crash::scenario::DB;
 use crate::crash::scenario::Scenario;
 use crate::crash::schedule::play;
@@ -15,7 +16,7 @@ use crate::crash::stories;
 use crate::crash::stories::Power;
 use crate::sim::Trouble;
 
-/// So many ticks from the start to the kill.
+/// So many ticks from a start to its kill: one of them, or all where all is tried.
 const MOMENTS: [usize; 3] = [1, 3, 6];
 
 /// What went wrong after that; none when there was nothing to kill.
@@ -46,8 +47,13 @@ fn everywhere(scenario: &Scenario) {
     let starts = starts.filter(|(_, tick)| tick.admits(Trouble::On));
     let mut tried = 0;
     let mut lost = Vec::new();
-    for (start, tick) in starts {
-        for kill in MOMENTS.map(|moment| start + moment) {
+    for (n, (start, tick)) in starts.enumerate() {
+        let moments = if is_full() {
+            &MOMENTS[..]
+        } else {
+            &MOMENTS[n % MOMENTS.len()..][..1]
+        };
+        for kill in moments.iter().map(|moment| start + moment) {
             let Some(wrong) = started_at(scenario, &desk, start, kill) else {
                 continue;
             };
@@ -60,7 +66,7 @@ fn everywhere(scenario: &Scenario) {
             }
         }
     }
-    assert!(tried > 50, "{tried} tried");
+    assert!(tried > 20, "{tried} tried");
     let some = lost[..lost.len().min(8)].join("\n");
     assert!(lost.is_empty(), "{} of {tried} lost\n{some}", lost.len());
 }

@@ -1,20 +1,12 @@
 //! The scenarios: for each verb the ways it can be gone about.
 
-use knib::model::id::BackupId;
 use knib::model::id::JobId;
 use knib::model::id::VmId;
 use knib::model::machine::Agent;
-use knib::model::machine::Format;
-use knib::model::op::Stopping;
 use knib::model::orphan::Orphan;
 use knib::model::orphan::OrphanKind;
-use knib::model::seconds::Seconds;
 use knib::planner::jobs;
 use knib::planner::request::BackupRun;
-use knib::planner::restore::How;
-use knib::planner::restore::InPlace;
-use knib::planner::restore::NewVm;
-use knib::planner::restore::OneDisk;
 use knib::planner::snapshots::Asked;
 
 use crate::crash::scenario::Ask;
@@ -26,7 +18,6 @@ use crate::crash::scenario::compressed;
 use crate::crash::scenario::delete;
 use crate::crash::scenario::nightly;
 use crate::crash::scenario::nobody;
-use crate::crash::scenario::quickly;
 use crate::crash::scenario::rotating;
 use crate::crash::scenario::target;
 use crate::sim::STORAGE;
@@ -40,7 +31,7 @@ pub(crate) enum Power {
 }
 
 impl Power {
-    fn set(self, story: Story) -> Story {
+    pub(super) fn set(self, story: Story) -> Story {
         match self {
             Self::On => story,
             Self::Off => story.stop(),
@@ -49,13 +40,13 @@ impl Power {
 }
 
 /// After the first backup, an hour before the next one is due.
-fn backed_up() -> Story {
+pub(super) fn backed_up() -> Story {
     Story::new(&nightly("none"))
         .time_passes()
         .apply("2026-11-22T12:00:01Z")
 }
 
-fn due(story: Story) -> Story {
+pub(super) fn due(story: Story) -> Story {
     story.wait("2026-11-23T02:30:00Z")
 }
 
@@ -151,116 +142,6 @@ pub(crate) fn leave(power: Power) -> Scenario {
 pub(crate) fn finish(power: Power) -> Scenario {
     let story = power.set(backed_up());
     story.asks(format!("finish, {power:?}"), Ask::Finish, 0)
-}
-
-/// A new VM from the newest of two backups.
-pub(crate) fn restore(format: &Format) -> Scenario {
-    let story = backed_up().apply("2026-11-23T02:30:00Z");
-    let ask = Ask::Restore(NewVm {
-        from: VmId::new(DB),
-        backup: story.latest(),
-        name: "copy".to_owned(),
-        dir: None,
-        format: format.clone(),
-        keep_mac: false,
-        network: None,
-        start: false,
-        how: How::default(),
-    });
-    story.asks(format!("restore, {format}"), ask, 0)
-}
-
-/// The same, run from at once.
-pub(crate) fn quick() -> Scenario {
-    let story = quick_allowed().apply("2026-11-23T02:30:00Z");
-    let ask = Ask::Restore(NewVm {
-        from: VmId::new(DB),
-        backup: story.latest(),
-        name: "copy".to_owned(),
-        dir: None,
-        format: Format::Qcow2,
-        keep_mac: false,
-        network: None,
-        start: false,
-        how: QUICK,
-    });
-    story.asks("quick", ask, 0)
-}
-
-const QUICK: How = How {
-    verify: false,
-    quick: true,
-};
-
-fn quick_allowed() -> Story {
-    Story::new(&quickly())
-        .time_passes()
-        .apply("2026-11-22T12:00:01Z")
-}
-
-/// The newest backup in place, run from at once.
-pub(crate) fn quick_in_place(power: Power) -> Scenario {
-    let story = quick_allowed().apply("2026-11-23T02:30:00Z");
-    let Ask::InPlace(asked) = back_to(&story.latest(), false) else {
-        unreachable!("it is one");
-    };
-    let ask = Ask::InPlace(InPlace {
-        how: QUICK,
-        ..asked
-    });
-    let story = power.set(story.time_passes());
-    story.asks(format!("quick in place, {power:?}"), ask, 0)
-}
-
-/// The disks of one of two backups, in place.
-pub(crate) fn in_place(newest: bool, power: Power, discard: bool) -> Scenario {
-    let story = backed_up().apply("2026-11-23T02:30:00Z");
-    let all = story.backups();
-    let backup = if newest { &all[1] } else { &all[0] };
-    let ask = back_to(backup, discard);
-    let story = power.set(story.time_passes());
-    story.asks(format!("in place, {newest} {power:?} {discard}"), ask, 0)
-}
-
-/// What a restore replaced goes with the next good backup.
-pub(crate) fn replaced(power: Power) -> Scenario {
-    let story = backed_up().stop();
-    let ask = back_to(&story.latest(), false);
-    let story = story
-        .does("2026-11-22T13:00:00Z", &ask)
-        .start()
-        .time_passes();
-    let story = power.set(due(story));
-    story.asks(format!("replaced, {power:?}"), Ask::Apply, 1)
-}
-
-/// A disk of a backup comes to its own VM.
-pub(crate) fn one_disk(power: Power) -> Scenario {
-    let story = power.set(backed_up());
-    let ask = Ask::OneDisk(OneDisk {
-        from: VmId::new(DB),
-        backup: story.latest(),
-        disk: target("vda"),
-        to: VmId::new(DB),
-        target: None,
-        dir: None,
-        format: Format::Qcow2,
-        verify: true,
-    });
-    story.asks(format!("one disk, {power:?}"), ask, 0)
-}
-
-fn back_to(backup: &BackupId, discard: bool) -> Ask {
-    Ask::InPlace(InPlace {
-        backups: vec![(VmId::new(DB), backup.clone())],
-        stop: Some(Stopping {
-            ask: Some(Seconds(2)),
-            pull: true,
-        }),
-        discard,
-        dir: None,
-        how: How::default(),
-    })
 }
 
 fn snapshot(asked: Asked) -> Ask {

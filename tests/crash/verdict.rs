@@ -373,6 +373,16 @@ fn asked_for(site: &Site, world: &World, scenario: &Scenario, calm: bool) -> Vec
             wrong.push(format!("{id} is not valid"));
         }
     }
+    if let Ask::Again(asked, _) = &scenario.ask {
+        let (vm, backup) = &asked.backups[0];
+        match site.vms.get(vm) {
+            Some(vm) if vm.born != site.moments[backup] => {
+                wrong.push("what came back is something else".to_owned());
+            }
+            None if calm => wrong.push("it did not come back".to_owned()),
+            _ => {}
+        }
+    }
     if let Ask::Restore(asked) = &scenario.ask {
         let moment = &site.moments[&asked.backup];
         let copies = site.vms.values().filter(|vm| vm.stored.name == asked.name);
@@ -410,7 +420,9 @@ fn asked_of_snapshots(site: &Site, world: &World, scenario: &Scenario) -> Vec<St
         Ask::Snapshot(asked) => Some(asked),
         _ => None,
     };
-    let before = &scenario.kept.site.vms[&vm];
+    let (Some(before), Some(after)) = (scenario.kept.site.vms.get(&vm), site.vms.get(&vm)) else {
+        return wrong;
+    };
     let noted = before.stored.note.as_ref().map(|note| &note.snapshots.all);
     let now = &world.guests[&vm].record.snapshots.all;
     for (name, _) in noted.into_iter().flatten().filter(|(_, one)| !one.removed) {
@@ -421,7 +433,7 @@ fn asked_of_snapshots(site: &Site, world: &World, scenario: &Scenario) -> Vec<St
         }
     }
     let left = |vm: &Vm| vm.left.last().map(|(_, name)| name.clone());
-    let (was, is) = (left(before), left(&site.vms[&vm]));
+    let (was, is) = (left(before), left(after));
     let to = match (asked, &scenario.ask) {
         (Some(Asked::Revert(name)), _) => Some(name.clone()),
         (_, Ask::InPlace(asked)) => asked.backups.first().map(|(_, id)| id.to_string()),

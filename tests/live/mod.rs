@@ -25,6 +25,7 @@ mod orphans;
 mod owners;
 mod portable;
 mod quick;
+mod quick_disk;
 mod races;
 mod readonly;
 mod rebuild;

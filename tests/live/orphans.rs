@@ -89,7 +89,24 @@ fn what_nothing_refers_to_is_listed_and_only_what_holds_nothing_goes() {
         .expect("it is the test's own");
     fs::write(of_vm.join("notes"), "x").expect("it is the test's own");
 
+    // Two VMs of another host said that they read a backup, one of them lately.
+    let readers = of_vm.join(&ids[2]).join("leases");
+    fs::create_dir(&readers).expect("the directory is the test's own");
+    let lease = |vm: &str, since: &str| {
+        let path = readers.join(vm);
+        let text = format!(r#"{{"hostname":"far","vm":"{vm}","since":"{since}"}}"#);
+        fs::write(&path, text).expect("the directory is the test's own");
+        path
+    };
+    let old = lease(
+        "0a0a0a0a-0000-4000-8000-000000000001",
+        "2026-01-01T01:01:01Z",
+    );
+    let now = jiff::Timestamp::now().to_string();
+    let young = lease("0a0a0a0a-0000-4000-8000-000000000002", &now);
+
     let mut wanted = vec![
+        (old.clone(), "lease".to_owned(), false),
         (stage.clone(), "stage".to_owned(), true),
         (going.clone(), "deleted".to_owned(), true),
         (unknown.clone(), "backup".to_owned(), false),
@@ -117,6 +134,8 @@ fn what_nothing_refers_to_is_listed_and_only_what_holds_nothing_goes() {
     });
     wanted.retain(|(_, _, goes)| !goes);
     assert_eq!(ours(&site.knib(CHECK).exits(3).json()), wanted);
+    assert!(old.exists() && young.exists());
+    fs::remove_dir_all(&readers).expect("the directory is the test's own");
     assert!(of_vm.join("notes").exists() && unknown.join("vda.qcow2").exists());
     let next = site.backup(&vm, &[]);
     assert_eq!(next.parent(), Some(ids[3].as_str()));

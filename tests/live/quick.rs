@@ -31,7 +31,7 @@ use super::site::Site;
 const SLOW: &str = "400000";
 
 /// A site whose offering allows quick restore, with a VM, a chain of two backups and what each shows.
-fn with_a_chain(size: u64) -> (Site, Vm, [(Backup, PathBuf); 2]) {
+pub(super) fn with_a_chain(size: u64) -> (Site, Vm, [(Backup, PathBuf); 2]) {
     let site = Site::with(
         "backupChainSize: 0",
         "backupChainSize: 0, allowQuickRestore: true",
@@ -54,7 +54,7 @@ pub(super) fn readable(site: &Site) {
 }
 
 /// Owners and modes of everything on the storage but leases.
-fn owners(site: &Site) -> Vec<(PathBuf, u32, u32, u32)> {
+pub(super) fn owners(site: &Site) -> Vec<(PathBuf, u32, u32, u32)> {
     let found = run("find", [site.storage()]).must();
     let paths = found.lines().filter(|path| !path.contains("/leases"));
     let one = |path: &str| {
@@ -73,7 +73,7 @@ fn owners(site: &Site) -> Vec<(PathBuf, u32, u32, u32)> {
 
 /// Fails unless nothing is below a disk: in its header, in what runs, in the definition.
 #[track_caller]
-fn assert_alone(vm: &Vm) {
+pub(super) fn assert_alone(vm: &Vm) {
     for target in vm.disks.keys() {
         let head = vm.source(target);
         assert_eq!(
@@ -92,8 +92,14 @@ fn assert_alone(vm: &Vm) {
 /// How far a pull is, while it is neither at its beginning nor at its end.
 #[track_caller]
 fn in_the_middle(vm: &Vm) -> (u64, u64) {
+    in_the_middle_of(vm, "vda")
+}
+
+/// The same of any disk.
+#[track_caller]
+pub(super) fn in_the_middle_of(vm: &Vm, target: &str) -> (u64, u64) {
     wait_for("the pull is in the middle", 60, || {
-        let info = virsh(["blockjob", &vm.name, "vda", "--raw"]).stdout;
+        let info = virsh(["blockjob", &vm.name, target, "--raw"]).stdout;
         let number = |name: &str| -> Option<u64> {
             let line = info.lines().find(|line| line.trim().starts_with(name))?;
             line.split_once('=')?.1.trim().parse().ok()
@@ -109,7 +115,7 @@ fn quick<'a>(backup: &'a Backup, name: &'a str, more: &[&'a str]) -> Vec<&'a str
     args
 }
 
-fn slowly(site: &Site, args: &[&str]) -> Knib {
+pub(super) fn slowly(site: &Site, args: &[&str]) -> Knib {
     site.knib_with(args).env("KNIB_PULL_RATE", SLOW)
 }
 

@@ -120,6 +120,15 @@ fn any_backup_of_a_chain_into_any_directory_and_format() {
             virsh(["start", "--paused", &name]).must();
         }
     }
+    // One that was let go, whose files the other one needs.
+    let [(first, truth), _] = &taken;
+    site.knib(["backup", "delete", first.id()]).exits(0);
+    let name = format!("{}-gone", site.run);
+    let args = restore(first.id(), &name, &there);
+    site.refuses(&vm, &args, 3, &["was removed", "--force"]);
+    assert!(!is_defined(&name));
+    site.knib(args.iter().chain(&["--force"])).exits(0);
+    assert_holds(&dir.join(format!("{name}-vda.qcow2")), truth);
     assert!(site.leftovers().is_empty());
     site.assert_one_delta_each(&vm);
 }

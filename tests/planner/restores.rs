@@ -1,22 +1,32 @@
-//! New VMs from backups: what a chain must be like.
+//! Restores: what a chain and its backup must be like, and the room that is reckoned with.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use insta::assert_snapshot;
+use knib::model::bytes::Bytes;
 use knib::model::digest::Digest;
 use knib::model::ground::Ground;
 use knib::model::id::BackupId;
 use knib::model::id::Target;
 use knib::model::machine::Format;
+use knib::model::op::Stopping;
+use knib::model::reason::Block;
 use knib::model::world::Guest;
+use knib::model::world::Space;
 use knib::planner::restore;
 use knib::planner::restore::How;
+use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
 
 use super::make;
 
 /// Restores the second of two backups after something was changed in the record.
 fn restored(change: impl FnOnce(&mut Guest, &BackupId, &BackupId)) -> String {
+    restored_so(How::default(), change)
+}
+
+fn restored_so(how: How, change: impl FnOnce(&mut Guest, &BackupId, &BackupId)) -> String {
     let mut guest = make::vm("db-01", &["vda"]);
     let first = make::backed_up(&mut guest, "2026-11-22T02:00:00Z", 1);
     let second = make::backed_up(&mut guest, "2026-11-23T02:00:00Z", 2);
@@ -30,7 +40,7 @@ fn restored(change: impl FnOnce(&mut Guest, &BackupId, &BackupId)) -> String {
         keep_mac: false,
         network: None,
         start: false,
-        how: How::default(),
+        how,
     };
     let mut world = make::world("2026-11-23T12:00:00Z");
     make::add(&mut world, guest);
@@ -78,4 +88,70 @@ fn a_chain_that_runs_in_a_circle_is_refused() {
         disk.expect("it is there").parent = Some(edge);
     });
     assert_snapshot!(circle, @"restore_new restore.copy !chain_broken");
+}
+
+#[test]
+fn one_that_was_let_go_is_refused_unless_somebody_insists() {
+    let let_go = |removed| {
+        let how = How {
+            removed,
+            ..How::default()
+        };
+        restored_so(how, |guest, _, second| {
+            let backup = guest.record.backups.get_mut(second).expect("it is there");
+            Arc::make_mut(backup).marks.removed = Some(make::at("2026-11-23T03:00:00Z"));
+        })
+    };
+    assert_snapshot!(let_go(false), @"restore_new restore.copy !removed");
+    assert_snapshot!(let_go(true), @"restore_new restore.copy");
+}
+
+#[test]
+fn room_is_reckoned_uncompressed_and_for_all_that_one_command_restores() {
+    let mut world = make::world("2026-11-23T12:00:00Z");
+    let mut backups = Vec::new();
+    for name in ["db-01", "db-02"] {
+        let mut guest = make::vm(name, &["vda"]);
+        let id = make::backed_up(&mut guest, "2026-11-22T02:00:00Z", 1);
+        let backup = guest.record.backups.get_mut(&id).expect("it is there");
+        let disk = Arc::make_mut(backup).disks.get_mut(&Target::new("vda"));
+        // 1 GiB on the storage.
+        disk.expect("it is there").uncompressed = Some(Bytes(6 << 30));
+        backups.push((guest.vm.uuid.clone(), id));
+        make::add(&mut world, guest);
+    }
+    let asked = InPlace {
+        backups,
+        stop: Some(Stopping {
+            ask: None,
+            pull: true,
+        }),
+        discard: false,
+        dir: None,
+        how: How::default(),
+    };
+    let plan = |free: u64| {
+        let space = Space {
+            free: Bytes(free),
+            ..make::space(1)
+        };
+        let ground = Ground {
+            room: BTreeMap::from([("/images".into(), space)]),
+            ..Ground::default()
+        };
+        restore::vms(&asked, &ground, &world, &make::options())
+    };
+    assert_snapshot!(make::lines(&plan(12 << 30)), @r"
+    restore_vm restore.db-01
+    restore_vm restore.db-02
+    ");
+    let blocked = plan((12 << 30) - 1);
+    assert_snapshot!(make::lines(&blocked), @r"
+    restore_vm restore.db-01
+    restore_vm restore.db-02 !no_room
+    ");
+    let Some(Block::Blocked(refusal)) = blocked.actions[1].blocked_by.first() else {
+        panic!("it is blocked");
+    };
+    assert_snapshot!(refusal.text, @"/images has 12 GiB free, and the VMs restored before it take 6 GiB; the disks may take 6 GiB");
 }

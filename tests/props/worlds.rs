@@ -99,6 +99,7 @@ fn plans(policy: &Policy, world: &World) -> Vec<Plan> {
                 how: How {
                     verify: true,
                     quick: true,
+                    removed: false,
                 },
             };
             plans.push(restore::vms(

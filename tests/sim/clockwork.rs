@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use camino::Utf8PathBuf;
@@ -14,7 +15,9 @@ use knib::host::Stop;
 use knib::host::StopLevel;
 use knib::model::event::Event;
 use knib::model::fault::Fault;
+use knib::model::id::ActionId;
 use knib::model::machine::Agent;
+use knib::model::plan::Plan;
 use tokio::sync::Notify;
 use tokio::sync::watch;
 
@@ -32,6 +35,8 @@ pub(crate) struct Sim {
     broken: Cell<Option<&'static str>>,
     orphan: RefCell<Option<Orphan>>,
     begun: Cell<bool>,
+    verbs: RefCell<BTreeMap<ActionId, &'static str>>,
+    verb: Cell<&'static str>,
     dead: Cell<bool>,
     died: Notify,
     stop: watch::Sender<StopLevel>,
@@ -69,6 +74,8 @@ impl Sim {
             broken: Cell::new(None),
             orphan: RefCell::default(),
             begun: Cell::new(false),
+            verbs: RefCell::default(),
+            verb: Cell::new(""),
             dead: Cell::new(false),
             died: Notify::new(),
             stop: watch::Sender::new(StopLevel::No),
@@ -148,17 +155,27 @@ impl Sim {
         }
     }
 
+    /// A plan is carried out: what its actions are, for who looks at the ticks.
+    pub(crate) fn take_on(&self, plan: &Plan) {
+        let actions = plan.actions.iter();
+        let own = actions.filter(|action| action.op.carries_on().is_none());
+        let verbs = own.map(|action| (action.id.clone(), action.verb.as_str()));
+        self.verbs.borrow_mut().extend(verbs);
+    }
+
     /// Hears what the engine says. Events of a step in the middle are no ticks of their own.
     pub(crate) fn hear(&self, event: &Event) {
-        let what = match event {
-            Event::Began { .. } => "began",
-            Event::Intended { .. } => "intended",
-            Event::Performed { .. } => "performed",
-            Event::Marked { .. } => "marked",
-            Event::TurnedBack { .. } => "turned back",
-            Event::Closed { .. } => "closed",
+        let (what, action) = match event {
+            Event::Began { action, .. } => ("began", action),
+            Event::Intended { action, .. } => ("intended", action),
+            Event::Performed { action, .. } => ("performed", action),
+            Event::Marked { action, .. } => ("marked", action),
+            Event::TurnedBack { action, .. } => ("turned back", action),
+            Event::Closed { action, .. } => ("closed", action),
             Event::Added { .. } | Event::Progress { .. } | Event::Said { .. } => return,
         };
+        self.verb
+            .set(self.verbs.borrow().get(action).copied().unwrap_or_default());
         self.begun.set(!matches!(event, Event::Closed { .. }));
         if matches!(self.happen(Place::Journal, what), Fate::Die) {
             std::panic::resume_unwind(Box::new(Died));
@@ -184,6 +201,7 @@ impl Sim {
         let tick = Tick {
             place,
             what,
+            verb: self.verb.get(),
             on: running().next().is_some(),
             off: site.vms.values().any(|vm| vm.running.is_none()),
             jobs: running().any(|running| !running.jobs.is_empty()),

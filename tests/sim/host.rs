@@ -342,6 +342,14 @@ impl Host for Sim {
             .await
     }
 
+    async fn finds(&self, vm: &VmId, _files: &[Utf8PathBuf]) -> Result<()> {
+        // One mount namespace for all.
+        match self.look("finds", |site| site.vm(vm).map(drop)).await {
+            Err(error) if error.fault == Fault::Gone => Ok(()),
+            found => found,
+        }
+    }
+
     async fn shrink(&self, image: &Image, size: Bytes) -> Result<()> {
         self.act("shrink", |site| site.shrink(image, size)).await
     }

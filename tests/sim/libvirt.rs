@@ -273,7 +273,7 @@ impl Site {
         let mut disk = stored.disk(from).expect("it is described").clone();
         disk.target = head.target.clone();
         disk.image = Some(head.image.clone());
-        disk.below = None;
+        disk.below = named(&head.backing);
         let chain = self.files.chain(&head.image.path)?;
         let shown = self.files.seen(&chain)?;
         let vm = self.vm_mut(id)?;

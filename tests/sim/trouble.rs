@@ -56,6 +56,8 @@ pub(crate) enum Trouble {
 pub(crate) struct Tick {
     pub(crate) place: Place,
     pub(crate) what: &'static str,
+    /// The verb of the action that was last heard of.
+    pub(crate) verb: &'static str,
     /// A guest is on, a guest is off, a job is at work.
     pub(crate) on: bool,
     pub(crate) off: bool,
@@ -86,6 +88,11 @@ impl Tick {
             Trouble::Stop(_) => self.place == Place::Before,
             Trouble::Panic => self.begun,
         }
+    }
+
+    /// Whether a call has just changed something outside, wholly or by half.
+    pub(crate) fn is_effect(&self) -> bool {
+        matches!(self.place, Place::Middle | Place::After)
     }
 
     /// Whether anything is other than it was at the tick before.

@@ -241,6 +241,22 @@ impl Vm {
             .collect()
     }
 
+    /// What QEMU calls a disk's device while it runs.
+    #[track_caller]
+    pub(super) fn alias(&self, target: &str) -> String {
+        let text = self.xml(Xml::Live);
+        let xml = roxmltree::Document::parse(&text).expect("libvirt writes XML");
+        let mut targets = xml
+            .descendants()
+            .filter(|node| node.has_tag_name("target") && node.attribute("dev") == Some(target));
+        let disk = targets.next().and_then(|target| target.parent());
+        let mut parts = disk.into_iter().flat_map(|disk| disk.children());
+        let alias = parts.find(|part| part.has_tag_name("alias"));
+        let name = alias.and_then(|alias| alias.attribute("name"));
+        name.unwrap_or_else(|| panic!("{} does not run with {target}", self.name))
+            .to_owned()
+    }
+
     /// The file that a disk's writes go to, which the live and the inactive description must agree on.
     #[track_caller]
     pub(crate) fn source(&self, target: &str) -> PathBuf {

@@ -106,7 +106,8 @@ impl Vm {
         if self.state() == "shut off" {
             qemu_io(&["-d", "unmap", "-f", &format], &[command], &file);
         } else {
-            let device = format!("/machine/peripheral/ua-{target}/virtio-backend");
+            let alias = self.alias(target);
+            let device = format!("/machine/peripheral/{alias}/virtio-backend");
             for command in [command, "flush"] {
                 let command = format!("qemu-io -d {device} \"{command}\"");
                 let said = virsh(["qemu-monitor-command", "--hmp", &self.name, &command]).must();

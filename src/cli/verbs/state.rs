@@ -100,6 +100,7 @@ fn kind(kind: OrphanKind) -> &'static str {
         OrphanKind::Delta => "a delta",
         OrphanKind::Snapshot => "a layer of a snapshot",
         OrphanKind::Merged => "a delta that was merged",
+        OrphanKind::Lease => "a note that a VM reads a backup, which none here does",
         OrphanKind::Replaced => "what a restore replaced, or what somebody went back from",
         OrphanKind::Unfinished => "a disk that a restore did not complete",
         OrphanKind::Compressed => "a compressed file that no job is about",
@@ -110,6 +111,9 @@ fn fate(one: &Orphan) -> &'static str {
     match (one.removable, one.kind) {
         (true, _) => "--fix removes it",
         (false, OrphanKind::Backup) => "kept: it can be restored by what its README.txt says",
+        (false, OrphanKind::Lease) => {
+            "kept, and the backup with it: remove the file when no disk of that VM lies on the backup any more"
+        }
         (false, OrphanKind::Delta | OrphanKind::Snapshot) => "kept: it may hold what a guest wrote",
         (false, _) => "kept: somebody else may use it",
     }

@@ -1,26 +1,18 @@
 //! A backup says which VMs read it, for whoever would delete it, on this host or on another.
 
 use camino::Utf8PathBuf;
-use serde::Serialize;
 
 use crate::engine::Engine;
 use crate::engine::perform::Performed;
 use crate::engine::perform::Scene;
 use crate::engine::perform::stage::json;
 use crate::host::Host;
+use crate::model::backup::Reader;
 use crate::model::fault::Fault;
 use crate::model::id::VmId;
 use crate::model::layout;
 use crate::model::receipt::Receipt;
 use crate::model::step::BackupAt;
-
-/// What is in the file, for people.
-#[derive(Serialize)]
-struct Lease<'a> {
-    hostname: &'a str,
-    vm: &'a VmId,
-    since: jiff::Timestamp,
-}
 
 pub(super) async fn lend<H: Host>(
     engine: &Engine<H>,
@@ -28,9 +20,9 @@ pub(super) async fn lend<H: Host>(
     of: &BackupAt,
     to: &VmId,
 ) -> Performed {
-    let lease = Lease {
-        hostname: &engine.maker.hostname,
-        vm: to,
+    let lease = Reader {
+        hostname: engine.maker.hostname.clone(),
+        vm: to.clone(),
         since: engine.now(),
     };
     let text = json(&lease)?;

@@ -299,7 +299,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             restore::check(engine, scene, "verify", target, files).await?;
             Ok(Receipt::Done)
         }
-        Step::Inspect { target, files } => restore::inspect(engine, target, files).await,
+        Step::Inspect { by, target, files } => restore::inspect(engine, by, target, files).await,
         Step::Audit { target, files } => restore::audit(engine, scene, target, files).await,
         Step::Lend { of, to } => lend::lend(engine, scene, of, to).await,
         Step::Release { of, to } => lend::release(engine, of, to).await,
@@ -335,6 +335,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             disk,
             target,
             image,
+            backing,
         } => {
             let attach = swap::Attach {
                 vm,
@@ -343,6 +344,7 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
                 disk,
                 target,
                 image,
+                backing,
             };
             attach.perform(engine).await
         }

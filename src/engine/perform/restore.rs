@@ -83,6 +83,7 @@ pub(super) async fn check<H: Host>(
 /// tell.
 pub(super) async fn inspect<H: Host>(
     engine: &Engine<H>,
+    by: &VmId,
     target: &Target,
     files: &[OriginFile],
 ) -> Performed {
@@ -119,6 +120,12 @@ pub(super) async fn inspect<H: Host>(
     engine.host.readable(&image).await.map_err(|error| {
         let mut error = StepError::from(error);
         let hint = "let QEMU's group read the storage (chgrp -R GROUP DIR; find DIR -type d -exec chmod g+rxs {} +), or restore without --quick";
+        error.hint = Some(hint.to_owned());
+        error
+    })?;
+    engine.host.finds(by, &paths).await.map_err(|error| {
+        let mut error = StepError::from(error);
+        let hint = "the storage was mounted after that VM was started: stop and start it, or restore without --quick";
         error.hint = Some(hint.to_owned());
         error
     })?;

@@ -149,6 +149,7 @@ pub(super) struct Attach<'a> {
     pub(super) disk: &'a Target,
     pub(super) target: &'a Target,
     pub(super) image: &'a Image,
+    pub(super) backing: &'a [Image],
 }
 
 impl Attach<'_> {
@@ -170,7 +171,7 @@ impl Attach<'_> {
         let head = Head {
             target: self.target.clone(),
             image: self.image.clone(),
-            backing: Vec::new(),
+            backing: self.backing.to_owned(),
         };
         let attached = engine.host.attach(self.vm, &text, self.disk, &head).await;
         let after = engine.host.machine(self.vm).await?;

@@ -378,7 +378,7 @@ pub enum Step {
         /// The backup's files below them, by disk.
         backing: BTreeMap<Target, Vec<Image>>,
         /// The trial.
-        trial: Trial,
+        trial: Box<Trial>,
     },
     /// A throwaway VM is not there, nor what it had besides its disks.
     Bury {
@@ -403,9 +403,11 @@ pub enum Step {
         /// Each file with its digest.
         files: Vec<OriginFile>,
     },
-    /// Files of a backup are there, of the right length and on top of each other, and QEMU may read them.
-    /// Their bytes are not read.
+    /// Files of a backup are there, of the right length and on top of each other, and QEMU may read them,
+    /// that of the VM as well where it runs. Their bytes are not read.
     Inspect {
+        /// Which VM is to read them.
+        by: VmId,
         /// Which disk.
         target: Target,
         /// The wanted one first, then what it continues.
@@ -522,6 +524,9 @@ pub enum Step {
         target: Target,
         /// Its file.
         image: Image,
+        /// Files below it that the definition names, top first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        backing: Vec<Image>,
     },
     /// A directory holds what is in an archive.
     Unpack {

@@ -95,7 +95,7 @@ impl Step {
                     names.join(" and ")
                 )
             }
-            Self::Inspect { target, files } => {
+            Self::Inspect { target, files, .. } => {
                 format!(
                     "see that QEMU can read the {} of {target}",
                     counted(files.len())

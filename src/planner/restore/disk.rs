@@ -27,6 +27,7 @@ use crate::planner::recover;
 use crate::planner::request::about;
 use crate::planner::restore;
 use crate::planner::restore::How;
+use crate::planner::restore::Writing;
 use crate::planner::restore::vm::dir_of;
 
 /// What `knib restore disk` asks for.
@@ -46,8 +47,8 @@ pub struct OneDisk {
     pub dir: Option<Utf8PathBuf>,
     /// Its format.
     pub format: Format,
-    /// Everything is read before anything is written.
-    pub verify: bool,
+    /// How the backup is read.
+    pub how: How,
 }
 
 /// One disk more for a VM.
@@ -86,24 +87,20 @@ fn wish(
     } else {
         path
     };
-    let how = How {
-        verify: asked.verify,
-        quick: false,
-    };
-    let (origin, mut blocks) = restore::origin(draft.now, record, backup, wanted(), how);
-    let estimate = restore::estimate(record, &backup.id, wanted());
-    blocks.extend(restore::no_place(
-        ground,
-        std::iter::once(&path),
-        estimate.bytes,
-    ));
+    let (origin, mut blocks) = restore::origin(draft.now, record, backup, wanted(), asked.how);
+    let written = restore::written(record, &backup.id, wanted());
+    blocks.extend(restore::taken(ground, std::iter::once(&path)));
     let after = json!({ "backup": backup.id, "disks": { target.as_str(): path } });
+    let image = Image::new(path, asked.format.clone());
+    let estimate = restore::estimate(&written);
+    let disks = std::iter::once((&image, estimate.bytes));
+    blocks.extend(Writing::default().add(ground, disks));
     let op = RestoreDisk {
         origin,
         vm: to.vm.clone(),
         disk: asked.disk.clone(),
         target,
-        image: Image::new(path, asked.format.clone()),
+        image,
     };
     let mut wish = Wish::new(
         format!("restore.{}/{}", to.vm.name, op.target),

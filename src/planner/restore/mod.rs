@@ -7,8 +7,8 @@ mod replaced;
 mod vm;
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 
+use camino::Utf8Path;
 use camino::Utf8PathBuf;
 
 use crate::model::backup::Backup;
@@ -26,6 +26,8 @@ use crate::model::op::OriginFile;
 use crate::model::plan::Estimate;
 use crate::model::reason::Block;
 use crate::model::record::Record;
+use crate::model::step::Image;
+use crate::model::world::Space;
 use crate::model::world::World;
 use crate::planner::draft::blocked;
 pub use crate::planner::restore::disk::OneDisk;
@@ -39,7 +41,7 @@ use crate::planner::space;
 use crate::planner::storages;
 
 /// Where libvirt keeps images when nothing else is said.
-pub(super) const LIBVIRT_IMAGES: &str = "/var/lib/libvirt/images";
+pub const LIBVIRT_IMAGES: &str = "/var/lib/libvirt/images";
 
 /// How the files of a backup are read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,6 +50,8 @@ pub struct How {
     pub verify: bool,
     /// The VM runs from them at once.
     pub quick: bool,
+    /// One that was let go will do.
+    pub removed: bool,
 }
 
 /// The offering says no, as it was last applied; else as it was when the backup was made.
@@ -82,6 +86,16 @@ fn origin<'a>(
             "choose another one: knib backup list",
         ));
     }
+    if backup.marks.removed.is_some() && !how.removed {
+        blocks.push(blocked(
+            "removed",
+            format!(
+                "{} was removed; its files are there for what continues it",
+                backup.id
+            ),
+            "choose another one (knib backup list), or restore it all the same: --force",
+        ));
+    }
     if how.quick {
         blocks.extend(forbidden(world, backup));
     }
@@ -111,22 +125,30 @@ fn origin<'a>(
     (origin, blocks)
 }
 
-/// What is written of a backup's disks: at most what their chains hold, and what a guest sees.
-fn estimate<'a>(
+/// What is written of each disk of a backup: at most what its chain holds, uncompressed, and what a guest
+/// sees.
+fn written<'a>(
     record: &Record,
     backup: &BackupId,
     wanted: impl Iterator<Item = &'a Target>,
-) -> Estimate {
-    let of = |target| {
+) -> BTreeMap<Target, Bytes> {
+    let of = |target: &Target| {
         let files = record.files_of(backup, target).unwrap_or_default();
-        let held: Bytes = files.iter().map(|(_, file)| file.size).sum();
+        let held: Bytes = files
+            .iter()
+            .map(|(_, file)| file.uncompressed.unwrap_or(file.size).max(file.size))
+            .sum();
         held.min(
             files
                 .first()
                 .map_or(Bytes(0), |(_, file)| file.virtual_size),
         )
     };
-    let bytes = wanted.map(of).sum();
+    wanted.map(|target| (target.clone(), of(target))).collect()
+}
+
+fn estimate(written: &BTreeMap<Target, Bytes>) -> Estimate {
+    let bytes = written.values().copied().sum();
     Estimate {
         bytes,
         frees: Bytes(0),
@@ -134,36 +156,61 @@ fn estimate<'a>(
     }
 }
 
-/// Why what is to be written has no place, if it has none: something has the name, or there is no room.
-fn no_place<'a>(
-    ground: &Ground,
+/// Why files have no place, if they have none: something has their name.
+fn taken<'a>(
+    ground: &'a Ground,
     files: impl Iterator<Item = &'a Utf8PathBuf>,
-    wanted: Bytes,
-) -> Vec<Block> {
-    let mut blocks = Vec::new();
-    let mut dirs = BTreeSet::new();
-    for path in files {
-        dirs.extend(path.parent());
-        if ground.is_taken(path) {
-            blocks.push(blocked(
-                "file_taken",
-                format!("{path} is there already and is not touched"),
-                "move it away, or choose another directory or name: --disk-dir",
-            ));
+) -> impl Iterator<Item = Block> {
+    files.filter(|path| ground.is_taken(path)).map(|path| {
+        blocked(
+            "file_taken",
+            format!("{path} is there already and is not touched"),
+            "move it away, or choose another directory or name: --disk-dir",
+        )
+    })
+}
+
+/// What restores of one plan will write, by file system.
+#[derive(Debug, Default)]
+struct Writing(BTreeMap<u64, Bytes>);
+
+impl Writing {
+    /// One more restore, with the bytes of each disk. Why there is no room for it beside those before, if
+    /// there is none.
+    fn add<'a>(
+        &mut self,
+        ground: &Ground,
+        disks: impl Iterator<Item = (&'a Image, Bytes)>,
+    ) -> Vec<Block> {
+        let mut wanted: BTreeMap<u64, (&Utf8Path, &Space, Bytes)> = BTreeMap::new();
+        for (image, bytes) in disks {
+            let dir = image.path.parent();
+            let room = dir.and_then(|dir| Some((dir, ground.room.get(dir)?)));
+            let Some((dir, space)) = room else { continue };
+            let (.., sum) = wanted.entry(space.device).or_insert((dir, space, Bytes(0)));
+            *sum = *sum + bytes;
         }
-    }
-    // One directory for all of them, or the room of each is not known apart.
-    for dir in dirs {
-        let free = ground.dirs.get(dir).map(|dir| dir.space.free);
-        if let Some(free) = free.filter(|free| *free < wanted) {
-            blocks.push(blocked(
-                "no_room",
-                format!("{dir} has {free} free; the disks may take {wanted}"),
-                "make room there, or choose another directory: --disk-dir",
-            ));
+        let mut blocks = Vec::new();
+        for (device, (dir, space, bytes)) in wanted {
+            let before = self.0.entry(device).or_default();
+            if space.free < *before + bytes {
+                let others = match *before {
+                    Bytes(0) => String::new(),
+                    before => format!(", and the VMs restored before it take {before}"),
+                };
+                blocks.push(blocked(
+                    "no_room",
+                    format!(
+                        "{dir} has {} free{others}; the disks may take {bytes}",
+                        space.free
+                    ),
+                    "make room there, or choose another directory: --disk-dir",
+                ));
+            }
+            *before = *before + bytes;
         }
+        blocks
     }
-    blocks
 }
 
 /// Networks and pools that the VM will lack, as far as that was looked for.

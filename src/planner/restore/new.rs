@@ -32,6 +32,7 @@ use crate::planner::draft::blocked;
 use crate::planner::request::about;
 use crate::planner::restore;
 use crate::planner::restore::How;
+use crate::planner::restore::Writing;
 
 /// What `knib restore new` asks for.
 #[derive(Clone, Debug)]
@@ -111,10 +112,13 @@ fn wish(
         .map(|(target, image)| (target, &image.path))
         .collect();
     let change = json!({ "name": vm.name, "uuid": vm.uuid, "backup": backup.id, "disks": paths });
-    let estimate = restore::estimate(record, &backup.id, disks.keys());
+    let written = restore::written(record, &backup.id, disks.keys());
+    let estimate = restore::estimate(&written);
     let others = [&beside.nvram, &beside.tpm].into_iter().flatten();
     let files = disks.values().map(|image| &image.path).chain(others);
-    blocks.extend(restore::no_place(ground, files, estimate.bytes));
+    blocks.extend(restore::taken(ground, files));
+    let sizes = disks.values().zip(written.into_values());
+    blocks.extend(Writing::default().add(ground, sizes));
     let lacking = restore::lacking(ground, backup, &vm.name);
     if let Some(lacking) = lacking.filter(|_| asked.network.is_none()) {
         if asked.start {

@@ -36,6 +36,7 @@ use crate::planner::draft::blocked;
 use crate::planner::recover;
 use crate::planner::restore;
 use crate::planner::restore::How;
+use crate::planner::restore::Writing;
 
 /// What `knib restore vm` asks for.
 #[derive(Clone, Debug)]
@@ -69,8 +70,9 @@ pub fn vms(asked: &InPlace, ground: &Ground, world: &World, options: &Options) -
         finding.vm.is_none() || concerned.iter().any(about)
     });
     recover::plan(&mut draft);
+    let mut writing = Writing::default();
     for (guest, backup) in concerned {
-        let wish = wish(&mut draft, (asked, ground), guest, backup);
+        let wish = wish(&mut draft, (asked, ground, &mut writing), guest, backup);
         draft.add(wish);
     }
     draft.finish(None, Vec::new(), Vec::new())
@@ -78,7 +80,7 @@ pub fn vms(asked: &InPlace, ground: &Ground, world: &World, options: &Options) -
 
 fn wish(
     draft: &mut Draft<'_>,
-    (asked, ground): (&InPlace, &Ground),
+    (asked, ground, writing): (&InPlace, &Ground, &mut Writing),
     guest: &Guest,
     backup: &Backup,
 ) -> Wish {
@@ -108,10 +110,13 @@ fn wish(
         .map(|(target, image)| (target, &image.path))
         .collect();
     let after = json!({ "backup": backup.id, "disks": paths });
-    let estimate = restore::estimate(record, &backup.id, disks.keys());
+    let written = restore::written(record, &backup.id, disks.keys());
+    let estimate = restore::estimate(&written);
     let others = [&beside.nvram, &beside.tpm].into_iter().flatten();
     let files = disks.values().map(|image| &image.path).chain(others);
-    blocks.extend(restore::no_place(ground, files, estimate.bytes));
+    blocks.extend(restore::taken(ground, files));
+    let sizes = disks.values().zip(written.into_values());
+    blocks.extend(writing.add(ground, sizes));
     if machine.is_none() {
         blocks.extend(undefined(world, ground, &vm, backup));
         draft

@@ -9,6 +9,7 @@ use crate::cli::render::plan::words;
 use crate::model::id::Target;
 use crate::model::op::Beside;
 use crate::model::op::Op;
+use crate::model::op::Origin;
 use crate::model::op::RestoreVm;
 use crate::model::plan::Action;
 use crate::model::policy::VmPolicy;
@@ -52,15 +53,33 @@ pub(super) fn said(action: &Action) -> Vec<String> {
             said.push("the chain ends if its guest fails".to_owned());
         }
         Op::RestoreVm(op) => said.extend(replacing(op, action)),
-        Op::RestoreDisk(op) => said.push(format!("{}: {}", op.target, op.image.path)),
+        Op::RestoreDisk(op) => {
+            said.push(format!("{}: {}", op.target, op.image.path));
+            said.extend(at_once(&op.origin, action));
+        }
         Op::RestoreNew(op) => {
             said.extend(files(&op.disks));
             said.extend(beside(&op.beside));
-            said.extend(op.start.then(|| "it is started".to_owned()));
+            said.extend((op.start && !op.origin.quick).then(|| "it is started".to_owned()));
+            said.extend(at_once(&op.origin, action));
         }
         _ => {}
     }
     said
+}
+
+/// How a VM runs before its disks are written.
+fn at_once(origin: &Origin, action: &Action) -> Option<String> {
+    let mut steps = action.program.iter().flat_map(Program::steps);
+    let starts = steps.any(|(_, _, step)| matches!(step, Step::Start { .. }));
+    let before = if starts {
+        "it is started first, and "
+    } else {
+        ""
+    };
+    origin.quick.then(|| {
+        format!("{before}what is not written yet is read from the backup; while it is, no backup, merge or snapshot of the VM begins")
+    })
 }
 
 /// Each key that changed; a schedule that is new, or gone, as a whole.
@@ -135,6 +154,7 @@ fn replacing(op: &RestoreVm, action: &Action) -> Vec<String> {
             _ => {}
         }
     }
+    said.extend(at_once(&op.origin, action));
     said.push("its chain ends: the next backup is full".to_owned());
     said
 }

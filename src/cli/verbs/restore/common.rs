@@ -16,6 +16,7 @@ use crate::cli::saved;
 use crate::cli::session::Seen;
 use crate::cli::session::Session;
 use crate::cli::verbs::restore::left_to_qemu;
+use crate::cli::verbs::restore::quick::Quick;
 use crate::cli::work;
 use crate::engine;
 use crate::model::backup::Backup;
@@ -23,6 +24,8 @@ use crate::model::ground::Ground;
 use crate::model::plan::Plan;
 use crate::model::world::World;
 use crate::planner::Options;
+use crate::planner::restore;
+use crate::planner::restore::How;
 use crate::state::State;
 
 /// What the journal is called of a restore that has no state to write into.
@@ -40,7 +43,10 @@ pub(super) struct Common {
     from: Option<Utf8PathBuf>,
     /// Read all that will be restored before anything is written
     #[arg(long)]
-    pub(super) verify: bool,
+    verify: bool,
+    /// Restore a backup that was removed and whose files are still there
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     patience: Patience,
     /// Show what would be done, and do nothing
@@ -61,6 +67,15 @@ impl Common {
         Ok(basis)
     }
 
+    /// How the backups are read.
+    pub(super) fn how(&self, quick: Quick) -> How {
+        How {
+            verify: self.verify,
+            quick: quick.quick,
+            removed: self.force,
+        }
+    }
+
     /// Where the disks go, if that was said.
     pub(super) fn dir(&self) -> Result<Option<Utf8PathBuf>> {
         self.disk_dir.as_deref().map(directory).transpose()
@@ -68,7 +83,8 @@ impl Common {
 
     /// What there is where these backups are read and written.
     pub(super) async fn ground(&self, seen: &Seen, backups: &[&Backup]) -> Result<Ground> {
-        let dirs = Vec::from_iter(self.dir()?);
+        let mut dirs = Vec::from_iter(self.dir()?);
+        dirs.push(Utf8PathBuf::from(restore::LIBVIRT_IMAGES));
         Ok(engine::ground(&seen.host, &seen.world, backups, &dirs).await)
     }
 

@@ -7,8 +7,10 @@ use crate::cli::session::Session;
 use crate::cli::verbs::restore;
 use crate::cli::verbs::restore::DiskFormat;
 use crate::cli::verbs::restore::common::Common;
+use crate::cli::verbs::restore::quick::Quick;
 use crate::model::id::Target;
 use crate::model::op::Op;
+use crate::model::op::RestoreDisk;
 use crate::model::plan::Plan;
 use crate::planner;
 use crate::planner::restore::OneDisk;
@@ -31,6 +33,8 @@ pub(in crate::cli) struct Disk {
     /// Its format
     #[arg(long = "disk-format", value_name = "FORMAT", default_value = "qcow2")]
     written_as: DiskFormat,
+    #[command(flatten)]
+    quick: Quick,
     #[command(flatten)]
     common: Common,
 }
@@ -57,8 +61,10 @@ pub(super) async fn run(session: &Session, args: Disk) -> Result<Exit> {
         target: args.target.map(Target::new),
         dir: common.dir()?,
         format: args.written_as.into(),
-        verify: common.verify,
+        how: common.how(args.quick),
     };
+    args.quick.wants_qcow2(args.written_as)?;
+    args.quick.prepare(session)?;
     let names = ("restore disk", to.vm.name.as_str());
     let draw_up = |world: &_, options: &_| planner::restore::disk(&asked, &ground, world, options);
     common
@@ -68,14 +74,17 @@ pub(super) async fn run(session: &Session, args: Disk) -> Result<Exit> {
 
 fn said(plan: &Plan) -> String {
     let attached = restore::done(plan).filter_map(|action| match &action.op {
-        Op::RestoreDisk(op) => Some(format!(
-            "{} has {} of {}\n{}",
-            op.vm.name,
-            op.disk,
-            op.origin.backup,
-            restore::listed([(&op.target, &op.image)])
-        )),
+        Op::RestoreDisk(op) => Some(come(op)),
         _ => None,
     });
     attached.collect()
+}
+
+fn come(op: &RestoreDisk) -> String {
+    let mut said = format!("{} has {} of {}\n", op.vm.name, op.disk, op.origin.backup);
+    said += &restore::listed([(&op.target, &op.image)]);
+    if op.origin.quick {
+        said += "It runs, and nothing of it refers to the backup any more.\n";
+    }
+    said
 }

@@ -1,7 +1,6 @@
 //! `knib restore new`: a VM of its own from a backup.
 
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 use crate::cli::session::Session;
 use crate::cli::verbs::restore;
@@ -12,7 +11,6 @@ use crate::model::op::Op;
 use crate::model::op::RestoreNew;
 use crate::model::plan::Plan;
 use crate::planner;
-use crate::planner::restore::How;
 use crate::planner::restore::NewVm;
 
 /// Define a new VM with its own copies of a backup's disks
@@ -57,15 +55,9 @@ pub(super) async fn run(session: &Session, args: New) -> Result<Exit> {
         keep_mac: args.keep_mac,
         network: args.network,
         start: args.start,
-        how: How {
-            verify: common.verify,
-            quick: args.quick.quick,
-        },
+        how: common.how(args.quick),
     };
-    if args.quick.quick && args.disk_format == DiskFormat::Raw {
-        let text = "--quick wants disks in the format qcow2: they lie on the backup at first";
-        return Err(Failure::usage(text));
-    }
+    args.quick.wants_qcow2(args.disk_format)?;
     args.quick.prepare(session)?;
     let names = ("restore new", asked.name.as_str());
     let draw_up =

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 use crate::cli::session::Session;
+use crate::cli::verbs::restore::DiskFormat;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::model::program::Program;
@@ -13,7 +14,7 @@ use crate::model::step::Step;
 /// How a VM runs before its disks are written.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct Quick {
-    /// Start the VM at once, on the backup's own files, and write its disks while it runs
+    /// Let the VM run at once, on the backup's own files, and write its disks while it runs
     #[arg(long)]
     pub(super) quick: bool,
     /// With --quick: return when the VM runs; the next apply sees the rest done
@@ -22,6 +23,15 @@ pub(super) struct Quick {
 }
 
 impl Quick {
+    /// What lies on a backup is of QEMU's own format.
+    pub(super) fn wants_qcow2(self, format: DiskFormat) -> Result<()> {
+        if self.quick && format == DiskFormat::Raw {
+            let text = "--quick wants disks in the format qcow2: they lie on the backup at first";
+            return Err(Failure::usage(text));
+        }
+        Ok(())
+    }
+
     /// Says what running from a backup means, and leaves the rest to QEMU where that was asked.
     pub(super) fn prepare(self, session: &Session) -> Result<()> {
         if self.detach && !self.quick {

@@ -21,7 +21,6 @@ use crate::model::seconds::Seconds;
 use crate::model::step::Step;
 use crate::model::world::Guest;
 use crate::planner;
-use crate::planner::restore::How;
 use crate::planner::restore::InPlace;
 
 /// Give VMs the disks they had when they were backed up
@@ -76,10 +75,7 @@ pub(super) async fn run(session: &Session, args: Vm) -> Result<Exit> {
         stop: (args.stop.is_some() || args.destroy).then_some(stop),
         discard: args.discard_old,
         dir: common.dir()?,
-        how: How {
-            verify: common.verify,
-            quick: args.quick.quick,
-        },
+        how: common.how(args.quick),
     };
     args.quick.prepare(session)?;
     let names = ("restore vm", names.join(", "));

@@ -45,7 +45,7 @@ pub(in crate::host::libvirt) fn element(stored: &str, from: &str, head: &Head) -
     let tree = parse(text)?;
     let disk = tree.root_element();
     let mut edits = Edits::new(text);
-    point::aim(&mut edits, disk, &head.image).map_err(|why| format!("{from} {why}"))?;
+    point::lay(&mut edits, disk, head).map_err(|why| format!("{from} {why}"))?;
     if let Some(target) = child(disk, "target") {
         edits.set_attribute(target, "dev", head.target.as_str());
     }

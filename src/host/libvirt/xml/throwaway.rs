@@ -319,3 +319,6 @@ fn screen(edits: &mut Edits<'_>, domain: Node<'_, '_>, devices: Node<'_, '_>, wa
         edits.insert_before(disk, &format!("<video><model type='{plain}'/></video>"));
     }
 }
+
+#[cfg(test)]
+mod tests;
