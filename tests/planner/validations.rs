@@ -20,6 +20,7 @@ use knib::model::world::World;
 use knib::planner::validations;
 
 use super::make;
+use super::retention;
 
 /// Two backups of a VM whose offering and policy say this of validation.
 fn world(offering: &str, policy: &str) -> (World, Policy, [BackupId; 2]) {
@@ -55,10 +56,13 @@ fn judge(world: &mut World, backup: &BackupId, at: &str, reasons: &[&str], ends_
 /// Which backup is booted, and how.
 fn booted(plan: &Plan) -> Option<(BackupId, Trial)> {
     let free = |action: &&Action| action.is_free();
-    plan.actions.iter().filter(free).find_map(|action| match &action.op {
-        Op::Validate(op) => Some((op.of.backup.clone(), op.trial.clone())),
-        _ => None,
-    })
+    plan.actions
+        .iter()
+        .filter(free)
+        .find_map(|action| match &action.op {
+            Op::Validate(op) => Some((op.of.backup.clone(), op.trial.clone())),
+            _ => None,
+        })
 }
 
 #[test]
@@ -75,10 +79,20 @@ fn the_newest_good_one_is_booted_and_once_in_an_interval() {
     judge(&mut world, &second, "2026-11-01T00:00:00Z", &[], false);
     assert_eq!(is_booted(&world), None);
     // An invalid one is not good, so that it is the turn of the one before.
-    guest(&mut world).record.backups.values_mut().for_each(|one| {
-        Arc::make_mut(one).marks.validated = None;
-    });
-    judge(&mut world, &second, "2026-11-01T00:00:00Z", &["black"], false);
+    guest(&mut world)
+        .record
+        .backups
+        .values_mut()
+        .for_each(|one| {
+            Arc::make_mut(one).marks.validated = None;
+        });
+    judge(
+        &mut world,
+        &second,
+        "2026-11-01T00:00:00Z",
+        &["black"],
+        false,
+    );
     assert_eq!(is_booted(&world), Some(first));
     let (without, policy, _) = self::world("compress: true", "");
     assert_eq!(booted(&make::plan(&policy, &without)), None);
@@ -88,10 +102,17 @@ fn the_newest_good_one_is_booted_and_once_in_an_interval() {
 fn a_backup_is_booted_as_it_will_stay() {
     let (mut world, policy, [_, second]) = world("validate: true, compress: true", "");
     let record = &mut guest(&mut world).record;
-    let start = Job::new(second.clone(), JobKind::Start, make::at("2026-11-22T02:00:00Z"));
+    let start = Job::new(
+        second.clone(),
+        JobKind::Start,
+        make::at("2026-11-22T02:00:00Z"),
+    );
     record.jobs.insert(start.id(), start.clone());
     let plan = make::plan(&policy, &world);
-    let validate = plan.actions.iter().find(|one| matches!(one.op, Op::Validate(_)));
+    let validate = plan
+        .actions
+        .iter()
+        .find(|one| matches!(one.op, Op::Validate(_)));
     let waits = validate.expect("in the same plan").depends_on.len();
     assert_eq!(waits, 1, "for the compressed files to take their place");
     // Where they wait for a later attempt, so does it.
@@ -112,7 +133,10 @@ fn an_attempt_is_made_up_for_until_it_was_tried_often_enough_or_a_newer_one_is_t
     guest(&mut world).record.jobs.insert(job.id(), job.clone());
     let held = make::plan(&policy, &world);
     let said = format!("{:?}", held.actions);
-    assert!(said.contains("attempt 1 failed, tried again at 2026-11-22T14:00:00Z"), "{said}");
+    assert!(
+        said.contains("attempt 1 failed, tried again at 2026-11-22T14:00:00Z"),
+        "{said}"
+    );
     job.state = JobState::Failed;
     guest(&mut world).record.jobs.insert(job.id(), job);
     assert_eq!(make::plan(&policy, &world).actions, []);
@@ -121,7 +145,10 @@ fn an_attempt_is_made_up_for_until_it_was_tried_often_enough_or_a_newer_one_is_t
     guest(&mut world).record.jobs.insert(old.id(), old.clone());
     let plan = make::plan(&policy, &world);
     let ops: Vec<_> = plan.actions.iter().map(|action| &action.op).collect();
-    assert!(matches!(ops[..], [Op::JobCancel(one)] if one.id() == old.id()), "{ops:?}");
+    assert!(
+        matches!(ops[..], [Op::JobCancel(one)] if one.id() == old.id()),
+        "{ops:?}"
+    );
 }
 
 #[test]
@@ -132,8 +159,14 @@ fn a_policy_says_otherwise_key_by_key_and_settings_what_nobody_says() {
     let (_, trial) = booted(&make::plan(&policy, &world)).expect("it is due");
     let command = trial.command.expect("it runs one");
     assert_eq!(trial.screenshot, Some(Seconds(9)));
-    assert_eq!((command.exit_code, command.arguments), (3, vec!["-q".to_owned()]));
-    assert_eq!((trial.boot_timeout, command.timeout), (Seconds(240), Seconds(60)));
+    assert_eq!(
+        (command.exit_code, command.arguments),
+        (3, vec!["-q".to_owned()])
+    );
+    assert_eq!(
+        (trial.boot_timeout, command.timeout),
+        (Seconds(240), Seconds(60))
+    );
     assert_eq!((trial.vcpus, trial.ends_chain), (Some(2), false));
     let mut off = policy.clone();
     off.settings.validation.enabled = false;
@@ -169,10 +202,28 @@ fn a_guest_that_fails_costs_one_full_backup() {
     let (_, trial) = booted(&make::plan(&policy, &world)).expect("due");
     assert!(trial.ends_chain);
     // A VM whose only backups are invalid gets no first one again at every apply.
-    judge(&mut world, &first, "2026-11-21T12:00:00Z", &["black"], false);
-    judge(&mut world, &second, "2026-11-22T12:00:00Z", &["black"], false);
+    judge(
+        &mut world,
+        &first,
+        "2026-11-21T12:00:00Z",
+        &["black"],
+        false,
+    );
+    judge(
+        &mut world,
+        &second,
+        "2026-11-22T12:00:00Z",
+        &["black"],
+        false,
+    );
     let plan = make::plan(&policy, &world);
-    assert!(!plan.actions.iter().any(|action| matches!(action.op, Op::Backup(_))), "{plan:?}");
+    assert!(
+        !plan
+            .actions
+            .iter()
+            .any(|action| matches!(action.op, Op::Backup(_))),
+        "{plan:?}"
+    );
 }
 
 #[test]
@@ -188,4 +239,35 @@ fn whoever_asks_is_told_whatever_was_before() {
         panic!("{plan:?}");
     };
     assert_eq!((op.asked, op.retry.attempts), (true, Some(1)));
+}
+
+#[test]
+fn the_newest_valid_one_stays_and_an_invalid_one_takes_no_place() {
+    let mut world = retention::dailies(10, 1);
+    let ids: Vec<_> = guest(&mut world).record.backups.keys().cloned().collect();
+    judge(&mut world, &ids[0], "2026-11-14T00:00:00Z", &[], false);
+    judge(
+        &mut world,
+        &ids[9],
+        "2026-11-22T03:00:00Z",
+        &["black"],
+        true,
+    );
+    let record = &guest(&mut world).record.clone();
+    let rules = record.retention.as_deref().expect("it is in force");
+    let verdicts = rules.judge(record, world.now);
+    let why = |n: usize| verdicts[&ids[n]].reasons();
+    assert_eq!(why(0), ["the newest valid one"]);
+    assert_eq!(why(1), [] as [&str; 0]);
+    assert_eq!(why(2), ["daily 7 of 7"]);
+    assert_eq!(why(8), ["minimum 1 of 1", "daily 1 of 7"]);
+    assert_eq!(why(9), ["invalid, where a good one would stay"]);
+    // Where all of them fail they stay as if none did, and no longer.
+    for id in &ids {
+        judge(&mut world, id, "2026-11-22T03:00:00Z", &["black"], true);
+    }
+    let record = &guest(&mut world).record.clone();
+    let verdicts = rules.judge(record, world.now);
+    let stay = ids.iter().filter(|id| verdicts[*id].stays());
+    assert!(stay.eq(&ids[3..]));
 }

@@ -7,7 +7,7 @@ use crate::model::id::VmId;
 use crate::model::machine::Format;
 use crate::model::step::Image;
 
-const FULL: &str = r#"<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+const FULL: &str = r"<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>db-01</name>
   <uuid>094f6201-2f5b-49d1-9eca-fd7117326178</uuid>
   <maxMemory slots='16' unit='GiB'>64</maxMemory>
@@ -58,7 +58,7 @@ const FULL: &str = r#"<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/
   <launchSecurity type='sev'/>
   <qemu:commandline><qemu:arg value='-netdev'/></qemu:commandline>
 </domain>
-"#;
+";
 
 fn wanted() -> Throwaway {
     let image = Image::new("/images/own.qcow2", Format::Qcow2);
@@ -96,7 +96,9 @@ fn nothing_of_it_reaches_anything() {
             "shared memory",
         ]
     );
-    for word in ["sock", "br0", "lan", "/dev/", "scratch", "cd.iso", "huge", "094f6201"] {
+    for word in [
+        "sock", "br0", "lan", "/dev/", "scratch", "cd.iso", "huge", "094f6201",
+    ] {
         assert!(!made.xml.contains(word), "{word} is in it");
     }
 }
@@ -130,12 +132,26 @@ fn what_can_never_boot_is_told() {
     refused(&FULL.replace(boot, secure), "secure boot");
     let feature = "<firmware><feature enabled='yes' name='secure-boot'/></firmware>";
     refused(&FULL.replace(boot, feature), "secure boot");
-    refused(&FULL.replace("<boot order='1'/>", ""), "no disk of the backup");
-    let unordered = FULL.replace("<boot order='1'/>", "").replace("<boot order='2'/>", "");
-    refused(&unordered.replace(boot, "<boot dev='network'/>"), "no disk of the backup");
-    refused(&FULL.replace(boot, "<kernel>/boot/vmlinuz</kernel>"), "a kernel of its host's");
+    refused(
+        &FULL.replace("<boot order='1'/>", ""),
+        "no disk of the backup",
+    );
+    let unordered = FULL
+        .replace("<boot order='1'/>", "")
+        .replace("<boot order='2'/>", "");
+    refused(
+        &unordered.replace(boot, "<boot dev='network'/>"),
+        "no disk of the backup",
+    );
+    refused(
+        &FULL.replace(boot, "<kernel>/boot/vmlinuz</kernel>"),
+        "a kernel of its host's",
+    );
     // UEFI without its variables may boot, or not for that reason.
-    let uefi = FULL.replace(boot, "<loader type='pflash'>/CODE.fd</loader><nvram>/VARS.fd</nvram>");
+    let uefi = FULL.replace(
+        boot,
+        "<loader type='pflash'>/CODE.fd</loader><nvram>/VARS.fd</nvram>",
+    );
     let made = throwaway(&uefi, &wanted()).expect("made");
     assert!(!made.xml.contains("/VARS.fd"));
     assert!(made.lacks[2].contains("UEFI variables"), "{:?}", made.lacks);
