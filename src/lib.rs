@@ -89,12 +89,13 @@
 //! | `adopt` | exclusive | - | - |
 //! | `tag` | exclusive | - | - |
 //! | `recover` | - | - | - |
+//! | `abandon` | - | - | - |
 //!
 //! The VM of `restore_new` is the new one, that of `validate` the throwaway one, and the backup of
 //! `backup` is not there yet. `delete` takes the VM only while it writes to the delta that the backup
 //! left, `job_cancel` the backup only where compressed files wait beside its own. A sole writer has what
 //! the record says of the backup to itself, beside those who read its disks. `recover` takes nothing:
-//! what it carries on holds its leases already.
+//! what it carries on holds its leases already. Nor does `abandon`, which gives such leases up.
 
 pub mod action;
 pub mod cli;

@@ -7,6 +7,7 @@ use knib::action;
 use knib::model::backup::Unusable;
 use knib::model::backup::VmRef;
 use knib::model::ground::Ground;
+use knib::model::id::ActionId;
 use knib::model::id::BackupId;
 use knib::model::id::StorageId;
 use knib::model::id::Target;
@@ -15,6 +16,7 @@ use knib::model::lease::Lease;
 use knib::model::lease::Mode;
 use knib::model::lease::Subject;
 use knib::model::machine::Format;
+use knib::model::op::Abandon;
 use knib::model::op::Adopt;
 use knib::model::op::Clear;
 use knib::model::op::Compress;
@@ -27,6 +29,7 @@ use knib::model::op::OnBackup;
 use knib::model::op::OneBackup;
 use knib::model::op::OneJob;
 use knib::model::op::Op;
+use knib::model::op::Origin;
 use knib::model::op::Phase;
 use knib::model::op::Retry;
 use knib::model::op::Tag;
@@ -55,7 +58,7 @@ use crate::cli::plans;
 use crate::planner::make;
 
 /// Rows of the table: the verb, then a word a column.
-fn table() -> BTreeMap<String, [String; 3]> {
+pub(crate) fn table() -> BTreeMap<String, [String; 3]> {
     let page = include_str!("../src/lib.rs");
     let rows = page
         .lines()
@@ -84,7 +87,7 @@ fn verbs() -> BTreeSet<String> {
 }
 
 /// An action of every verb, with what is on record about its VM.
-fn actions() -> Vec<(Op, Record)> {
+pub(crate) fn actions() -> Vec<(Op, Record)> {
     let mut all = Vec::new();
     for (plan, world) in plans::every_kind() {
         for action in plan.actions {
@@ -133,12 +136,7 @@ fn actions() -> Vec<(Op, Record)> {
         of: of.clone(),
         why,
     };
-    let over = Clear {
-        path: "/nas/x".into(),
-        kind: OrphanKind::Stage,
-        vm: Some(guest.vm.clone()),
-    };
-    all.push((Op::Clear(over), record.clone()));
+    all.extend(left_over(&guest.vm).map(|op| (op, record.clone())));
     all.push((Op::MarkUnusable(damaged), record.clone()));
     for op in [Op::Expire, Op::Delete, Op::Pin, Op::Unpin] {
         all.push((op(of.clone()), record.clone()));
@@ -180,6 +178,21 @@ fn actions() -> Vec<(Op, Record)> {
     );
     all.extend(restores(&asked_vm, &asked, &record, &world));
     all
+}
+
+/// What is done about what nobody goes on with.
+fn left_over(vm: &VmRef) -> [Op; 2] {
+    let over = Clear {
+        path: "/nas/x".into(),
+        kind: OrphanKind::Stage,
+        vm: Some(vm.clone()),
+    };
+    let given_up = Abandon {
+        action: ActionId::new("plan/1"),
+        vm: Some(vm.clone()),
+        stays: Vec::new(),
+    };
+    [Op::Clear(over), Op::Abandon(given_up)]
 }
 
 /// Every attempt at a job about a backup, and what is decided about one.
@@ -303,33 +316,49 @@ fn word(leases: &[Lease], subject: &Subject) -> &'static str {
     }
 }
 
-/// What the op is about, as the columns have it.
-fn found(op: &Op, record: &Record) -> [String; 3] {
-    let leases = action::leases(op, record);
-    let (backup, continued): (Option<&BackupId>, Vec<BackupId>) = match op {
+/// The backup an op is about, and what that continues.
+pub(crate) fn read(op: &Op, record: &Record) -> (Option<BackupId>, Vec<BackupId>) {
+    match op {
         Op::Backup(op) => {
             let parent = op.parent.iter();
             let above = parent.clone().flat_map(|id| record.ancestors(id));
-            (Some(&op.id), parent.cloned().chain(above).collect())
+            let continued = parent.cloned().chain(above).collect();
+            (Some(op.id.clone()), continued)
         }
         Op::Expire(of)
         | Op::Delete(of)
         | Op::Pin(of)
         | Op::Unpin(of)
-        | Op::MarkUnusable(MarkUnusable { of, .. }) => (Some(&of.backup), Vec::new()),
-        Op::Compress(op) => (Some(&op.of.backup), record.ancestors(&op.of.backup)),
-        Op::Validate(op) => (Some(&op.of.backup), record.ancestors(&op.of.backup)),
-        Op::JobRetry(op) | Op::JobCancel(op) => (Some(&op.of.backup), Vec::new()),
-        Op::RestoreVm(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
-        Op::RestoreDisk(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
+        | Op::MarkUnusable(MarkUnusable { of, .. }) => (Some(of.backup.clone()), Vec::new()),
+        Op::Compress(op) => {
+            let of = &op.of.backup;
+            (Some(of.clone()), record.ancestors(of))
+        }
+        Op::Validate(op) => {
+            let of = &op.of.backup;
+            (Some(of.clone()), record.ancestors(of))
+        }
+        Op::JobRetry(op) | Op::JobCancel(op) => (Some(op.of.backup.clone()), Vec::new()),
+        Op::RestoreVm(op) => from(&op.origin),
+        Op::RestoreDisk(op) => from(&op.origin),
+        Op::RestoreNew(op) => from(&op.origin),
         Op::Consolidate(op) => {
             let on = op.disks.values().next().expect("a disk");
-            (Some(&on.of.backup), on.ancestors.clone())
+            (Some(on.of.backup.clone()), on.ancestors.clone())
         }
-        Op::RestoreNew(op) => (Some(&op.origin.backup), op.origin.ancestors.clone()),
-        Op::Files(op) => (Some(&op.backup), op.ancestors.clone()),
+        Op::Files(op) => (Some(op.backup.clone()), op.ancestors.clone()),
         _ => (None, Vec::new()),
-    };
+    }
+}
+
+fn from(origin: &Origin) -> (Option<BackupId>, Vec<BackupId>) {
+    (Some(origin.backup.clone()), origin.ancestors.clone())
+}
+
+/// What is held of it, as the columns have it.
+pub(crate) fn found(op: &Op, record: &Record) -> [String; 3] {
+    let leases = action::leases(op, record);
+    let (backup, continued) = read(op, record);
     let writes = |id: &BackupId| leases.contains(&Lease::exclusive(Subject::Marks(id.clone())));
     let of = |id: &BackupId| match word(&leases, &Subject::Backup(id.clone())) {
         "shared" if writes(id) => "shared, sole writer",
@@ -344,11 +373,19 @@ fn found(op: &Op, record: &Record) -> [String; 3] {
     assert!(words.len() <= 1, "all ancestors are held alike");
     let counted = leases.len();
     let named = usize::from(vm.is_some_and(|word| word != "-"))
-        + usize::from(backup.is_some_and(|id| of(id) != "-"))
-        + usize::from(backup.is_some_and(writes))
+        + usize::from(backup.as_ref().is_some_and(|id| of(id) != "-"))
+        + usize::from(backup.as_ref().is_some_and(writes))
         + continued.iter().filter(|id| of(id) != "-").count();
     assert_eq!(counted, named, "{op:?} holds what no column names");
-    [vm, backup.map(of), words.first().copied()].map(|word| word.unwrap_or("-").to_owned())
+    [vm, backup.as_ref().map(of), words.first().copied()].map(|word| word.unwrap_or("-").to_owned())
+}
+
+/// The name of a row.
+pub(crate) fn row(op: &Op) -> String {
+    match op {
+        Op::Compress(op) => format!("compress {}", op.kind().as_str()),
+        op => op.verb().as_str().to_owned(),
+    }
 }
 
 #[test]
@@ -364,12 +401,8 @@ fn the_lease_table_is_what_actions_hold() {
     );
     let mut strongest: BTreeMap<String, [String; 3]> = BTreeMap::new();
     for (op, record) in actions() {
-        let verb = match &op {
-            Op::Compress(op) => format!("compress {}", op.kind().as_str()),
-            op => op.verb().as_str().to_owned(),
-        };
         let found = found(&op, &record);
-        let row = strongest.entry(verb).or_insert_with(|| found.clone());
+        let row = strongest.entry(row(&op)).or_insert_with(|| found.clone());
         for (cell, found) in row.iter_mut().zip(found) {
             // A first backup continues nothing; the table says what the verb may hold.
             if cell == "-" {

@@ -5,6 +5,7 @@ mod conform;
 mod crash;
 mod crate_docs;
 mod host;
+mod lease_cells;
 mod live;
 mod modules;
 mod planner;

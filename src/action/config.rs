@@ -64,6 +64,7 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
         Op::Adopt(_)
         | Op::Tag(_)
         | Op::Recover(_)
+        | Op::Abandon(_)
         | Op::Backup(_)
         | Op::Merge(_)
         | Op::Expire(_)

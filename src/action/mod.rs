@@ -96,7 +96,8 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::Unassign(_)
         | Op::Retain(_)
         | Op::JobRetry(_)
-        | Op::Recover(_) => Vec::new(),
+        | Op::Recover(_)
+        | Op::Abandon(_) => Vec::new(),
     }
 }
 
@@ -152,7 +153,8 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         | Op::PolicyDelete(_)
         | Op::Assign(_)
         | Op::Unassign(_)
-        | Op::Recover(_) => Ok(Program::default()),
+        | Op::Recover(_)
+        | Op::Abandon(_) => Ok(Program::default()),
     }
 }
 

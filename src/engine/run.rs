@@ -76,6 +76,9 @@ impl<H: Host> Engine<H> {
         if let Some(open) = action.op.carries_on() {
             return self.take_up(open).await;
         }
+        if let Op::Abandon(op) = &action.op {
+            return self.give_up(&op.action);
+        }
         let guest = match action.op.guest() {
             Some(vm) => observe::guest(&self.host, &self.state, vm).await?,
             None => None,
@@ -139,6 +142,21 @@ impl<H: Host> Engine<H> {
             resumed: true,
         });
         self.carry_on(Progress::from(open)).await
+    }
+
+    /// Closes an action that an earlier run left open, and leaves everything as it is.
+    fn give_up(&self, action: &ActionId) -> Result<Ended, EngineError> {
+        match self.state.abandon(&self.run, action, self.now()) {
+            Ok(()) => {}
+            Err(StateError::Held(holder)) => return Ok(Ended::Busy(holder)),
+            Err(StateError::Unknown(_)) => return Ok(Ended::Stale(CARRIED_ON.to_owned())),
+            Err(error) => return Err(error.into()),
+        }
+        self.say(&Event::Closed {
+            action: action.clone(),
+            done: false,
+        });
+        Ok(Ended::Done)
     }
 
     /// From wherever the marks say it is, to the end or back to the beginning.

@@ -303,6 +303,12 @@ impl World {
         }
     }
 
+    /// Everything that was begun and is not closed.
+    pub fn opens(&self) -> impl Iterator<Item = &Open> {
+        let of_guests = self.guests.values().flat_map(|guest| &guest.open);
+        self.open.iter().chain(of_guests)
+    }
+
     /// The latest instant on record: of a backup, of a failure, or since when something counts.
     #[must_use]
     pub fn latest(&self) -> Option<Timestamp> {

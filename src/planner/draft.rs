@@ -427,7 +427,6 @@ fn holder(op: &Op, guest: &Guest, world: &World) -> Option<Block> {
         let clash = held
             .iter()
             .any(|held| wanted.iter().any(|wanted| !held.agrees_with(wanted)));
-        let verb = open.op.verb().as_str().replace('_', " ");
         let consolidates = open.op.vm().filter(|_| open.consolidates());
         if let (true, Some(vm)) = (clash, consolidates) {
             let text = format!(
@@ -436,19 +435,23 @@ fn holder(op: &Op, guest: &Guest, world: &World) -> Option<Block> {
             );
             return Some(Block::Held { until: None, text });
         }
-        clash.then(|| {
-            let Open {
-                command,
-                pid,
-                since,
-                alive,
-                ..
-            } = open;
-            let state = if *alive { "" } else { ", interrupted" };
-            let holder = format!("{verb} by knib {command} (pid {pid}{state}) since {since:.0}");
-            Block::Busy { holder }
-        })
+        clash.then(|| busy(open))
     })
+}
+
+/// An open action is in the way.
+pub(super) fn busy(open: &Open) -> Block {
+    let Open {
+        command,
+        pid,
+        since,
+        alive,
+        ..
+    } = open;
+    let verb = open.op.verb().as_str().replace('_', " ");
+    let state = if *alive { "" } else { ", interrupted" };
+    let holder = format!("{verb} by knib {command} (pid {pid}{state}) since {since:.0}");
+    Block::Busy { holder }
 }
 
 /// Something a person has to decide.

@@ -1,5 +1,7 @@
 //! What an interrupted run left open comes before anything else of its VM.
 
+use crate::model::finding::Finding;
+use crate::model::finding::Severity;
 use crate::model::id::JobId;
 use crate::model::job::JobKind;
 use crate::model::op::Op;
@@ -16,11 +18,8 @@ use crate::planner::draft::Wish;
 /// An action for each open one whose run is dead; a living run's is left to it.
 pub(super) fn plan(draft: &mut Draft<'_>) {
     let world = draft.now;
-    let of_guests = world.guests.values().flat_map(|guest| &guest.open);
     for open in world
-        .open
-        .iter()
-        .chain(of_guests)
+        .opens()
         .filter(|open| !open.alive && !open.consolidates())
     {
         let vm = open.op.vm().cloned();
@@ -39,8 +38,29 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
             interrupted(open),
         );
         wish.gives = Vec::from_iter(gives(&open.op));
+        draft.findings.extend(stuck(open, &name));
         draft.take_up(wish, open);
     }
+}
+
+/// What failed where it could only be left open may fail for ever.
+fn stuck(open: &Open, name: &str) -> Option<Finding> {
+    let error = open.error.as_ref()?;
+    let verb = open.op.verb().as_str().replace('_', " ");
+    let way = match open.direction {
+        Direction::Forward => "is not done",
+        Direction::Back => "is not taken back",
+    };
+    let text = format!("{name}: {verb} {way} yet: {}", error.text);
+    let hint = format!(
+        "knib apply goes on with it; if that can never succeed: knib apply --abandon {}",
+        open.action
+    );
+    let found = Finding::new(Severity::Warning, "interrupted", text).hint(hint);
+    Some(match open.op.vm() {
+        Some(vm) => found.vm(vm.name.clone()),
+        None => found,
+    })
 }
 
 /// What later actions may need of it.

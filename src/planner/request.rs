@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::model::id::ActionId;
 use crate::model::id::BackupId;
 use crate::model::id::VmId;
+use crate::model::layout;
+use crate::model::op::Abandon;
 use crate::model::op::Clear;
 use crate::model::op::Merge;
 use crate::model::op::Op;
@@ -16,12 +19,17 @@ use crate::model::plan::Plan;
 use crate::model::plan::Shift;
 use crate::model::policy::Policy;
 use crate::model::policy::Quiesce;
+use crate::model::program::Mark;
+use crate::model::reason::Block;
 use crate::model::reason::Reason;
+use crate::model::step::Step;
 use crate::model::world::Guest;
+use crate::model::world::Open;
 use crate::model::world::World;
 use crate::planner::Options;
 use crate::planner::backups;
 use crate::planner::calls::Asked;
+use crate::planner::draft;
 use crate::planner::draft::Draft;
 use crate::planner::draft::Wish;
 use crate::planner::recover;
@@ -158,6 +166,64 @@ pub fn clear(found: &[Orphan], world: &World, options: &Options) -> Plan {
         draft.add(wish);
     }
     draft.finish(None, Vec::new(), Vec::new())
+}
+
+/// Gives up an interrupted action: what it did stays as it is.
+#[must_use]
+pub fn abandon(action: &ActionId, world: &World, options: &Options) -> Plan {
+    let mut draft = Draft::new(world, options, "UTC");
+    if let Some(open) = world.opens().find(|open| open.action == *action) {
+        let vm = open.op.vm().cloned();
+        about(
+            &mut draft,
+            vm.as_ref().and_then(|vm| world.guests.get(&vm.uuid)),
+        );
+        let verb = open.op.verb().as_str();
+        let name = open.op.object().unwrap_or_default();
+        let begun = open.program.steps();
+        let begun = begun.filter(|(stage, n, _)| {
+            matches!(open.marks[*stage][*n], Some(Mark::Intended | Mark::Done))
+        });
+        let op = Op::Abandon(Abandon {
+            action: action.clone(),
+            vm,
+            stays: begun.map(|(_, _, step)| step.synopsis()).collect(),
+        });
+        let mut wish = Wish::new(
+            format!("abandon.{name}/{verb}"),
+            op,
+            Class::Destructive,
+            recover::interrupted(open),
+        );
+        if open.alive {
+            wish.blocks.push(draft::busy(open));
+        }
+        let guest = open.op.vm().and_then(|vm| world.guests.get(&vm.uuid));
+        wish.blocks
+            .extend(guest.and_then(|guest| put_away(open, guest)));
+        draft.add(wish);
+    }
+    draft.finish(None, Vec::new(), Vec::new())
+}
+
+/// A stopped VM whose delta is being merged does not start: its file has another name meanwhile.
+fn put_away(open: &Open, guest: &Guest) -> Option<Block> {
+    let merges = |(_, _, step): (_, _, &Step)| matches!(step, Step::Merge { .. });
+    let machine = guest.machine.as_ref()?;
+    let mut unread = machine.disks.iter().filter(|disk| disk.layers.is_empty());
+    let head =
+        unread.find_map(|disk| disk.head().filter(|head| layout::delta_of(head).is_some()))?;
+    let name = &machine.name;
+    open.program.steps().any(merges).then(|| {
+        draft::blocked(
+            "put_away",
+            format!("{name} could not start: {head} was put away while it is merged"),
+            format!(
+                "give it its name back first: mv {} {head}",
+                layout::merged(head)
+            ),
+        )
+    })
 }
 
 /// What was found about other VMs is not for a command that names one.

@@ -90,6 +90,8 @@ pub enum Outcome {
     Done,
     /// It was taken back.
     Undone,
+    /// It was given up where it stood.
+    Abandoned,
 }
 
 /// A step and how far it came.
@@ -153,7 +155,7 @@ impl State {
         filter: &Filter,
     ) -> Result<Vec<PastAction>, Trouble> {
         let mut statement = db.prepare_cached(
-            "SELECT id, verb, vm, vm_name, started, ended, state, error, attended, held_by, op
+            "SELECT id, verb, vm, vm_name, started, ended, state, error, attended, held_by, op, abandoned
              FROM action WHERE (begun_by = ?1 OR held_by = ?1)
                  AND (?2 IS NULL OR vm = ?2)
              ORDER BY started, rowid",
@@ -163,7 +165,7 @@ impl State {
         let mut actions = Vec::new();
         while let Some(row) = rows.next()? {
             let outcome = self.outcome(row)?;
-            let failed = matches!(outcome, Outcome::Interrupted | Outcome::Undone);
+            let failed = !matches!(outcome, Outcome::Running | Outcome::Done);
             if failed || !filter.failed {
                 actions.push(past_action(db, row, outcome)?);
             }
@@ -177,6 +179,7 @@ impl State {
         let Word(holder): Word<RunId> = row.get(9)?;
         Ok(match state.as_str() {
             "done" => Outcome::Done,
+            "undone" if row.get(11)? => Outcome::Abandoned,
             "undone" => Outcome::Undone,
             _ if attended && self.is_alive(&holder)? => Outcome::Running,
             _ => Outcome::Interrupted,

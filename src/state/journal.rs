@@ -1,7 +1,8 @@
 //! Writing the journal: `begin`, then for each stage `intend` and for each step `done`, then `close`.
 //!
 //! An error turns the action back (`turn_back`, `undone`, `close`) or leaves it open (`leave_open`).
-//! An action that a dead run left is taken up with `adopt` and goes on where its marks say. What may
+//! An action that a dead run left is taken up with `adopt` and goes on where its marks say, or is given
+//! up with `abandon`. What may
 //! follow what is enforced by the file's triggers; a call that does not fit is `Refused` and changes
 //! nothing.
 
@@ -14,6 +15,7 @@ use rusqlite::params;
 
 use crate::model::backup::Backup;
 use crate::model::change::Change;
+use crate::model::fault::Fault;
 use crate::model::id::ActionId;
 use crate::model::id::RunId;
 use crate::model::lease::Lease;
@@ -90,18 +92,51 @@ impl State {
     /// # Errors
     /// `Held` when a run works on it; `Unknown` when there is no such action, or it was closed.
     pub fn adopt(&self, run: &RunId, action: &ActionId, now: Timestamp) -> Result<()> {
+        self.write(|db| self.take_over(db, run, action, now))
+    }
+
+    fn take_over(
+        &self,
+        db: &Connection,
+        run: &RunId,
+        action: &ActionId,
+        now: Timestamp,
+    ) -> Result<(), Trouble> {
+        expect_run(db, run)?;
+        match self.holder(db, action)? {
+            None => return Err(unknown(action)),
+            Some(holder) if holder.alive => return Err(StateError::Held(holder).into()),
+            Some(_) => {}
+        }
+        db.execute(
+            "UPDATE action SET held_by = ?2, held_since = ?3, attended = 1 WHERE id = ?1",
+            params![action.as_str(), run.as_str(), time(now)],
+        )?;
+        Ok(())
+    }
+
+    /// An open action that nobody works on any more is over, wherever it stands: its leases are gone, and
+    /// the record learns nothing of what it did. A backup goes on record as a failure.
+    ///
+    /// # Errors
+    /// As [`adopt`](Self::adopt).
+    pub fn abandon(&self, run: &RunId, action: &ActionId, now: Timestamp) -> Result<()> {
         self.write(|db| {
-            expect_run(db, run)?;
-            match self.holder(db, action)? {
-                None => return Err(unknown(action)),
-                Some(holder) if holder.alive => return Err(StateError::Held(holder).into()),
-                Some(_) => {}
-            }
+            self.take_over(db, run, action, now)?;
+            let given_up = StepError {
+                fault: Fault::Stopped,
+                text: "it was abandoned".to_owned(),
+                hint: Some("knib state check lists what it left".to_owned()),
+            };
             db.execute(
-                "UPDATE action SET held_by = ?2, held_since = ?3, attended = 1 WHERE id = ?1",
-                params![action.as_str(), run.as_str(), time(now)],
+                "UPDATE action SET error = coalesce(error, ?2) WHERE id = ?1",
+                params![action.as_str(), json(&given_up)?],
             )?;
-            Ok(())
+            db.execute(
+                "UPDATE action SET abandoned = 1, state = 'undone', ended = ?2 WHERE id = ?1",
+                params![action.as_str(), time(now)],
+            )?;
+            ended(db, action, false, now)
         })
     }
 

@@ -6,6 +6,7 @@
 
 mod bench;
 mod explore;
+mod given_up;
 pub(crate) mod matrix;
 mod old_xml;
 mod pairs;

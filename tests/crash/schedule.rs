@@ -74,16 +74,20 @@ fn judge(bench: &Bench<'_>, scenario: &Scenario, rest: Option<Rest>) -> Vec<Stri
 }
 
 /// Nothing is left to do.
-struct Rest {
+pub(crate) struct Rest {
     /// The last look at the world, and what was planned on it.
-    world: World,
-    plan: Plan,
+    pub(crate) world: World,
+    pub(crate) plan: Plan,
     /// The tick at which that run began.
     since: usize,
 }
 
 /// Runs until nothing is left to do.
-async fn until_rest(bench: &Bench<'_>, ask: &Ask, complaints: &mut Vec<String>) -> Option<Rest> {
+pub(crate) async fn until_rest(
+    bench: &Bench<'_>,
+    ask: &Ask,
+    complaints: &mut Vec<String>,
+) -> Option<Rest> {
     let mut foreseen = None;
     let mut broken = 0;
     for run in 0..MOST_RUNS {

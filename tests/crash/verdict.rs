@@ -71,6 +71,20 @@ pub(crate) fn judge(
     wrong
 }
 
+/// What must be true although an interrupted action was given up: what guests wrote and what backups hold is there,
+/// and nothing is held.
+pub(crate) fn judge_given_up(bench: &Bench<'_>, world: &World) -> Vec<String> {
+    let mut site = bench.sim.site.borrow().clone();
+    site.watch();
+    site.remember_backups();
+    let mut wrong: Vec<String> = site.complaints.iter().cloned().collect();
+    for guest in world.guests.values() {
+        wrong.extend(backups(&site, guest));
+    }
+    wrong.extend(nothing_held(bench, world));
+    wrong
+}
+
 /// No job, no frozen guest, both definitions of one mind, no program, nothing of a throwaway VM.
 fn still(site: &Site) -> Vec<String> {
     let mut wrong = Vec::new();

@@ -12,6 +12,7 @@ mod deletion;
 mod drift;
 mod files;
 mod files_hostile;
+mod given_up;
 mod harness;
 mod in_place;
 mod jobs;

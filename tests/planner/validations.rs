@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use knib::model::backup::Validated;
 use knib::model::id::BackupId;
 use knib::model::job::Job;
 use knib::model::job::JobKind;
@@ -43,14 +42,7 @@ fn guest(world: &mut World) -> &mut Guest {
 }
 
 fn judge(world: &mut World, backup: &BackupId, at: &str, reasons: &[&str], ends_chain: bool) {
-    let backups = &mut guest(world).record.backups;
-    let backup = Arc::make_mut(backups.get_mut(backup).expect("it is there"));
-    backup.marks.validated = Some(Box::new(Validated {
-        at: make::at(at),
-        reasons: reasons.iter().map(ToString::to_string).collect(),
-        ends_chain,
-        pictured: false,
-    }));
+    make::booted(guest(world), backup, at, reasons, ends_chain);
 }
 
 /// Which backup is booted, and how.

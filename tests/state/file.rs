@@ -56,7 +56,7 @@ fn a_new_file_is_the_owners_alone_and_keeps_its_id() {
         header("application_id"),
         i64::from(u32::from_be_bytes(*b"knib"))
     );
-    assert_eq!(header("user_version"), 5);
+    assert_eq!(header("user_version"), 6);
     let lax = "pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%' AND NOT strict";
     assert_eq!(place.count(lax), 0);
 }
@@ -218,7 +218,7 @@ fn a_newer_file_is_refused_by_its_version() {
         let expected = StateError::Newer {
             path: place.path(),
             found: 7,
-            known: 5,
+            known: 6,
         };
         assert_eq!(error, expected);
         assert!(error.to_string().contains("schema 7"), "{error}");

@@ -14,6 +14,8 @@ use knib::model::program::Program;
 use knib::model::receipt::Receipt;
 use knib::model::step::Image;
 use knib::model::step::Step;
+use knib::state::Filter;
+use knib::state::Outcome;
 use knib::state::State;
 use knib::state::StateError;
 
@@ -412,4 +414,41 @@ fn a_run_that_ended_begins_nothing() {
     assert!(matches!(late, Err(StateError::Unknown(_))), "{late:?}");
     let late = state.adopt(&id, &action(0), at(2));
     assert!(matches!(late, Err(StateError::Unknown(_))), "{late:?}");
+}
+
+#[test]
+fn what_is_given_up_is_over_wherever_it_stands() {
+    let place = Place::new();
+    let state = place.open();
+    let run = state.start_run("apply", at(0)).expect("a run");
+    let op = backup_op(&vm(1), &backup_id(1));
+    let lease = [Lease::exclusive(Subject::Vm(vm(1).uuid))];
+    let begin = |n| state.begin(&run.id, &action(n), &op, &program(&[1, 1]), &lease, at(1));
+    begin(1).expect("begun");
+    state.intend(&action(1), 0, at(2)).expect("intended");
+    let other = state.start_run("apply", at(3)).expect("a run");
+    let Err(StateError::Held(holder)) = state.abandon(&other.id, &action(1), at(4)) else {
+        panic!("a living run's action is given up");
+    };
+    assert!(holder.alive);
+    state
+        .leave_open(&action(1), &error("no storage"))
+        .expect("left");
+    state
+        .abandon(&other.id, &action(1), at(5))
+        .expect("given up");
+    assert_eq!(state.opens().expect("read"), []);
+    begin(2).expect("what it held is free");
+    let again = state.abandon(&other.id, &action(1), at(6));
+    assert!(matches!(again, Err(StateError::Unknown(_))), "{again:?}");
+    let runs = state.history(&Filter::default()).expect("read");
+    let past = runs.iter().flat_map(|run| &run.actions);
+    let outcomes: Vec<_> = past.map(|past| (past.id.clone(), past.outcome)).collect();
+    assert!(
+        outcomes.contains(&(action(1), Outcome::Abandoned)),
+        "{outcomes:?}"
+    );
+    // It is on record as a backup that failed, with what it failed of.
+    assert_eq!(place.count("failure WHERE error LIKE '%no storage%'"), 1);
+    place.check();
 }

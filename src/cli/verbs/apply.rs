@@ -16,6 +16,7 @@ use crate::cli::render::text;
 use crate::cli::saved;
 use crate::cli::session::Session;
 use crate::cli::times;
+use crate::cli::verbs::abandon;
 use crate::cli::verbs::plan;
 use crate::cli::verbs::plan::Ask;
 use crate::cli::verbs::plan::Narrow;
@@ -42,14 +43,17 @@ pub(in crate::cli) struct Apply {
     plan: Option<Utf8PathBuf>,
     /// Do not ask
     #[arg(long)]
-    auto_approve: bool,
+    pub(super) auto_approve: bool,
     #[command(flatten)]
-    consent: Consent,
+    pub(super) consent: Consent,
     #[command(flatten)]
     narrow: Narrow,
     /// So many VMs at a time
     #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u16).range(1..))]
     parallelism: u16,
+    /// Give up an interrupted action that can neither be done nor taken back: what it did stays
+    #[arg(long, value_name = "ACTION", conflicts_with_all = ["plan", "only", "vm"])]
+    abandon: Option<String>,
     /// Wait so long for other runs to let go of VMs before planning
     #[arg(long, value_name = "D", default_value = "0s", value_parser = times::length)]
     lock_timeout: Seconds,
@@ -57,13 +61,13 @@ pub(in crate::cli) struct Apply {
 
 /// What has to be said twice.
 #[derive(Debug, clap::Args)]
-struct Consent {
+pub(super) struct Consent {
     /// Leave out backups of a saved plan whose slot was served or passed since
     #[arg(long, requires = "plan")]
     skip_superseded: bool,
     /// Let go so many backups, all of which the plan shows, that the retention in force keeps
     #[arg(long, value_name = "N")]
-    allow_destructive: Option<usize>,
+    pub(super) allow_destructive: Option<usize>,
     /// Go on although the clock is behind what is on record
     #[arg(long)]
     accept_clock: bool,
@@ -79,6 +83,9 @@ pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
             Failure::usage("there is no terminal to ask on, and nothing was read")
                 .hint("--auto-approve applies without asking; knib plan shows what it would do"),
         );
+    }
+    if let Some(action) = &args.abandon {
+        return abandon::run(session, &args, action).await;
     }
     let saved = args.plan.as_deref().map(read_saved(session)).transpose()?;
     let basis = match &saved {
@@ -239,7 +246,7 @@ fn refuse_empty(basis: &Basis, world: &World, plan: &Plan, allowed: bool) -> Res
 }
 
 /// What will be done, where the report will be; for a question beside it when that is JSON.
-fn show(session: &Session, json: bool, args: &Apply, plan: &Plan) -> Result<()> {
+pub(super) fn show(session: &Session, json: bool, args: &Apply, plan: &Plan) -> Result<()> {
     let detail = match work::detail(session) {
         Detail::Normal if args.auto_approve => Detail::Brief,
         detail => detail,
@@ -254,7 +261,7 @@ fn show(session: &Session, json: bool, args: &Apply, plan: &Plan) -> Result<()> 
     Ok(())
 }
 
-fn agreed(session: &Session, plan: &Plan) -> Result<bool> {
+pub(super) fn agreed(session: &Session, plan: &Plan) -> Result<bool> {
     let free = plan
         .actions
         .iter()

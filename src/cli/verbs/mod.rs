@@ -1,5 +1,6 @@
 //! The verbs, one file each: its arguments, and what it does with them.
 
+mod abandon;
 pub(super) mod apply;
 pub(super) mod backup;
 pub(super) mod chain;

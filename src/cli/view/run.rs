@@ -46,7 +46,7 @@ pub struct ActionView {
     pub started: Timestamp,
     /// When it was closed.
     pub ended: Option<Timestamp>,
-    /// `running`, `interrupted`, `done`, `undone`
+    /// `running`, `interrupted`, `done`, `undone`, `abandoned`
     pub outcome: String,
     /// What it failed with.
     pub error: Option<String>,
@@ -106,6 +106,7 @@ fn action(past: PastAction) -> ActionView {
             Outcome::Interrupted => "interrupted",
             Outcome::Done => "done",
             Outcome::Undone => "undone",
+            Outcome::Abandoned => "abandoned",
         }
         .to_owned(),
         error,

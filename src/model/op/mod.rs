@@ -98,6 +98,8 @@ pub enum Op {
     Tag(Tag),
     /// Carry on what was interrupted.
     Recover(Recover),
+    /// Give up what was interrupted.
+    Abandon(Abandon),
     /// Back a VM up.
     Backup(Box<BackupOp>),
     /// Merge the deltas of a VM and end its chain.
@@ -163,6 +165,17 @@ pub struct Recover {
     pub lane: Lane,
 }
 
+/// Give up what was interrupted: what it did stays, and what it held is free.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abandon {
+    /// Which action.
+    pub action: ActionId,
+    /// The VM it holds.
+    pub vm: Option<VmRef>,
+    /// What it did, or began to do, in words.
+    pub stays: Vec<String>,
+}
+
 impl Op {
     /// Its verb.
     #[must_use]
@@ -181,6 +194,7 @@ impl Op {
             Self::Adopt(_) => Verb::Adopt,
             Self::Tag(_) => Verb::Tag,
             Self::Recover(_) => Verb::Recover,
+            Self::Abandon(_) => Verb::Abandon,
             Self::Backup(_) => Verb::Backup,
             Self::Merge(_) => Verb::Merge,
             Self::Expire(_) => Verb::Expire,
@@ -215,6 +229,7 @@ impl Op {
             Self::Adopt(op) => Some(&op.vm),
             Self::Tag(op) => Some(&op.vm),
             Self::Recover(op) => op.vm.as_ref(),
+            Self::Abandon(op) => op.vm.as_ref(),
             Self::Backup(op) => Some(&op.vm),
             Self::Merge(op) => Some(&op.vm),
             Self::Expire(op) | Self::Delete(op) | Self::Pin(op) | Self::Unpin(op) => Some(&op.vm),

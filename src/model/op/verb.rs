@@ -24,6 +24,7 @@ pub enum Verb {
     Adopt,
     Tag,
     Recover,
+    Abandon,
     Backup,
     Merge,
     Expire,
@@ -65,6 +66,7 @@ impl Verb {
             Self::Adopt => "adopt",
             Self::Tag => "tag",
             Self::Recover => "recover",
+            Self::Abandon => "abandon",
             Self::Backup => "backup",
             Self::Merge => "merge",
             Self::Expire => "expire",
@@ -107,6 +109,7 @@ impl Verb {
             // With the removals that it must not run ahead of.
             Self::Retain
             | Self::Recover
+            | Self::Abandon
             | Self::Backup
             | Self::Merge
             | Self::Expire

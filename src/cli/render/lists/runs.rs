@@ -64,7 +64,7 @@ fn of_action(action: &ActionView, look: Look) -> String {
     let name = action.object.as_deref().unwrap_or_default();
     let verb = action.verb.replace('_', " ");
     let line = format!("  {:<12} {verb} {}", action.outcome, text::clean(name));
-    let failed = action.outcome == "undone" || action.outcome == "interrupted";
+    let failed = ["undone", "interrupted", "abandoned"].contains(&action.outcome.as_str());
     let mut drawn = if failed {
         look.paint(BAD, line.trim_end()) + "\n"
     } else {

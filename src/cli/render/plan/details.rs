@@ -52,6 +52,7 @@ pub(super) fn said(action: &Action) -> Vec<String> {
         Op::Validate(op) if op.trial.ends_chain => {
             said.push("the chain ends if its guest fails".to_owned());
         }
+        Op::Abandon(op) => said.extend(op.stays.iter().map(|step| format!("stays: {step}"))),
         Op::RestoreVm(op) => said.extend(replacing(op, action)),
         Op::RestoreDisk(op) => {
             said.push(format!("{}: {}", op.target, op.image.path));

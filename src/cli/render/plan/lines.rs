@@ -122,7 +122,7 @@ fn section(action: &Action) -> &'static str {
         return "Waiting";
     }
     match action.verb {
-        Verb::Recover | Verb::Consolidate => "Interrupted",
+        Verb::Recover | Verb::Consolidate | Verb::Abandon => "Interrupted",
         Verb::StorageCreate => "Storages",
         Verb::OfferingCreate
         | Verb::OfferingUpdate
@@ -206,6 +206,7 @@ fn sign(action: &Action) -> Sign {
         | Verb::Clear
         | Verb::JobCancel
         | Verb::Discard
+        | Verb::Abandon
         | Verb::SnapshotDelete => Sign::Remove,
         Verb::Assign if !action.change.before.is_null() => Sign::Change,
         Verb::StorageCreate if matches!(action.reason, Reason::Changed { .. }) => Sign::Change,
@@ -254,6 +255,13 @@ fn described(action: &Action) -> (String, String) {
                 return (vm(), "an interrupted action".to_owned());
             };
             (vm(), verb.replace('_', " "))
+        }
+        Op::Abandon(_) => {
+            let Reason::Interrupted { verb, .. } = &action.reason else {
+                return (vm(), "an interrupted action".to_owned());
+            };
+            let what = verb.replace('_', " ");
+            (vm(), format!("give up its {what}; what it did stays"))
         }
         Op::Backup(op) => {
             let size = action.change.after["chain_size"].as_i64();

@@ -34,6 +34,7 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Adopt => "adopt",
         Verb::Tag => "tag",
         Verb::Recover => "recover",
+        Verb::Abandon => "abandon",
         Verb::Backup => "backup",
         Verb::Merge => "merge",
         Verb::Expire => "let go",
@@ -133,6 +134,15 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
                 let _ = write!(said, ", attempt {}", failed_attempts + 1);
             }
             said
+        }
+        Reason::Interrupted {
+            stage,
+            stages,
+            error,
+            ..
+        } if action.verb == Verb::Abandon => {
+            let why = error.as_deref().unwrap_or("it was interrupted");
+            format!("at step {} of {stages}: {why}", stage + 1)
         }
         Reason::Interrupted { .. } => interrupted(&action.reason)?,
     })
