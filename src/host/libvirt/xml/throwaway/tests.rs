@@ -139,7 +139,7 @@ fn nothing_of_it_reaches_anything() {
 #[test]
 fn a_small_one_keeps_what_it_has() {
     let small = FULL.replace("<memory unit='GiB'>16<", "<memory unit='MiB'>512<");
-    let small = small.replace("current='4'>8<", ">1<");
+    let small = small.replace(" current='4'>8<", ">1<");
     let made = throwaway(&small, &wanted()).expect("made");
     assert!(made.xml.contains("<memory unit='MiB'>512</memory>"));
     assert!(made.xml.contains("<vcpu>1</vcpu>"));
