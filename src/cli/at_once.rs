@@ -28,6 +28,14 @@ pub(super) struct Patience {
     lock_timeout: Seconds,
 }
 
+impl Default for Patience {
+    /// As where nothing is said.
+    fn default() -> Self {
+        let lock_timeout = Seconds(30);
+        Self { lock_timeout }
+    }
+}
+
 impl Patience {
     /// So long.
     pub(super) fn limit(self) -> Duration {

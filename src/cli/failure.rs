@@ -49,6 +49,12 @@ impl Failure {
         }
     }
 
+    /// What went wrong, for a line about something else.
+    pub(super) fn brief(&self) -> String {
+        let texts = self.findings.iter().map(|finding| finding.text.as_str());
+        texts.collect::<Vec<_>>().join("; ")
+    }
+
     /// A policy that is not taken.
     pub(super) fn policy(findings: Vec<Finding>, sources: Sources) -> Self {
         Self {

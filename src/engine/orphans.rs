@@ -26,6 +26,7 @@ use crate::model::machine::Format;
 use crate::model::machine::Machine;
 use crate::model::orphan::Orphan;
 use crate::model::orphan::OrphanKind;
+use crate::model::step::BackupAt;
 use crate::model::step::Image;
 use crate::model::world::Guest;
 use crate::model::world::Open;
@@ -68,7 +69,16 @@ async fn on_storages<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>
                     && on_record(&BackupId::new(name))
                 {
                     found.extend(compressed(host, world, guest, &dir.join(name)).await?);
-                    found.extend(leases(host, world, &dir.join(name)).await?);
+                    let of = BackupAt {
+                        storage: seen.path.clone(),
+                        id: guest.record.backups[&BackupId::new(name)]
+                            .storage
+                            .id
+                            .clone(),
+                        vm: vm.clone(),
+                        backup: BackupId::new(name),
+                    };
+                    found.extend(leases(host, world, &of).await?);
                 }
                 let kind = if layout::staged(name).is_some() {
                     OrphanKind::Stage
@@ -133,9 +143,9 @@ async fn compressed<H: Host>(
 async fn leases<H: Host>(
     host: &Rc<H>,
     world: &World,
-    dir: &Utf8Path,
+    of: &BackupAt,
 ) -> Result<Vec<Orphan>, HostError> {
-    let readers = dir.join(layout::READERS);
+    let readers = of.dir().join(layout::READERS);
     let entries = match host.list(&readers).await {
         Err(error) if error.fault == Fault::Gone => return Ok(Vec::new()),
         entries => entries?,
@@ -156,7 +166,7 @@ async fn leases<H: Host>(
         let mut disks = machines.iter().flat_map(|machine| &machine.disks);
         let reads = disks.any(|disk| {
             let layers = disk.layers.iter().map(|layer| &layer.path);
-            layers.chain(&disk.live).any(|path| path.starts_with(dir))
+            layers.chain(&disk.live).any(|path| of.holds(path))
         });
         let at_work = guest.is_some_and(|guest| guest.open.iter().any(Open::consolidates));
         if young || reads || at_work {

@@ -20,6 +20,7 @@ use crate::model::step::BackupAt;
 use crate::model::step::Image;
 use crate::model::world::Guest;
 use crate::model::world::Open;
+use crate::model::world::StorageSeen;
 use crate::model::world::World;
 use crate::planner::Options;
 use crate::planner::draft::Draft;
@@ -94,7 +95,7 @@ fn between(world: &World, op: &Consolidate) -> Option<crate::model::reason::Bloc
     let machine = world.guests.get(&op.vm.uuid)?.machine.as_ref()?;
     let (target, _) = op.disks.iter().find(|(target, on)| {
         let below = machine.disk(target).and_then(|disk| disk.layers.get(1));
-        below.is_none_or(|below| !below.path.starts_with(on.of.dir()))
+        below.is_none_or(|below| !on.of.holds(&below.path))
     })?;
     let name = &op.vm.name;
     Some(blocked(
@@ -132,14 +133,23 @@ fn of_path(world: &World, path: &Utf8Path) -> Option<BackupAt> {
     let backup = dir.file_name().filter(|name| BackupId::is_one(name))?;
     let vm = VmId::new(dir.parent()?.file_name()?);
     let backup = BackupId::new(backup);
-    let mut storages = world.storages.values();
-    storages.find_map(|seen| {
-        let is_there = layout::backup_dir(&seen.path, &vm, &backup) == dir;
-        Some(BackupAt {
-            storage: seen.path.clone(),
-            id: seen.usable().filter(|_| is_there)?.clone(),
-            vm: vm.clone(),
-            backup: backup.clone(),
-        })
+    let storages = || {
+        world
+            .storages
+            .values()
+            .filter(|seen| seen.usable().is_some())
+    };
+    let by_path = storages().find(|seen| layout::backup_dir(&seen.path, &vm, &backup) == dir);
+    // One that the policy names by a link is known by what it holds.
+    let holds = |seen: &&StorageSeen| {
+        let of_vm = seen.vms.get(&vm);
+        of_vm.is_some_and(|found| found.backups.contains(&backup))
+    };
+    let seen = by_path.or_else(|| storages().find(holds))?;
+    Some(BackupAt {
+        storage: seen.path.clone(),
+        id: seen.usable()?.clone(),
+        vm,
+        backup,
     })
 }

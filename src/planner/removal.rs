@@ -256,14 +256,14 @@ pub(super) fn wish(
 
 /// A VM that reads the files of a backup, as one that was started from them does.
 fn in_use(world: &World, of: &OneBackup) -> Option<Block> {
-    let dir = of.place()?.dir();
+    let place = of.place()?;
     let machines = world
         .guests
         .values()
         .filter_map(|guest| guest.machine.as_ref());
     let reads = |disk: &Disk| {
         let layers = disk.layers.iter().map(|layer| &layer.path);
-        layers.chain(&disk.live).any(|path| path.starts_with(&dir))
+        layers.chain(&disk.live).any(|path| place.holds(path))
     };
     let reader = machines
         .into_iter()

@@ -43,6 +43,7 @@ scenarios! {
     copies_of_a_stopped_vm: images, 20;
     a_vm_defined_from_another: vms, 20;
     a_definition_that_is_behind: vms, 20;
+    disks_that_come_and_go: vms, 40;
     overlays_that_cannot_be_made: failures, 40;
     commits_that_cannot_be_made: failures, 30;
     images_in_use: failures, 20;

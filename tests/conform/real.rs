@@ -82,6 +82,10 @@ impl Ground for Real {
 
     fn write(&self, target: &str, cells: Range<usize>, value: u8) {
         let length = cells.len() as u64 * CELL;
+        // A disk that came later has none yet, and nobody asks for it.
+        let truth = self.vm.truth_file(target);
+        let made = fs::File::options().create(true).append(true).open(truth);
+        drop(made.expect("the directory is the test's own"));
         self.vm
             .write(target, cells.start as u64 * CELL, value, length);
     }

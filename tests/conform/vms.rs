@@ -1,11 +1,16 @@
 //! VMs that are off, are defined, and have two definitions.
 
+use camino::Utf8Path;
+use knib::host::Convert;
 use knib::host::Definition;
+use knib::host::Exchange;
 use knib::host::Host;
 use knib::host::Renewal;
 use knib::model::bytes::Bytes;
 use knib::model::id::Target;
 use knib::model::id::VmId;
+use knib::model::machine::Disk;
+use knib::model::machine::Format;
 use knib::model::machine::Note;
 use knib::model::op::Manner;
 use knib::model::snapshot::Snapshots;
@@ -198,4 +203,78 @@ pub(super) async fn a_definition_that_is_behind<G: Ground>(trace: &mut Trace<G>)
     trace.stop().await;
     let noted = trace.host().note(&vm, Some(&note)).await;
     trace.did("note", noted).await;
+}
+
+/// A file of its own with what an image shows, as a restore writes it.
+async fn written<G: Ground>(trace: &mut Trace<G>, from: &str, to: &str) {
+    let convert = Convert {
+        layers: vec![trace.image(from)],
+        backing: None,
+        to: trace.image(to).path,
+        format: Format::Qcow2,
+        compression: None,
+        idle: false,
+    };
+    let made = trace.host().convert(&convert, &trace.task()).await;
+    trace.ended("convert", &made);
+}
+
+pub(super) async fn disks_that_come_and_go<G: Ground>(trace: &mut Trace<G>) {
+    let vm = trace.ground.vm();
+    trace.write("vda", 0..4, 1);
+    let text = trace.host().definition(&vm, Definition::Persistent).await;
+    let text = text.expect("it is there");
+    for copy in ["c.qcow2", "d.qcow2", "e.qcow2"] {
+        written(trace, "a.qcow2", copy).await;
+    }
+    let (vda, vdb) = (Target::new("vda"), Target::new("vdb"));
+    let come = trace.head("vdc", "c.qcow2");
+    let attached = trace.host().attach(&vm, &text, &vda, &come).await;
+    trace.did("attach", attached).await;
+    let again = trace.host().attach(&vm, &text, &vda, &come).await;
+    trace.ended("attach again", &again);
+    trace.write("vdc", 4..6, 3);
+    trace.start().await;
+    let files = [trace.image("a.qcow2").path];
+    let found = trace.host().finds(&vm, &files).await;
+    trace.ended("finds", &found);
+    trace.write("vdc", 0..2, 4);
+    trace.stop().await;
+
+    // What it would be is not what it is.
+    let heads = [trace.head("vda", "d.qcow2")];
+    let described = trace.host().described(&vm, &heads).await;
+    let described = described.expect("it is there");
+    let seen = trace.host().stored(&described).await;
+    let seen = seen.expect("it is a definition");
+    let names = |disk: &Disk| {
+        format!(
+            "{} {:?}",
+            disk.target,
+            disk.head().and_then(Utf8Path::file_name)
+        )
+    };
+    let names: Vec<_> = seen.disks.iter().map(names).collect();
+    trace.say(&format!("described: {names:?}"));
+    trace.observe().await;
+    let exchange = Exchange {
+        heads: heads.to_vec(),
+        added: vec![trace.head("vdb", "e.qcow2")],
+        definition: text,
+        removed: vec![Target::new("vdc")],
+    };
+    let swapped = trace.host().swap(&vm, &exchange).await;
+    trace.did("swap in one that is there", swapped).await;
+    let fewer = Exchange {
+        removed: vec![vdb],
+        heads: Vec::new(),
+        added: Vec::new(),
+        definition: String::new(),
+    };
+    let swapped = trace.host().swap(&vm, &fewer).await;
+    trace.did("swap out", swapped).await;
+    let swapped = trace.host().swap(&vm, &exchange).await;
+    trace.did("swap", swapped).await;
+    trace.start().await;
+    trace.stop().await;
 }

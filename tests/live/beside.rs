@@ -10,6 +10,7 @@ use crate::support::Vm;
 use crate::support::oracle;
 use crate::support::tool::run;
 use crate::support::tool::virsh;
+use crate::support::vm::Xml;
 
 use super::site::Site;
 
@@ -128,4 +129,33 @@ fn firmware_boot_files_networks_and_pools_are_in_the_backup() {
 
     let gone = site.fill_in("network-$RUN-gone.xml");
     assert!(!backup.dir().join(gone).exists());
+
+    // Both come back with the VM, and with another one.
+    let vars = oracle::file_sha256(&site.path("vars"));
+    let disk = vm.source("vda");
+    virsh(["undefine", "--nvram", &vm.name]).must();
+    assert!(!site.path("vars").exists());
+    for gone in [&disk, &vm.disks["vda"]] {
+        fs::remove_file(gone).expect("the directory is the test's own");
+    }
+    let _ = fs::remove_dir_all(&tpm.state);
+    site.knib(["restore", "vm", backup.id()]).exits(0);
+    assert_eq!(oracle::file_sha256(&site.path("vars")), vars);
+    run("diff", ["-r", &into, &tpm.state.display().to_string()]).must();
+
+    let name = format!("{}-new", site.run);
+    site.knib(["restore", "new", backup.id(), "--name", &name])
+        .exits(0);
+    let new = site.defined("new");
+    let xml = new.xml(Xml::Inactive);
+    let (_, own) = xml.split_once("<nvram").expect("it has its own");
+    let own = own.split(['<', '>']).nth(1).expect("it is a file");
+    assert_ne!(Path::new(own), site.path("vars"));
+    assert_eq!(oracle::file_sha256(Path::new(own)), vars);
+    let state = tpm.state.with_file_name(new.uuid());
+    let copy = Tpm {
+        made: state.clone(),
+        state,
+    };
+    run("diff", ["-r", &into, &copy.state.display().to_string()]).must();
 }

@@ -76,6 +76,26 @@ fn delta(vm: &Vm, disk: &str) -> PathBuf {
 
 fn move_live(shallow: bool) {
     let (site, vm) = two_disks(true);
+    let first = &site.backups(&vm)[0];
+    let before = ["vda", "vdb"].map(|disk| first.file(disk));
+    let before = before.map(|file| {
+        let copy = site.path(
+            &file
+                .with_extension("raw")
+                .file_name()
+                .expect("a file")
+                .to_string_lossy(),
+        );
+        qemu_img([
+            "convert".as_ref(),
+            "-O".as_ref(),
+            "raw".as_ref(),
+            file.as_os_str(),
+            copy.as_os_str(),
+        ])
+        .must();
+        copy
+    });
     let moved = path(&site, "moved.qcow2");
     let mut args = vec!["blockcopy", &vm.name, "vda", &moved, "--format", "qcow2"];
     args.extend(["--transient-job", "--wait", "--pivot"]);
@@ -88,6 +108,13 @@ fn move_live(shallow: bool) {
     backs_up(&site, &vm, ["incremental", "incremental"]);
     let inside = oracle::chain(&delta(&vm, "vda"));
     assert!(inside.contains(&PathBuf::from(&moved)), "{inside:?}");
+    // Back to before it was moved.
+    let first = site.backups(&vm)[0].clone();
+    let restore = ["restore", "vm", first.id(), "--destroy", "--discard-old"];
+    site.knib(restore).exits(0);
+    for (disk, truth) in ["vda", "vdb"].iter().zip(&before) {
+        assert_holds(&vm.source(disk), truth);
+    }
 }
 
 #[test]

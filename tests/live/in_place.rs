@@ -71,6 +71,12 @@ fn disks_go_back_to_a_backup_and_forward_again_and_the_next_one_is_full() {
     let before = vm.xml(crate::support::vm::Xml::Inactive);
     site.refuses(&vm, &["restore", "vm", first.id()], 3, &words);
     assert_eq!(vm.xml(crate::support::vm::Xml::Inactive), before);
+    // A guest that does not heed it: nothing is replaced, and it runs on.
+    virsh(["resume", &vm.name]).must();
+    let asked = restore(first.id(), "--stop=1s").exits(5);
+    assert!(asked.stderr.contains("did not shut down within"), "{asked}");
+    assert_eq!(vm.state(), "running");
+    assert_eq!(replaced(&site), [] as [PathBuf; 0]);
 
     let said = restore(first.id(), "--destroy").exits(0).stdout;
     assert_eq!(vm.state(), "shut off");
@@ -246,6 +252,31 @@ fn killed_at_every_step_the_vm_starts_with_what_it_had_or_with_the_backup() {
         assert_holds(&vm.source("vda"), &had);
     }
     assert!(ends > 2, "it was killed {ends} times");
+}
+
+#[test]
+fn a_disk_that_is_full_half_way_leaves_the_vm_what_it_had() {
+    let site = Site::new();
+    let vm = site.vm("a").disk(Disk::qcow2("vda", 4 * MIB)).define();
+    vm.write("vda", 0, 0x11, 3 * MIB);
+    let first = site.first(&vm);
+    vm.write("vda", 0, 0x22, 64 * KIB);
+    let had = vm.truth("vda");
+    let small = site.mount_small("small", 8 * MIB);
+    let dir = small.display().to_string();
+    // Killed where the copy begins; then somebody else takes the room.
+    let restore = ["restore", "vm", first.id(), "--disk-dir", &dir];
+    let killed = site.knib_with(restore).env("KNIB_CRASH_AT", "5").run();
+    assert_ne!(killed.code(), Some(0), "{killed}");
+    fs::write(small.join("theirs"), vec![1; 6 << 20]).expect("there is room");
+    let failed = site.knib(["apply", "--auto-approve", "--only", "backup"]);
+    let failed = failed.exits(5);
+    assert!(failed.stderr.contains("No space left"), "{failed}");
+    assert_eq!(run("ls", [&small]).must().trim(), "theirs");
+    assert!(site.leftovers().is_empty() && replaced(&site).is_empty());
+    assert_holds(&vm.source("vda"), &had);
+    vm.start_paused();
+    site.assert_one_delta_each(&vm);
 }
 
 #[test]

@@ -89,7 +89,9 @@ fn vms_primary_and_state_are_gone_and_come_back_from_the_storage_alone() {
     let plan = run(&site, &commands[0]);
     assert!(plan.contains("defined again as it was"), "{plan}");
     assert!(!site.primary().exists());
+    site.mount_read_only("storage");
     run(&site, &commands[1]);
+    site.unmount("storage");
     for ((vm, (uuid, xml)), truths) in vms.iter().zip(&were).zip(&truths) {
         assert_eq!(vm.uuid(), *uuid);
         let now = vm.xml(crate::support::vm::Xml::Inactive);
@@ -115,6 +117,22 @@ fn vms_primary_and_state_are_gone_and_come_back_from_the_storage_alone() {
     site.knib(["plan", "--detailed-exitcode"]).exits(0);
     let next = site.backup(&vms[0], &[]);
     assert_eq!(next.kind(), "full");
+    // Without a state, to a VM that comes anew, and killed half way: an apply goes on with it.
+    let name = format!("{}-new", site.run);
+    let from = site.storage().display().to_string();
+    let other = site.path("other.db").display().to_string();
+    let latest = format!("{}@latest", vms[1].name);
+    let new = ["restore", "new", &latest, "--name", &name, "--from", &from];
+    let killed = site.knib_with(new.iter().chain(&["--state", &other]));
+    let killed = killed.env("KNIB_CRASH_AT", "3").run();
+    assert_ne!(killed.code(), Some(0), "{killed}");
+    assert!(site.path("other.db.restore").exists());
+    let apply = ["apply", "--auto-approve", "--state", &other];
+    let went_on = site.knib(apply).exits(1);
+    assert!(went_on.stderr.contains("that was interrupted"), "{went_on}");
+    assert!(!site.path("other.db.restore").exists());
+    assert_holds(&site.defined("new").source("vda"), &truths[1][0].1);
+
     // Once more: they are defined, and restored in place.
     let all = format!("{}-*@latest", site.run);
     site.knib(["restore", "vm", &all]).exits(0);

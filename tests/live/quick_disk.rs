@@ -62,7 +62,7 @@ fn it_comes_to_a_vm_that_runs_and_to_one_that_is_off() {
     other.write("vdb", 64 * KIB, 0x33, 64 * KIB);
     let delete = ["backup", "delete", "--force", second.id()];
     site.knib(delete).exits(6);
-    other.destroy();
+    other.kill();
     other.start_paused();
     site.knib(["restore", "resume", &other.name]).exits(0);
     assert_alone(&site.defined("b"));

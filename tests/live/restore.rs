@@ -100,6 +100,13 @@ fn a_restored_vm_boots_beside_the_one_that_was_backed_up() {
     assert_eq!([vm.uuid(), vm.source("vda").display().to_string()], before);
     assert_unchanged(&storage, &oracle::listing(&site.storage()));
     assert_eq!(guest.disk_sha256("vdb"), sums[1]);
+
+    // The guest is asked, and goes down.
+    site.knib(["restore", "vm", &latest, "--stop"]).exits(0);
+    assert_eq!(vm.state(), "shut off");
+    for (target, sum) in targets.iter().zip(&sums) {
+        assert_sums_to(&vm.source(target), sum);
+    }
 }
 
 #[test]

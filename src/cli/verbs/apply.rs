@@ -20,6 +20,7 @@ use crate::cli::verbs::abandon;
 use crate::cli::verbs::plan;
 use crate::cli::verbs::plan::Ask;
 use crate::cli::verbs::plan::Narrow;
+use crate::cli::verbs::restore::stateless;
 use crate::cli::work;
 use crate::cli::work::Work;
 use crate::model::id::BackupId;
@@ -92,6 +93,12 @@ pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
         Some(plan) => session.basis_of(plan),
         None => session.basis_in_files()?,
     };
+    if let Err(failure) = stateless::carry_on(session, &basis).await {
+        session.note(&format!(
+            "a restore that was interrupted waits: {}",
+            failure.brief()
+        ));
+    }
     wait(session, &basis, &args).await?;
     let seen = session.see(&basis).await?;
     let is_saved = saved.is_some();

@@ -93,7 +93,7 @@ pub(super) async fn unread<H: Host>(engine: &Engine<H>, of: &BackupAt) -> Result
     }
     for machine in engine.host.machines().await? {
         let mut disks = machine.disks.iter();
-        if disks.any(|disk| disk.live.iter().any(|path| path.starts_with(&dir))) {
+        if disks.any(|disk| disk.live.iter().any(|path| of.holds(path))) {
             return Err(read_by(&machine.name));
         }
     }

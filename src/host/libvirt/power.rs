@@ -49,14 +49,10 @@ impl Libvirt {
 
     /// Asks the guest to shut down.
     pub(in crate::host) async fn shutdown(&self, vm: &VmId) -> Result<()> {
-        self.on(
-            vm,
-            "ask the guest to shut down".to_owned(),
-            |_, vm, tried| {
-                let asked = vm.domain.shutdown().map(drop);
-                asked.map_err(|error| faults::error(tried, &error))
-            },
-        )
+        self.on(vm, "ask for a shutdown".to_owned(), |_, vm, tried| {
+            let asked = vm.domain.shutdown().map(drop);
+            asked.map_err(|error| faults::error(tried, &error))
+        })
         .await
     }
 

@@ -1,5 +1,6 @@
 //! What steps are made of: files, and where a backup is.
 
+use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use serde::Deserialize;
 use serde::Serialize;
@@ -47,6 +48,13 @@ impl BackupAt {
     #[must_use]
     pub fn dir(&self) -> Utf8PathBuf {
         layout::backup_dir(&self.storage, &self.vm, &self.backup)
+    }
+
+    /// Whether a file is one of its own, by whatever name its storage is known.
+    #[must_use]
+    pub fn holds(&self, file: &Utf8Path) -> bool {
+        let own = layout::backup_dir(Utf8Path::new(""), &self.vm, &self.backup);
+        file.parent().is_some_and(|dir| dir.ends_with(own))
     }
 }
 

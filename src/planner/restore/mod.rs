@@ -24,12 +24,17 @@ use crate::model::machine::Format;
 use crate::model::op::Origin;
 use crate::model::op::OriginFile;
 use crate::model::plan::Estimate;
+use crate::model::plan::Plan;
 use crate::model::reason::Block;
 use crate::model::record::Record;
 use crate::model::step::Image;
 use crate::model::world::Space;
 use crate::model::world::World;
+use crate::planner::Options;
+use crate::planner::consolidate;
+use crate::planner::draft::Draft;
 use crate::planner::draft::blocked;
+use crate::planner::recover;
 pub use crate::planner::restore::disk::OneDisk;
 pub use crate::planner::restore::disk::disk;
 pub use crate::planner::restore::new::NewVm;
@@ -52,6 +57,15 @@ pub struct How {
     pub quick: bool,
     /// One that was let go will do.
     pub removed: bool,
+}
+
+/// What was left half way, and nothing else.
+#[must_use]
+pub fn rest(world: &World, options: &Options) -> Plan {
+    let mut draft = Draft::new(world, options, "UTC");
+    recover::plan(&mut draft);
+    consolidate::plan(&mut draft);
+    draft.finish(None, Vec::new(), Vec::new())
 }
 
 /// The offering says no, as it was last applied; else as it was when the backup was made.

@@ -29,6 +29,7 @@ use crate::planner::draft::Draft;
 use crate::planner::draft::Key;
 use crate::planner::draft::Wish;
 use crate::planner::draft::blocked;
+use crate::planner::recover;
 use crate::planner::request::about;
 use crate::planner::restore;
 use crate::planner::restore::How;
@@ -63,6 +64,7 @@ pub fn new_vm(asked: &NewVm, ground: &Ground, world: &World, options: &Options) 
     let mut draft = Draft::new(world, options, "UTC");
     let guest = world.guests.get(&asked.from);
     about(&mut draft, guest);
+    recover::plan(&mut draft);
     if let Some((guest, backup)) =
         guest.and_then(|guest| Some((guest, guest.record.backups.get(&asked.backup)?)))
     {

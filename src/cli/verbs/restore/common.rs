@@ -1,7 +1,5 @@
 //! What all restores have: where they read and write, and how they are carried out.
 
-use std::fs;
-
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 
@@ -17,6 +15,7 @@ use crate::cli::session::Seen;
 use crate::cli::session::Session;
 use crate::cli::verbs::restore::left_to_qemu;
 use crate::cli::verbs::restore::quick::Quick;
+use crate::cli::verbs::restore::stateless;
 use crate::cli::work;
 use crate::engine;
 use crate::model::backup::Backup;
@@ -27,9 +26,6 @@ use crate::planner::Options;
 use crate::planner::restore;
 use crate::planner::restore::How;
 use crate::state::State;
-
-/// What the journal is called of a restore that has no state to write into.
-const WITHOUT_STATE: &str = ".restore";
 
 /// What all restores have.
 #[derive(Debug, clap::Args)]
@@ -61,7 +57,7 @@ impl Common {
         if let Some(dir) = &self.from {
             basis.from = Some(directory(dir)?);
             if State::look(&basis.state)?.is_none() {
-                basis.state = Utf8PathBuf::from(format!("{}{WITHOUT_STATE}", basis.state));
+                basis.state = stateless::journal(&basis.state);
             }
         }
         Ok(basis)
@@ -122,7 +118,7 @@ impl Common {
         let left = left_to_qemu(&finished.plan);
         let exit = finished.conclude(session, json, || said(&finished.plan) + &left)?;
         drop(finished);
-        forget(&basis.state)?;
+        stateless::forget(&basis.state)?;
         Ok(exit)
     }
 }
@@ -131,24 +127,4 @@ impl Common {
 fn directory(dir: &Utf8Path) -> Result<Utf8PathBuf> {
     dir.canonicalize_utf8()
         .map_err(|error| Failure::file("use the directory", dir, &error))
-}
-
-/// A journal that was made for want of a state goes when nothing in it is open.
-fn forget(state: &Utf8Path) -> Result<()> {
-    if !state.as_str().ends_with(WITHOUT_STATE) {
-        return Ok(());
-    }
-    let Some(journal) = State::look(state)? else {
-        return Ok(());
-    };
-    if !journal.opens()?.is_empty() {
-        return Ok(());
-    }
-    drop(journal);
-    for ending in ["", "-wal", "-shm"] {
-        // What stays is found again, and is empty.
-        let _ = fs::remove_file(format!("{state}{ending}"));
-    }
-    let _ = fs::remove_dir_all(format!("{state}.run"));
-    Ok(())
 }
