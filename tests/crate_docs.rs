@@ -11,6 +11,7 @@ use knib::model::id::ActionId;
 use knib::model::id::BackupId;
 use knib::model::id::StorageId;
 use knib::model::id::Target;
+use knib::model::id::VmId;
 use knib::model::job::JobKind;
 use knib::model::lease::Lease;
 use knib::model::lease::Mode;
@@ -355,6 +356,15 @@ fn from(origin: &Origin) -> (Option<BackupId>, Vec<BackupId>) {
     (Some(origin.backup.clone()), origin.ancestors.clone())
 }
 
+/// The VM that the table means.
+pub(crate) fn vm(op: &Op) -> Option<VmId> {
+    let vm = &op.vm()?.uuid;
+    Some(match op {
+        Op::Validate(_) => vm.throwaway(),
+        _ => vm.clone(),
+    })
+}
+
 /// What is held of it, as the columns have it.
 pub(crate) fn found(op: &Op, record: &Record) -> [String; 3] {
     let leases = action::leases(op, record);
@@ -364,11 +374,7 @@ pub(crate) fn found(op: &Op, record: &Record) -> [String; 3] {
         "shared" if writes(id) => "shared, sole writer",
         word => word,
     };
-    let vm = op.vm().map(|vm| match op {
-        Op::Validate(_) => vm.uuid.throwaway(),
-        _ => vm.uuid.clone(),
-    });
-    let vm = vm.map(|vm| word(&leases, &Subject::Vm(vm)));
+    let vm = vm(op).map(|vm| word(&leases, &Subject::Vm(vm)));
     let words: BTreeSet<_> = continued.iter().map(of).collect();
     assert!(words.len() <= 1, "all ancestors are held alike");
     let counted = leases.len();
