@@ -104,4 +104,5 @@ pub mod host;
 pub mod model;
 pub mod planner;
 pub mod policy;
+mod sabotage;
 pub mod state;

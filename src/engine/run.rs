@@ -31,6 +31,8 @@ use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
 use crate::model::step::Step;
 use crate::model::world::Open;
+use crate::sabotage;
+use crate::sabotage::Sabotage;
 use crate::state::StateError;
 
 const CHANGED: &str = "the world has changed since the plan was made";
@@ -216,7 +218,10 @@ impl<H: Host> Engine<H> {
         stage: usize,
     ) -> Result<Option<StepError>, EngineError> {
         let now = self.now();
-        self.state.intend(&at.action, stage, now)?;
+        let late = sabotage::is(Sabotage::MarkAfterEffect);
+        if !late {
+            self.state.intend(&at.action, stage, now)?;
+        }
         let mut siblings = JoinSet::new();
         for n in 0..at.program.stages[stage].len() {
             if at.marks[stage][n] == Some(Mark::Done) {
@@ -251,6 +256,9 @@ impl<H: Host> Engine<H> {
                         stage,
                         step: n,
                     });
+                    if late {
+                        self.state.intend(&at.action, stage, now)?;
+                    }
                     self.state
                         .done(&at.action, stage, n, &receipt, self.now())?;
                     at.marks[stage][n] = Some(Mark::Done);
