@@ -22,7 +22,6 @@ use crate::model::event::Event;
 use crate::model::id::ActionId;
 use crate::model::id::VmId;
 use crate::model::op::Lane;
-use crate::model::op::Op;
 use crate::model::plan::Action;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
@@ -255,7 +254,7 @@ impl Board {
         };
         let action = &mut self.report.plan.actions[*n];
         self.report.stopped |= ended == Ended::Stopped;
-        let (outcome, why, hint) = outcome(ended, &action.op);
+        let (outcome, why, hint) = outcome(ended);
         action.result = Some(outcome);
         action.error = why;
         if let Some(hint) = hint {
@@ -380,7 +379,7 @@ fn standing(plan: &Plan, action: &Action) -> Option<(Outcome, String)> {
 }
 
 /// What to say of an action that ended: how, why, and what to do.
-fn outcome(ended: Ended, op: &Op) -> (Outcome, Option<String>, Option<String>) {
+fn outcome(ended: Ended) -> (Outcome, Option<String>, Option<String>) {
     const CARRIED_ON: &str = "the next apply carries it on";
     match ended {
         Ended::Done => (Outcome::Done, None, None),
@@ -399,17 +398,7 @@ fn outcome(ended: Ended, op: &Op) -> (Outcome, Option<String>, Option<String>) {
             let text = "QEMU goes on with it; the next apply sees it done".to_owned();
             (Outcome::Held, Some(text), None)
         }
-        Ended::Found(text) => {
-            let hint = match op {
-                Op::Verify(_) => {
-                    "nothing continues it any more, the next backup of its VM is full; knib backup list shows what else there is"
-                }
-                _ => {
-                    "what was restored holds what is in the damaged file: knib backup list shows what else there is"
-                }
-            };
-            (Outcome::Failed, Some(text), Some(hint.to_owned()))
-        }
+        Ended::Found { text, hint } => (Outcome::Failed, Some(text), Some(hint)),
         Ended::Refused(refusal) => (Outcome::Blocked, Some(refusal.text), refusal.hint),
         Ended::Stale(text) => (Outcome::Skipped, Some(text), None),
         Ended::Busy(holder) => (Outcome::Busy, Some(holder.to_string()), None),

@@ -54,7 +54,12 @@ pub enum Ended {
     /// It is done but for what QEMU goes on with by itself: the next apply sees to that.
     Detached,
     /// It did what it was to do, and found something that is not what it was.
-    Found(String),
+    Found {
+        /// What.
+        text: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// A rule stands in the way; nothing was touched.
     Refused(Refusal),
     /// The world is not what the plan was made on; nothing was touched.
@@ -311,16 +316,10 @@ impl<H: Host> Engine<H> {
             action: at.action.clone(),
             done,
         });
-        let learned = at.receipts.iter().flatten().flatten();
-        let damaged = learned.filter_map(|receipt| match receipt {
-            Receipt::Damaged { text, .. } => Some(text.as_str()),
-            _ => None,
-        });
-        let damaged: Vec<_> = damaged.collect();
-        let damaged = (!damaged.is_empty()).then(|| damaged.join("; "));
+        let found = found(&at.op, at.receipts.iter().flatten().flatten());
         Ok(match error {
             Some(error) => Ended::TakenBack(error),
-            None if done => damaged.map_or(Ended::Done, Ended::Found),
+            None if done => found.unwrap_or(Ended::Done),
             None => Ended::TakenBack(broken("it was turned back without a cause")),
         })
     }
@@ -403,6 +402,36 @@ impl From<Open> for Progress {
             error: open.error,
         }
     }
+}
+
+/// Something that is not as it was, or not as it should be.
+fn found<'a>(op: &Op, learned: impl Iterator<Item = &'a Receipt>) -> Option<Ended> {
+    let mut damaged = Vec::new();
+    for receipt in learned {
+        match receipt {
+            Receipt::Damaged { text, .. } => damaged.push(text.as_str()),
+            Receipt::Judged(how) if !how.is_valid() => {
+                let hint = "knib backup show names the picture of its screen, where there is one";
+                return Some(Ended::Found {
+                    text: format!("invalid: {}", how.reasons.join("; ")),
+                    hint: hint.to_owned(),
+                });
+            }
+            _ => {}
+        }
+    }
+    let hint = match op {
+        Op::Verify(_) => {
+            "nothing continues it any more, the next backup of its VM is full; knib backup list shows what else there is"
+        }
+        _ => {
+            "what was restored holds what is in the damaged file: knib backup list shows what else there is"
+        }
+    };
+    (!damaged.is_empty()).then(|| Ended::Found {
+        text: damaged.join("; "),
+        hint: hint.to_owned(),
+    })
 }
 
 fn both(cause: &StepError, undo: &StepError) -> StepError {

@@ -160,6 +160,8 @@ fn continued<'a>(
         Err(WhyFull::ParentUnusable)
     } else if parent.storage.id != *wanted.storage {
         Err(WhyFull::OtherStorage)
+    } else if record.is_given_up(link.chain) {
+        Err(WhyFull::Invalid)
     } else if wanted.full {
         Err(WhyFull::Asked)
     } else if limit.is_some_and(|limit| link.position >= limit) {

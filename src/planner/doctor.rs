@@ -1,6 +1,8 @@
 //! What will be trouble: judged on what was seen, before anything fails of it. What a plan finds or holds
 //! back is trouble as well.
 
+use std::collections::BTreeSet;
+
 use crate::model::backup::Backup;
 use crate::model::equipment::Equipment;
 use crate::model::finding::Finding;
@@ -42,7 +44,7 @@ pub fn judge(
         all.extend(vm(guest, policy, equipment));
     }
     all.extend(leftovers(world));
-    all.extend(plan.into_iter().flat_map(planned));
+    all.extend(plan.into_iter().flat_map(|plan| planned(world, plan)));
     if policy.is_none() {
         let text = "there is no policy: no VM is backed up";
         all.push(warning("no_policy", text).hint("knib init writes one to start from"));
@@ -238,8 +240,9 @@ fn leftovers(world: &World) -> Vec<Finding> {
     all
 }
 
-/// What a plan finds, and what it holds back until somebody decides.
-fn planned(plan: &Plan) -> Vec<Finding> {
+/// What a plan finds, and what it holds back until somebody decides. VMs that no policy has are nobody's
+/// concern here.
+fn planned(world: &World, plan: &Plan) -> Vec<Finding> {
     let mut all = plan.findings.clone();
     for action in &plan.actions {
         for block in &action.blocked_by {
@@ -251,5 +254,9 @@ fn planned(plan: &Plan) -> Vec<Finding> {
             }
         }
     }
+    let guests = world.guests.values();
+    let assigned = guests.filter(|guest| guest.record.assigned.is_some());
+    let ours: BTreeSet<&str> = assigned.map(|guest| guest.vm.name.as_str()).collect();
+    all.retain(|one| one.vm.as_deref().is_none_or(|name| ours.contains(name)));
     all
 }

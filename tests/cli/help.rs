@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 44] = [
+const COMMANDS: [&[&str]; 45] = [
     &[],
     &["init"],
     &["lint"],
@@ -30,6 +30,7 @@ const COMMANDS: [&[&str]; 44] = [
     &["backup", "verify"],
     &["backup", "pin"],
     &["backup", "unpin"],
+    &["backup", "validate"],
     &["chain", "list"],
     &["chain", "finish"],
     &["job", "list"],

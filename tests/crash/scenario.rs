@@ -90,6 +90,8 @@ pub(crate) enum Ask {
     OneDisk(OneDisk),
     /// `knib snapshot`.
     Snapshot(Asked),
+    /// `knib backup validate`.
+    Validate(BackupId),
     /// `knib job retry`, or `cancel`.
     Job(jobs::Asked, JobId),
     /// `knib backup verify`.
@@ -115,6 +117,10 @@ impl Ask {
             }
             Self::Job(asked, job) => {
                 planner::jobs::ask(*asked, (&VmId::new(DB), job), world, options)
+            }
+            Self::Validate(backup) => {
+                let of = (&VmId::new(DB), backup);
+                planner::validations::ask(of, Some(policy), world, options)
             }
             Self::Verify(backup) => {
                 let asked = [(VmId::new(DB), backup.clone())];

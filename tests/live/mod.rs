@@ -39,5 +39,6 @@ mod site;
 mod snapshot_edges;
 mod snapshots;
 mod storages;
+mod validation;
 mod verify;
 mod walk;

@@ -12,4 +12,5 @@ pub(crate) mod make;
 mod removals;
 mod restores;
 pub(crate) mod retention;
+mod validations;
 mod verify;

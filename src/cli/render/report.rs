@@ -137,6 +137,7 @@ pub fn name(action: &Action) -> String {
     let verb = words::verb(action.verb);
     match &action.op {
         Op::Compress(op) => format!("{verb} {object} {}", op.of.backup),
+        Op::Validate(op) => format!("{verb} {object} {}", op.of.backup),
         Op::Verify(op) => format!("{verb} {object} {}", op.of.backup),
         Op::MarkUnusable(op) if op.why.is_none() => format!("count again on {object}"),
         _ => format!("{verb} {object}"),

@@ -26,6 +26,7 @@ pub(super) mod snapshot;
 pub(super) mod state;
 pub(super) mod status;
 pub(super) mod storage;
+pub(super) mod validate;
 mod verify;
 pub(super) mod vm;
 

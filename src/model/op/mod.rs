@@ -11,6 +11,7 @@ mod lane;
 mod removal;
 mod restore;
 mod snapshot;
+mod validate;
 mod verb;
 mod verify;
 
@@ -22,6 +23,7 @@ use crate::model::backup::StorageRef;
 use crate::model::backup::VmRef;
 use crate::model::id::ActionId;
 use crate::model::id::JobId;
+use crate::model::job::JobKind;
 pub use crate::model::op::backup::BackupOp;
 pub use crate::model::op::backup::DiskPlan;
 pub use crate::model::op::backup::Merge;
@@ -60,6 +62,10 @@ pub use crate::model::op::restore::RestoreVm;
 pub use crate::model::op::restore::Stopping;
 pub use crate::model::op::snapshot::SnapshotCreate;
 pub use crate::model::op::snapshot::SnapshotNamed;
+pub use crate::model::op::validate::Command;
+pub use crate::model::op::validate::Trial;
+pub use crate::model::op::validate::Validate;
+pub use crate::model::op::validate::Wait;
 pub use crate::model::op::verb::Group;
 pub use crate::model::op::verb::Verb;
 pub use crate::model::op::verify::Verify;
@@ -116,6 +122,8 @@ pub enum Op {
     Verify(Verify),
     /// Try a phase of compressing a backup.
     Compress(Box<Compress>),
+    /// Try whether a backup boots.
+    Validate(Box<Validate>),
     /// Try a job again that failed or was cancelled.
     JobRetry(OneJob),
     /// End a job.
@@ -201,6 +209,7 @@ impl Op {
             Self::Verify(_) => Verb::Verify,
             Self::Clear(_) => Verb::Clear,
             Self::Compress(_) => Verb::Compress,
+            Self::Validate(_) => Verb::Validate,
             Self::JobRetry(_) => Verb::JobRetry,
             Self::JobCancel(_) => Verb::JobCancel,
             Self::RestoreVm(_) => Verb::RestoreVm,
@@ -232,6 +241,7 @@ impl Op {
             Self::MarkUnusable(op) => Some(&op.of.vm),
             Self::Verify(op) => Some(&op.of.vm),
             Self::Compress(op) => Some(&op.of.vm),
+            Self::Validate(op) => Some(&op.of.vm),
             Self::JobRetry(op) | Self::JobCancel(op) => Some(&op.of.vm),
             Self::Clear(op) => op.vm.as_ref(),
             Self::RestoreVm(op) => Some(&op.vm),
@@ -269,6 +279,11 @@ impl Op {
             Self::Compress(op) => Some(Attempt {
                 vm: &op.of.vm,
                 job: JobId::of(&op.of.backup, op.kind().as_str()),
+                retry: op.retry,
+            }),
+            Self::Validate(op) => Some(Attempt {
+                vm: &op.of.vm,
+                job: JobId::of(&op.of.backup, JobKind::Validate.as_str()),
                 retry: op.retry,
             }),
             _ => None,

@@ -35,6 +35,7 @@ pub enum Verb {
     Verify,
     Clear,
     Compress,
+    Validate,
     JobRetry,
     JobCancel,
     RestoreVm,
@@ -77,6 +78,7 @@ impl Verb {
             Self::Verify => "verify",
             Self::Clear => "clear",
             Self::Compress => "compress",
+            Self::Validate => "validate",
             Self::JobRetry => "job_retry",
             Self::JobCancel => "job_cancel",
             Self::RestoreVm => "restore_vm",
@@ -127,7 +129,9 @@ impl Verb {
             | Self::SnapshotCreate
             | Self::SnapshotRevert
             | Self::SnapshotDelete => Group::Backup,
-            Self::Compress | Self::Verify | Self::JobRetry | Self::JobCancel => Group::Jobs,
+            Self::Compress | Self::Validate | Self::Verify | Self::JobRetry | Self::JobCancel => {
+                Group::Jobs
+            }
         }
     }
 }

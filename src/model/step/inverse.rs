@@ -42,6 +42,14 @@ impl Step {
                 of: of.clone(),
                 to: to.clone(),
             }],
+            Self::Boot {
+                of, vm, name, dir, ..
+            } => vec![Self::Bury {
+                of: of.vm.clone(),
+                vm: vm.clone(),
+                name: name.clone(),
+                dir: dir.clone(),
+            }],
             Self::Fetch { to, .. } => vec![Self::Discard {
                 path: to.path.clone(),
             }],
@@ -114,6 +122,8 @@ impl Step {
             | Self::Recant { .. }
             | Self::Replace { .. }
             | Self::Settle { .. }
+            | Self::Bury { .. }
+            | Self::Attest { .. }
             | Self::Unname { .. }
             | Self::Undefine { .. } => Vec::new(),
         }

@@ -87,6 +87,7 @@ pub(super) fn sections(plan: &Plan, zone: &TimeZone, whole: bool) -> Vec<Section
         "Backups",
         "Retention",
         "Compression",
+        "Validation",
         "Verification",
         "Jobs",
         "Restores",
@@ -137,6 +138,7 @@ fn section(action: &Action) -> &'static str {
         Verb::Verify => "Verification",
         Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin | Verb::Files => "Backups",
         Verb::Compress => "Compression",
+        Verb::Validate => "Validation",
         Verb::JobRetry | Verb::JobCancel => "Jobs",
         Verb::RestoreVm | Verb::RestoreDisk | Verb::RestoreNew => "Restores",
         Verb::SnapshotCreate | Verb::SnapshotRevert | Verb::SnapshotDelete => "Snapshots",
@@ -195,6 +197,7 @@ fn sign(action: &Action) -> Sign {
         | Verb::MarkUnusable
         | Verb::Verify
         | Verb::Compress
+        | Verb::Validate
         | Verb::JobRetry
         | Verb::RestoreVm
         | Verb::SnapshotRevert => Sign::Change,
@@ -305,6 +308,10 @@ fn described(action: &Action) -> (String, String) {
                 Phase::Finalize => "put the compressed files in place".to_owned(),
             };
             (vm(), format!("{}{}: {what}", op.of.backup, place(action)))
+        }
+        Op::Validate(op) => {
+            let what = format!("{}{}: {}", op.of.backup, place(action), op.trial);
+            (vm(), what)
         }
         Op::JobRetry(op) => (vm(), format!("{}: try again", op.id())),
         Op::JobCancel(op) => (vm(), format!("{}: cancel", op.id())),
