@@ -63,6 +63,7 @@
 //! | `clear` | exclusive | - | - |
 //! | `compress start` | - | shared | shared |
 //! | `compress finalize` | - | exclusive | - |
+//! | `validate` | exclusive | shared, sole writer | shared |
 //! | `job_retry` | - | - | - |
 //! | `job_cancel` | - | exclusive | - |
 //! | `mark_unusable` | - | shared, sole writer | - |
@@ -90,11 +91,11 @@
 //! | `recover` | - | - | - |
 //! | `abandon` | - | - | - |
 //!
-//! The VM of `restore_new` is the new one, and the backup of `backup` is not there yet. `delete` takes
-//! the VM only while it writes to the delta that the backup left, `job_cancel` the backup only where
-//! compressed files wait beside its own. A sole writer has what the record says of the backup to itself,
-//! beside those who read its disks. `recover` takes nothing: what it carries on holds its leases already. Nor does
-//! `abandon`, which gives such leases up.
+//! The VM of `restore_new` is the new one, that of `validate` the throwaway one, and the backup of
+//! `backup` is not there yet. `delete` takes the VM only while it writes to the delta that the backup
+//! left, `job_cancel` the backup only where compressed files wait beside its own. A sole writer has what
+//! the record says of the backup to itself, beside those who read its disks. `recover` takes nothing:
+//! what it carries on holds its leases already. Nor does `abandon`, which gives such leases up.
 
 pub mod action;
 pub mod cli;
@@ -103,4 +104,5 @@ pub mod host;
 pub mod model;
 pub mod planner;
 pub mod policy;
+mod sabotage;
 pub mod state;

@@ -11,6 +11,7 @@ use knib::model::id::ActionId;
 use knib::model::id::BackupId;
 use knib::model::id::StorageId;
 use knib::model::id::Target;
+use knib::model::id::VmId;
 use knib::model::job::JobKind;
 use knib::model::lease::Lease;
 use knib::model::lease::Mode;
@@ -33,7 +34,10 @@ use knib::model::op::Origin;
 use knib::model::op::Phase;
 use knib::model::op::Retry;
 use knib::model::op::Tag;
+use knib::model::op::Trial;
+use knib::model::op::Validate;
 use knib::model::op::Verb;
+use knib::model::op::Wait;
 use knib::model::orphan::OrphanKind;
 use knib::model::policy::CompressionLibrary;
 use knib::model::record::Record;
@@ -218,6 +222,24 @@ fn jobs(of: &OneBackup) -> Vec<Op> {
         };
         all.push(Op::Compress(Box::new(op)));
     }
+    let trial = Trial {
+        boot: Wait::Always,
+        boot_timeout: Seconds(0),
+        screenshot: None,
+        command: None,
+        limit: Seconds(0),
+        memory: None,
+        vcpus: None,
+        ends_chain: false,
+    };
+    all.push(Op::Validate(Box::new(Validate {
+        of: of.clone(),
+        dir: "/images".into(),
+        trial,
+        retry,
+        at_once: None,
+        asked: false,
+    })));
     for op in [Op::JobRetry, Op::JobCancel] {
         let job = OneJob {
             of: of.clone(),
@@ -313,6 +335,10 @@ pub(crate) fn read(op: &Op, record: &Record) -> (Option<BackupId>, Vec<BackupId>
             let of = &op.of.backup;
             (Some(of.clone()), record.ancestors(of))
         }
+        Op::Validate(op) => {
+            let of = &op.of.backup;
+            (Some(of.clone()), record.ancestors(of))
+        }
         Op::JobRetry(op) | Op::JobCancel(op) => (Some(op.of.backup.clone()), Vec::new()),
         Op::RestoreVm(op) => from(&op.origin),
         Op::RestoreDisk(op) => from(&op.origin),
@@ -330,6 +356,15 @@ fn from(origin: &Origin) -> (Option<BackupId>, Vec<BackupId>) {
     (Some(origin.backup.clone()), origin.ancestors.clone())
 }
 
+/// The VM that the table means.
+pub(crate) fn vm(op: &Op) -> Option<VmId> {
+    let vm = &op.vm()?.uuid;
+    Some(match op {
+        Op::Validate(_) => vm.throwaway(),
+        _ => vm.clone(),
+    })
+}
+
 /// What is held of it, as the columns have it.
 pub(crate) fn found(op: &Op, record: &Record) -> [String; 3] {
     let leases = action::leases(op, record);
@@ -339,9 +374,7 @@ pub(crate) fn found(op: &Op, record: &Record) -> [String; 3] {
         "shared" if writes(id) => "shared, sole writer",
         word => word,
     };
-    let vm = op
-        .vm()
-        .map(|vm| word(&leases, &Subject::Vm(vm.uuid.clone())));
+    let vm = vm(op).map(|vm| word(&leases, &Subject::Vm(vm)));
     let words: BTreeSet<_> = continued.iter().map(of).collect();
     assert!(words.len() <= 1, "all ancestors are held alike");
     let counted = leases.len();

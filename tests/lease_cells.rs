@@ -138,8 +138,8 @@ fn every_cell_keeps_what_it_names_and_nothing_else() {
         let held = action::leases(&op, &record);
         let [of_vm, of_backup, continued] = crate_docs::found(&op, &record);
         let row = crate_docs::row(&op);
-        if let Some(vm) = op.vm() {
-            let wanted = [Lease::exclusive(Subject::Vm(vm.uuid.clone()))];
+        if let Some(vm) = crate_docs::vm(&op) {
+            let wanted = [Lease::exclusive(Subject::Vm(vm))];
             let waits = leased.waits(&held, &wanted);
             assert_eq!(waits, of_vm == "exclusive", "{row}, the VM");
         }

@@ -2,6 +2,7 @@
 # Sets this machine up and runs every test. As root, on Debian, Ubuntu or Fedora, also a bare one.
 #
 #   tests/run.sh [--yes]      --yes: installs a Rust toolchain, where one is missing or too old, without asking
+#   tests/run.sh --faults [--yes]   tries the tests instead: each deliberate fault, and the tests that fail for it
 #
 # The last line counts the tests: "N passed, N failed". A check around them that failed counts as a failed test. Exits 0
 # only when nothing failed, nothing was ignored or filtered out, and the machine is left as it was found.
@@ -10,6 +11,13 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 # shellcheck source=tests/host.sh
 . tests/host.sh
+# shellcheck source=tests/faults.sh
+. tests/faults.sh
+mode=suite
+if [ "${1:-}" = --faults ]; then
+  mode=faults
+  shift
+fi
 need_root "$@"
 
 install_packages
@@ -18,6 +26,13 @@ build_guest
 build_appliance
 begin
 trap give_up EXIT
+
+if [ "$mode" = faults ]; then
+  seen=0
+  faults || seen=$?
+  end
+  exit "$seen"
+fi
 
 # check NAME COMMAND..: runs a check, and notes its name when it fails.
 failed=()
@@ -59,7 +74,7 @@ everything_ran() {
 # Names that only the tests' build may know. That build must know them, or this check looks for the wrong ones.
 no_hooks_without_the_feature() {
   local hook
-  for hook in KNIB_CRASH_AT KNIB_NOW KNIB_IDS KNIB_AGAIN; do
+  for hook in KNIB_CRASH_AT KNIB_NOW KNIB_IDS KNIB_AGAIN KNIB_FAULT; do
     strings -a "$scratch/hooked" | grep "$hook" >/dev/null || { say "the tests' build has no $hook" && return 1; }
     ! strings -a "$target/debug/knib" | grep "$hook" || { say "knib has $hook" && return 1; }
   done

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 /// A module may import modules of a lower layer, its own, and the siblings its line names.
 const LAYERS: &[(&str, u32, &[&str])] = &[
-    ("model", 0, &[]),
+    ("sabotage", 0, &[]),
+    ("model", 0, &["sabotage"]),
     ("policy", 1, &[]),
     ("action", 1, &[]),
     ("planner", 2, &[]),

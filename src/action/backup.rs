@@ -36,6 +36,8 @@ use crate::model::step::Image;
 use crate::model::step::OverlayAt;
 use crate::model::step::Step;
 use crate::model::world::Guest;
+use crate::sabotage;
+use crate::sabotage::Sabotage;
 
 /// The VM alone; everything that the new files continue, with other readers.
 pub(super) fn leases(op: &BackupOp, record: &Record) -> Vec<Lease> {
@@ -137,7 +139,7 @@ pub(super) fn program(op: &BackupOp, guest: &Guest) -> Result<Program, Refusal> 
         snapshots.bases.clear();
         let note = vm::note(machine, claim, false, current.clone(), &snapshots);
         stages.push(vec![note.clone()]);
-        let old = deltas_of_the_chain(op, machine, guest, claim)?;
+        let old = after_copies(deltas_of_the_chain(op, machine, guest, claim)?, &mut stages);
         for step in old.iter().flatten() {
             step.foresee(&mut ahead);
             snapshots.follow(step);
@@ -164,11 +166,27 @@ fn deltas_of_the_chain(
     let disks = machine
         .disks
         .iter()
-        .filter(|disk| op.disks.contains_key(&disk.target));
+        .filter(|disk| op.disks.contains_key(&disk.target))
+        .take(if sabotage::is(Sabotage::OneDiskMerged) {
+            1
+        } else {
+            usize::MAX
+        });
     let merges: Result<Vec<_>, _> = disks
         .map(|disk| deltas::merges(machine, &guest.record, guest.snapshots(), disk, claim))
         .collect();
     Ok(deltas::side_by_side(merges?))
+}
+
+/// The stages of the merges: each of its own, none beside the copies.
+fn after_copies(mut old: Vec<Vec<Step>>, stages: &mut [Vec<Step>]) -> Vec<Vec<Step>> {
+    if sabotage::is(Sabotage::MergeBeforeCopies) {
+        let copies = |stage: &&mut Vec<Step>| matches!(stage[..], [Step::Copy { .. }, ..]);
+        if let Some(stage) = stages.iter_mut().find(copies) {
+            stage.extend(old.drain(..).flatten());
+        }
+    }
+    old
 }
 
 /// The merges of the overlays that this backup itself made.

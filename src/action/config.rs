@@ -74,6 +74,7 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
         | Op::MarkUnusable(_)
         | Op::Clear(_)
         | Op::Compress(_)
+        | Op::Validate(_)
         | Op::JobRetry(_)
         | Op::JobCancel(_)
         | Op::RestoreVm(_)

@@ -17,9 +17,14 @@ use crate::model::program::Refusal;
 use crate::model::record::Record;
 use crate::model::step::Step;
 use crate::model::world::Guest;
+use crate::sabotage;
+use crate::sabotage::Sabotage;
 
 /// The backup alone; the VM alone as well while it writes to the delta that the backup left.
 pub(super) fn leases(of: &OneBackup, record: &Record) -> Vec<Lease> {
+    if sabotage::is(Sabotage::LeaseIgnored) {
+        return Vec::new();
+    }
     let mut leases = vec![Lease::exclusive(Subject::Backup(of.backup.clone()))];
     if record.current.as_ref() == Some(&of.backup) {
         leases.push(Lease::exclusive(Subject::Vm(of.vm.uuid.clone())));

@@ -28,6 +28,7 @@ mod snapshot_create;
 mod snapshot_delete;
 mod snapshot_revert;
 mod tag;
+mod validate;
 mod vm;
 
 use std::collections::BTreeMap;
@@ -73,6 +74,7 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         Op::Clear(op) => clear::leases(op),
         Op::Files(op) => files::leases(op),
         Op::Compress(op) => compress::leases(op, record),
+        Op::Validate(op) => validate::leases(op, record),
         Op::JobCancel(op) => job::leases_to_cancel(op),
         Op::RestoreVm(op) => restore::leases(&op.origin, &op.vm),
         Op::RestoreDisk(op) => restore::leases(&op.origin, &op.vm),
@@ -128,6 +130,7 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         Op::Clear(op) => Ok(clear::program(op)),
         Op::Files(op) => files::program(op, vm::known(guest, &op.vm)?),
         Op::Compress(op) => compress::program(op, vm::known(guest, &op.of.vm)?),
+        Op::Validate(op) => validate::program(op, vm::known(guest, &op.of.vm)?),
         Op::JobRetry(op) => job::retry(op, vm::known(guest, &op.of.vm)?),
         Op::JobCancel(op) => job::cancel(op, vm::known(guest, &op.of.vm)?),
         Op::RestoreVm(op) => restore_vm::program(op, guest),
@@ -175,6 +178,7 @@ pub fn changes(
         (Op::RestoreDisk(op), _) => restore::changes((&op.origin, &op.vm), program, receipts, went),
         (Op::RestoreNew(op), _) => restore::damaged(&op.origin, receipts),
         (Op::Compress(op), Direction::Forward) => compress::changes(op, program, receipts),
+        (Op::Validate(op), Direction::Forward) => validate::changes(op, program, receipts),
         (Op::JobRetry(op), Direction::Forward) => job::retried(op),
         (Op::JobCancel(op), Direction::Forward) => job::cancelled(op),
         (Op::Discard(op), _) => vm::touched(&op.vm, program, went),

@@ -28,6 +28,8 @@ use crate::model::step::Image;
 use crate::model::step::Step;
 use crate::model::step::Turn;
 use crate::model::world::Guest;
+use crate::sabotage;
+use crate::sabotage::Sabotage;
 
 /// In place, or defined again as it was.
 pub(super) fn program(op: &RestoreVm, guest: Option<&Guest>) -> Result<Program, Refusal> {
@@ -130,10 +132,15 @@ fn in_place(op: &RestoreVm, guest: &Guest) -> Result<Program, Refusal> {
         }),
     }]);
     let left = swap.files.iter();
-    stages.push(
-        left.flat_map(|(target, files)| leave(op, machine, claim, target, files))
-            .collect(),
-    );
+    let left: Vec<_> = left
+        .flat_map(|(target, files)| leave(op, machine, claim, target, files))
+        .collect();
+    let place = if sabotage::is(Sabotage::OldDiskFirst) {
+        no_return
+    } else {
+        stages.len()
+    };
+    stages.insert(place, left);
     stages.extend(others(op, guest, &ahead, claim)?);
     stages.extend(restore::starts(&op.origin, &op.vm, &op.disks));
     stages.extend(restore::consolidates(&op.origin, &op.vm, &op.disks));

@@ -390,10 +390,7 @@ fn outcome(ended: Ended) -> (Outcome, Option<String>, Option<String>) {
             let text = "QEMU goes on with it; the next apply sees it done".to_owned();
             (Outcome::Held, Some(text), None)
         }
-        Ended::Found(text) => {
-            let hint = "what was restored holds what is in the damaged file: knib backup list shows what else there is";
-            (Outcome::Failed, Some(text), Some(hint.to_owned()))
-        }
+        Ended::Found { text, hint } => (Outcome::Failed, Some(text), Some(hint)),
         Ended::Refused(refusal) => (Outcome::Blocked, Some(refusal.text), refusal.hint),
         Ended::Stale(text) => (Outcome::Skipped, Some(text), None),
         Ended::Busy(holder) => (Outcome::Busy, Some(holder.to_string()), None),

@@ -31,6 +31,8 @@ use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
 use crate::model::step::Step;
 use crate::model::world::Open;
+use crate::sabotage;
+use crate::sabotage::Sabotage;
 use crate::state::StateError;
 
 const CHANGED: &str = "the world has changed since the plan was made";
@@ -52,7 +54,12 @@ pub enum Ended {
     /// It is done but for what QEMU goes on with by itself: the next apply sees to that.
     Detached,
     /// It did what it was to do, and found something that is not what it was.
-    Found(String),
+    Found {
+        /// What.
+        text: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// A rule stands in the way; nothing was touched.
     Refused(Refusal),
     /// The world is not what the plan was made on; nothing was touched.
@@ -211,7 +218,10 @@ impl<H: Host> Engine<H> {
         stage: usize,
     ) -> Result<Option<StepError>, EngineError> {
         let now = self.now();
-        self.state.intend(&at.action, stage, now)?;
+        let late = sabotage::is(Sabotage::MarkAfterEffect);
+        if !late {
+            self.state.intend(&at.action, stage, now)?;
+        }
         let mut siblings = JoinSet::new();
         for n in 0..at.program.stages[stage].len() {
             if at.marks[stage][n] == Some(Mark::Done) {
@@ -246,6 +256,9 @@ impl<H: Host> Engine<H> {
                         stage,
                         step: n,
                     });
+                    if late {
+                        self.state.intend(&at.action, stage, now)?;
+                    }
                     self.state
                         .done(&at.action, stage, n, &receipt, self.now())?;
                     at.marks[stage][n] = Some(Mark::Done);
@@ -304,13 +317,10 @@ impl<H: Host> Engine<H> {
             done,
         });
         let mut learned = at.receipts.iter().flatten().flatten();
-        let damaged = learned.find_map(|receipt| match receipt {
-            Receipt::Damaged { text, .. } => Some(text.clone()),
-            _ => None,
-        });
+        let found = learned.find_map(found);
         Ok(match error {
             Some(error) => Ended::TakenBack(error),
-            None if done => damaged.map_or(Ended::Done, Ended::Found),
+            None if done => found.unwrap_or(Ended::Done),
             None => Ended::TakenBack(broken("it was turned back without a cause")),
         })
     }
@@ -393,6 +403,23 @@ impl From<Open> for Progress {
             error: open.error,
         }
     }
+}
+
+/// Something that is not as it was, or not as it should be.
+fn found(receipt: &Receipt) -> Option<Ended> {
+    let (text, hint) = match receipt {
+        Receipt::Damaged { text, .. } => (
+            text.clone(),
+            "what was restored holds what is in the damaged file: knib backup list shows what else there is",
+        ),
+        Receipt::Judged(how) if !how.is_valid() => (
+            format!("invalid: {}", how.reasons.join("; ")),
+            "knib backup show names the picture of its screen, where there is one",
+        ),
+        _ => return None,
+    };
+    let hint = hint.to_owned();
+    Some(Ended::Found { text, hint })
 }
 
 fn both(cause: &StepError, undo: &StepError) -> StepError {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
+use serde_json::Value;
 
 use crate::host::Convert;
 use crate::host::Definition;
@@ -20,6 +21,7 @@ use crate::host::Renewal;
 use crate::host::Result;
 use crate::host::Space;
 use crate::host::Task;
+use crate::host::Throwaway;
 use crate::host::files;
 use crate::host::libvirt::Libvirt;
 use crate::host::namespace;
@@ -157,6 +159,26 @@ impl Host for Local {
 
     async fn end_job(&self, vm: &VmId, target: &Target, pivot: bool) -> Result<()> {
         self.libvirt.end_job(vm, target, pivot).await
+    }
+
+    async fn boot(&self, definition: &str, throwaway: &Throwaway) -> Result<Vec<String>> {
+        self.libvirt.boot(definition, throwaway).await
+    }
+
+    async fn ask(&self, vm: &VmId, order: &Value, limit: Duration) -> Result<Value> {
+        self.libvirt.ask(vm, order, limit).await
+    }
+
+    async fn screenshot(&self, vm: &VmId) -> Result<Vec<u8>> {
+        self.libvirt.screenshot(vm).await
+    }
+
+    async fn last_words(&self, name: &str) -> Result<String> {
+        self.libvirt.last_words(name).await
+    }
+
+    async fn forget(&self, name: &str) -> Result<()> {
+        self.libvirt.forget(name).await
     }
 
     async fn define(&self, definition: &str, renewal: &Renewal) -> Result<()> {

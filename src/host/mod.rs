@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
+use serde_json::Value;
 
 pub use crate::host::error::HostError;
 pub use crate::host::error::Result;
@@ -121,6 +122,27 @@ pub struct Renewal {
     pub nvram: Option<Utf8PathBuf>,
     /// What else is kept and changed.
     pub manner: Manner,
+}
+
+/// How a stored definition becomes a VM that is there for a short while and reaches nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Throwaway {
+    /// Its uuid.
+    pub id: VmId,
+    /// Its name.
+    pub name: String,
+    /// The disks it has, and no others.
+    pub heads: Vec<Head>,
+    /// Its own copy of the UEFI variables.
+    pub nvram: Option<Utf8PathBuf>,
+    /// Its own copy of the kernel of a direct boot.
+    pub kernel: Option<Utf8PathBuf>,
+    /// The same of its initial ramdisk.
+    pub initrd: Option<Utf8PathBuf>,
+    /// Memory that it has at most.
+    pub memory: Option<Bytes>,
+    /// Processors that it has at most.
+    pub vcpus: Option<u32>,
 }
 
 /// Which of a VM's two definitions.
@@ -227,6 +249,18 @@ pub trait Host: 'static {
     async fn job(&self, vm: &VmId, target: &Target) -> Result<Option<Job>>;
     /// Ends a job: with `pivot` onto the base of a ready commit, else where it stands.
     async fn end_job(&self, vm: &VmId, target: &Target, pivot: bool) -> Result<()>;
+    /// Starts a throwaway VM from a stored definition: it ends when this process does, whatever ends that.
+    /// What its guest may miss of what the definition has.
+    async fn boot(&self, definition: &str, throwaway: &Throwaway) -> Result<Vec<String>>;
+    /// Asks a guest's agent, and returns what it answered to that. `Agent` where it did not in time, or
+    /// said no.
+    async fn ask(&self, vm: &VmId, order: &Value, limit: Duration) -> Result<Value>;
+    /// What a VM's screen shows, as PNG or PPM.
+    async fn screenshot(&self, vm: &VmId) -> Result<Vec<u8>>;
+    /// What QEMU, or libvirt, said last of a VM of that name; empty where it said nothing.
+    async fn last_words(&self, name: &str) -> Result<String>;
+    /// What was logged of a VM of that name, which is not there any more, goes.
+    async fn forget(&self, name: &str) -> Result<()>;
     /// Defines a VM from a stored definition, without knib's note.
     async fn define(&self, definition: &str, renewal: &Renewal) -> Result<()>;
     /// Takes the definition of a VM that is off away, and its nvram file; disks stay.

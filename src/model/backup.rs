@@ -204,6 +204,33 @@ pub struct Marks {
     /// Its files are compressed, except those that would not be smaller.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compressed: bool,
+    /// How it went when it was booted last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validated: Option<Box<Validated>>,
+}
+
+/// How it went when a backup was booted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validated {
+    /// When.
+    pub at: Timestamp,
+    /// What its guest failed at, in words; none: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// Nothing continues its chain because of that: the next backup is full.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends_chain: bool,
+    /// There is a picture of its screen beside it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pictured: bool,
+}
+
+impl Validated {
+    /// It booted and did all it was to do.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.reasons.is_empty()
+    }
 }
 
 /// Something about a backup, as it is from now on.
@@ -235,6 +262,11 @@ pub enum Remark {
         /// Those that are.
         files: BTreeMap<Target, Compressed>,
     },
+    /// It was booted.
+    Validated {
+        /// How that went; none: it was not.
+        how: Option<Box<Validated>>,
+    },
 }
 
 impl Remark {
@@ -245,6 +277,7 @@ impl Remark {
             Self::Pinned { pinned } => Self::Pinned { pinned: !pinned },
             Self::Removed { .. } => Self::Removed { at: None },
             Self::Unusable { .. } => Self::Unusable { why: None },
+            Self::Validated { .. } => Self::Validated { how: None },
             Self::Becomes { .. } | Self::Compressed { .. } => Self::Becomes {
                 files: BTreeMap::new(),
             },
@@ -278,6 +311,7 @@ impl Backup {
             Remark::Pinned { pinned } => self.marks.pinned = *pinned,
             Remark::Removed { at } => self.marks.removed = *at,
             Remark::Unusable { why } => self.marks.unusable.clone_from(why),
+            Remark::Validated { how } => self.marks.validated.clone_from(how),
             Remark::Becomes { files } => {
                 for (target, disk) in &mut self.disks {
                     disk.becomes = files.get(target).cloned();
@@ -314,10 +348,30 @@ impl Backup {
         self.link.is_none()
     }
 
-    /// Listed, and no file known damaged.
+    /// Listed, no file known damaged, and its guest failed at nothing.
     #[must_use]
     pub fn is_good(&self) -> bool {
+        self.is_whole() && !self.is_invalid()
+    }
+
+    /// Listed, and no file known damaged.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
         self.marks.removed.is_none() && self.marks.unusable.is_none()
+    }
+
+    /// It was booted, and its guest did all it was to do.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        let how = self.marks.validated.as_ref();
+        how.is_some_and(|how| how.is_valid())
+    }
+
+    /// It was booted, and its guest failed at something.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        let how = self.marks.validated.as_ref();
+        how.is_some_and(|how| !how.is_valid())
     }
 
     /// Bytes of its files.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use jiff::Timestamp;
 
+use crate::model::backup::Validated;
 use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
 use crate::model::machine::Agent;
@@ -249,6 +250,12 @@ impl Step {
                 files: BTreeMap::new(),
             },
             Self::Capture { .. } => Receipt::Captured { files: Vec::new() },
+            Self::Boot { .. } => Receipt::Judged(Box::new(Validated {
+                at: now,
+                reasons: Vec::new(),
+                ends_chain: false,
+                pictured: false,
+            })),
             _ => Receipt::Done,
         }
     }

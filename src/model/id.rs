@@ -59,6 +59,25 @@ ids! {
     StateId;
 }
 
+impl VmId {
+    /// The throwaway VM in which backups of this one are booted: always the same, so that there is one at
+    /// a time.
+    #[must_use]
+    pub fn throwaway(&self) -> Self {
+        let hash = blake3::hash(format!("throwaway {self}").as_bytes()).to_hex();
+        let hex = hash.as_str();
+        // Version 8, variant 1: of our own making, as RFC 9562 has it.
+        Self(format!(
+            "{}-{}-8{}-8{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[13..16],
+            &hex[17..20],
+            &hex[20..32]
+        ))
+    }
+}
+
 impl BackupId {
     /// The id of a backup that is planned at `now`. `attempt` tells apart ids of one VM that would
     /// otherwise be the same.

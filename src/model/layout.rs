@@ -121,6 +121,8 @@ pub const KERNEL: &str = "kernel";
 pub const TPM: &str = "tpm.tar";
 /// Its initial ramdisk.
 pub const INITRD: &str = "initrd";
+/// What the screen showed when the backup was booted.
+pub const SCREENSHOT: &str = "screenshot.png";
 
 /// The definition of a network or a pool that a VM's definition names. libvirt admits no slash in
 /// their names.
@@ -265,6 +267,18 @@ pub fn restored(path: &Utf8Path, restore: &BackupId) -> Utf8PathBuf {
         stem = before;
     }
     path.with_file_name(format!("{stem}{RESTORED}{restore}"))
+}
+
+/// What a backup's throwaway VM is called.
+#[must_use]
+pub fn throwaway(vm: &str) -> String {
+    format!("knib-validate-{vm}")
+}
+
+/// A file of its own that the throwaway VM of a VM has for a while.
+#[must_use]
+pub fn throwaway_file(dir: &Utf8Path, vm: &VmId, what: &str) -> Utf8PathBuf {
+    dir.join(format!("{}.{what}", throwaway(vm.as_str())))
 }
 
 /// The name a file has until it is whole.

@@ -11,6 +11,8 @@ use crate::model::id::Target;
 use crate::model::machine::Disk;
 use crate::model::machine::Format;
 use crate::model::record::Record;
+use crate::sabotage;
+use crate::sabotage::Sabotage;
 
 impl Backup {
     /// The backups that its files continue.
@@ -147,6 +149,9 @@ impl Record {
 
     fn children(&self) -> BTreeMap<&BackupId, Vec<&BackupId>> {
         let mut children: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        if sabotage::is(Sabotage::FailureHidesChild) && !self.failures.is_empty() {
+            return children;
+        }
         for (id, backup) in &self.backups {
             for parent in backup.parents() {
                 children.entry(parent).or_default().push(id);

@@ -166,6 +166,26 @@ pub struct Validation {
     pub end_chain_on_failure: Option<bool>,
 }
 
+impl Validation {
+    /// What it leaves out, from another one.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        let (one, other) = (self.clone(), other.clone());
+        Self {
+            steps: one.steps.or(other.steps),
+            boot_timeout: one.boot_timeout.or(other.boot_timeout),
+            screenshot_wait: one.screenshot_wait.or(other.screenshot_wait),
+            command: one.command.or(other.command),
+            arguments: one.arguments.or(other.arguments),
+            command_timeout: one.command_timeout.or(other.command_timeout),
+            expected_exit_code: one.expected_exit_code.or(other.expected_exit_code),
+            expected_output: one.expected_output.or(other.expected_output),
+            interval: one.interval.or(other.interval),
+            end_chain_on_failure: one.end_chain_on_failure.or(other.end_chain_on_failure),
+        }
+    }
+}
+
 /// One step of a validation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -349,6 +369,10 @@ pub struct ValidationSettings {
     pub screenshot_wait: Seconds,
     /// `end.chain.on.fail`
     pub end_chain_on_failure: bool,
+    /// `max.memory` of a throwaway VM; none for no limit.
+    pub memory: Option<Bytes>,
+    /// `max.vcpus` of a throwaway VM; below 1 there is no limit.
+    pub vcpus: i64,
 }
 
 impl Default for Settings {
@@ -378,6 +402,8 @@ impl Default for Settings {
                 command_timeout: Seconds(60),
                 screenshot_wait: Seconds(60),
                 end_chain_on_failure: true,
+                memory: Some(Bytes(4 << 30)),
+                vcpus: 2,
             },
         }
     }

@@ -104,6 +104,8 @@ pub enum Reason {
     },
     /// Its backup was let go, or a file of it is damaged.
     NotListed,
+    /// A newer backup is to be booted instead, or none.
+    Overtaken,
     /// A restore replaced it, and its VM has a good backup since.
     Outlived,
     /// Its disks lie on files of a backup.

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::model::backup::Backup;
 use crate::model::backup::Compressed;
+use crate::model::backup::Validated;
 use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
 use crate::model::id::BackupId;
@@ -60,6 +61,8 @@ pub enum Receipt {
         /// In words.
         text: String,
     },
+    /// A backup was booted: this is how it went.
+    Judged(Box<Validated>),
     /// The stage is complete: this is what `backup.json` says.
     Sealed(Box<Backup>),
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::model::backup::Backup;
 use crate::model::backup::Slot;
+use crate::model::backup::Validated;
 use crate::model::change::Change;
 use crate::model::id::BackupId;
 use crate::model::id::JobId;
@@ -129,13 +130,43 @@ impl Record {
     /// The newest good backup by its instant, that needs no damaged one.
     #[must_use]
     pub fn last_good(&self) -> Option<&Backup> {
-        let mut good: Vec<&Backup> = self
-            .backups
-            .values()
-            .map(Arc::as_ref)
-            .filter(|backup| backup.is_good())
-            .collect();
-        good.sort_by_key(|backup| std::cmp::Reverse(backup.created));
-        good.into_iter().find(|backup| self.is_usable(&backup.id))
+        self.newest(Backup::is_good)
+    }
+
+    /// The same of all that can be restored, whatever their guests failed at.
+    #[must_use]
+    pub fn last_whole(&self) -> Option<&Backup> {
+        self.newest(Backup::is_whole)
+    }
+
+    /// The newest that can be restored and whose guest was seen to boot.
+    #[must_use]
+    pub fn last_valid(&self) -> Option<&Backup> {
+        self.newest(|backup| backup.is_whole() && backup.is_valid())
+    }
+
+    fn newest(&self, wanted: impl Fn(&Backup) -> bool) -> Option<&Backup> {
+        let all = self.backups.values().map(Arc::as_ref);
+        let mut found: Vec<&Backup> = all.filter(|backup| wanted(backup)).collect();
+        found.sort_by_key(|backup| std::cmp::Reverse(backup.created));
+        found.into_iter().find(|backup| self.is_usable(&backup.id))
+    }
+
+    /// The backup that was booted last, and how that went.
+    #[must_use]
+    pub fn last_validated(&self) -> Option<(&Backup, &Validated)> {
+        let all = self.backups.values().map(Arc::as_ref);
+        let judged = all.filter_map(|backup| Some((backup, backup.marks.validated.as_deref()?)));
+        judged.max_by_key(|(_, how)| how.at)
+    }
+
+    /// Nothing continues a chain any more, because a guest in it failed.
+    #[must_use]
+    pub fn is_given_up(&self, chain: u32) -> bool {
+        self.backups.values().any(|backup| {
+            let how = backup.marks.validated.as_ref();
+            backup.link.is_some_and(|link| link.chain == chain)
+                && how.is_some_and(|how| how.ends_chain)
+        })
     }
 }

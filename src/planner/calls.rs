@@ -124,7 +124,7 @@ impl<'a> Calls<'a> {
     ) -> Vec<Asked<'a>> {
         let mut asked = Vec::new();
         let vm = &guest.vm.name;
-        let first = spec.first == First::Immediate && guest.record.last_good().is_none();
+        let first = spec.first == First::Immediate && guest.record.last_whole().is_none();
         if !self.chain.is_empty() {
             let names: Vec<_> = self
                 .chain

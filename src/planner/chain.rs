@@ -15,6 +15,8 @@ use crate::model::machine::Machine;
 use crate::model::op::DiskPlan;
 use crate::model::op::WhyFull;
 use crate::model::record::Record;
+use crate::sabotage;
+use crate::sabotage::Sabotage;
 
 /// What is asked of a backup.
 pub(super) struct Wanted<'a> {
@@ -137,6 +139,11 @@ fn continued<'a>(
     limit: Option<u32>,
 ) -> Result<(&'a Backup, Link), WhyFull> {
     let noted = machine.note.as_ref().and_then(|note| note.current.as_ref());
+    let newest = record.backups.values().max_by_key(|backup| backup.created);
+    let newest = newest.filter(|_| sabotage::is(Sabotage::ParentByTime));
+    if let Some((newest, link)) = newest.and_then(|newest| Some((newest, newest.link?))) {
+        return Ok((newest, link));
+    }
     let Some(current) = &record.current else {
         return Err(if noted.is_some() {
             WhyFull::NoteDisagrees
@@ -153,6 +160,8 @@ fn continued<'a>(
         Err(WhyFull::ParentUnusable)
     } else if parent.storage.id != *wanted.storage {
         Err(WhyFull::OtherStorage)
+    } else if record.is_given_up(link.chain) {
+        Err(WhyFull::Invalid)
     } else if wanted.full {
         Err(WhyFull::Asked)
     } else if limit.is_some_and(|limit| link.position >= limit) {

@@ -1,7 +1,8 @@
 //! Jobs that wait: what may be tried now, what is held until later, and what ends because its backup
 //! was let go.
 //!
-//! Backups of a VM follow one another; its compressions do not wait for them, nor they for it.
+//! Backups of a VM follow one another; its compressions do not wait for them, nor they for it. When a
+//! backup is booted is for `validations`.
 
 use serde_json::json;
 
@@ -74,7 +75,7 @@ fn is_known(draft: &Draft<'_>, vm: &VmId, job: &Job) -> bool {
 }
 
 /// The jobs of a kind that wait, apart from those that somebody is at or that are taken up.
-fn waiting(draft: &Draft<'_>, vm: &VmId, kind: JobKind) -> Vec<Job> {
+pub(super) fn waiting(draft: &Draft<'_>, vm: &VmId, kind: JobKind) -> Vec<Job> {
     let Some(guest) = draft.ahead.guests.get(vm) else {
         return Vec::new();
     };
@@ -99,12 +100,12 @@ fn try_once(draft: &mut Draft<'_>, vm: &VmId, job: &Job, settings: &CompressionS
     let Some(backup) = guest.record.backups.get(&job.backup) else {
         return;
     };
-    if !backup.is_good() {
-        let wish = over(draft, guest, job);
+    if !backup.is_whole() {
+        let wish = over(draft, guest, job, Reason::NotListed);
         draft.add(wish);
         return;
     }
-    if !settings.enabled || job.kind == JobKind::Validate {
+    if !settings.enabled {
         return;
     }
     let (phase, blocks) = phase(draft.now, backup, job.kind, settings);
@@ -233,9 +234,9 @@ fn freed(backup: &Backup, job: &Job) -> Bytes {
     job.files.iter().map(of).sum()
 }
 
-/// The end of a job whose backup is not to be compressed any more.
-fn over(draft: &Draft<'_>, guest: &Guest, job: &Job) -> Wish {
-    let mut wish = decided(draft, guest, job, Op::JobCancel, Reason::NotListed);
+/// The end of a job that nobody wants any more.
+pub(super) fn over(draft: &Draft<'_>, guest: &Guest, job: &Job, why: Reason) -> Wish {
+    let mut wish = decided(draft, guest, job, Op::JobCancel, why);
     wish.class = Class::Routine;
     wish
 }

@@ -29,6 +29,7 @@ pub mod snapshots;
 mod space;
 mod storages;
 mod unbuilt;
+pub mod validations;
 
 use std::collections::BTreeSet;
 
@@ -108,6 +109,7 @@ fn ahead(policy: &Policy, world: &World, options: &Options) -> (Plan, World) {
     // What goes needs no job.
     keep::plan(&mut draft, policy);
     jobs::plan(&mut draft, policy);
+    validations::plan(&mut draft, policy);
     restore::discard(&mut draft);
     unbuilt::tell(&mut draft, policy);
     draft.finish_ahead(Some(policy.digest), upcoming, unprotected)

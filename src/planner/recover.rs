@@ -69,6 +69,10 @@ fn gives(op: &Op) -> Option<Key> {
         Op::StorageCreate(op) => Key::Storage(op.storage.is.name.clone()),
         Op::OfferingCreate(op) | Op::OfferingUpdate(op) => Key::Offering(op.name.clone()),
         Op::PolicyCreate(op) | Op::PolicyUpdate(op) => Key::Policy(op.name.clone()),
+        Op::Validate(op) => {
+            let job = JobId::of(&op.of.backup, JobKind::Validate.as_str());
+            Key::Job(op.of.vm.uuid.clone(), job)
+        }
         // The VM's backups do not wait for it.
         Op::Compress(op) => {
             let next = JobId::of(&op.of.backup, JobKind::Finalize.as_str());

@@ -14,14 +14,6 @@ pub(super) fn tell(draft: &mut Draft<'_>, policy: &Policy) {
                 .at(origin, "accepted and kept on record"),
         );
     };
-    for (name, offering) in &policy.offerings {
-        if offering.validate.is_some() {
-            say(
-                format!("offerings.{name}.validate"),
-                &format!("offering {name}: validation of backups"),
-            );
-        }
-    }
     for (name, storage) in &policy.storages {
         if storage.verify.is_some() {
             say(

@@ -13,9 +13,11 @@ use crate::model::id::ActionId;
 use crate::model::id::JobId;
 use crate::model::id::VmId;
 use crate::model::job::Job;
+use crate::model::job::JobKind;
 use crate::model::job::JobState;
 use crate::model::op::Attempt;
 use crate::model::op::Lane;
+use crate::model::op::OneBackup;
 use crate::model::op::Op;
 use crate::model::seconds::later;
 use crate::state::Result;
@@ -127,6 +129,19 @@ fn one(db: &Connection, vm: &VmId, job: &JobId) -> Result<Option<Job>, Trouble> 
     let mut rows = statement.query([vm.as_str(), backup, kind])?;
     let row = rows.next()?.map(read).transpose()?;
     Ok(row.map(|(_, job)| job))
+}
+
+/// What nobody wished for is wished for when it is tried; what a person asks for is wished for anew.
+pub(super) fn wish(db: &Connection, op: &Op) -> Result<(), Trouble> {
+    let Op::Validate(validate) = op else {
+        return Ok(());
+    };
+    let OneBackup { vm, backup, at, .. } = &validate.of;
+    let job = Job::new(backup.clone(), JobKind::Validate, *at);
+    if validate.asked || one(db, &vm.uuid, &job.id())?.is_none() {
+        wished(db, vm, &job)?;
+    }
+    Ok(())
 }
 
 /// Something is wished; it takes the place of one of its kind.

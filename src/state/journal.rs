@@ -59,6 +59,7 @@ impl State {
             expect_latest(db, op, program)?;
             expect_unneeded(db, op)?;
             expect_as_read(db, op)?;
+            job::wish(db, op)?;
             self.expect_place(db, op)?;
             db.prepare_cached(
                 "INSERT INTO action (id, begun_by, held_by, held_since, verb, vm, vm_name, op,
@@ -274,7 +275,7 @@ impl State {
 fn ended(db: &Connection, action: &ActionId, done: bool, now: Timestamp) -> Result<(), Trouble> {
     let row: Option<(String, Option<String>)> = db
         .query_row(
-            "SELECT op, error FROM action WHERE id = ?1 AND verb IN ('backup', 'compress')",
+            "SELECT op, error FROM action WHERE id = ?1 AND verb IN ('backup', 'compress', 'validate')",
             [action.as_str()],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )

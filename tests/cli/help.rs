@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 42] = [
+const COMMANDS: [&[&str]; 43] = [
     &[],
     &["init"],
     &["lint"],
@@ -29,6 +29,7 @@ const COMMANDS: [&[&str]; 42] = [
     &["backup", "delete"],
     &["backup", "pin"],
     &["backup", "unpin"],
+    &["backup", "validate"],
     &["chain", "list"],
     &["chain", "finish"],
     &["job", "list"],

@@ -249,7 +249,8 @@ fn nothing_to_do() {
     for guest in world.guests.values_mut() {
         guest.record.backups.clear();
         guest.record.current = None;
-        make::backed_up(guest, "2026-11-23T09:00:00Z", 1);
+        let backup = make::backed_up(guest, "2026-11-23T09:00:00Z", 1);
+        make::booted(guest, &backup, "2026-11-23T09:01:00Z", &[], false);
     }
     let plan = make::plan(&policy, &world);
     let text = drawn(&plan);

@@ -88,6 +88,8 @@ pub(crate) enum Ask {
     OneDisk(OneDisk),
     /// `knib snapshot`.
     Snapshot(Asked),
+    /// `knib backup validate`.
+    Validate(BackupId),
     /// `knib job retry`, or `cancel`.
     Job(jobs::Asked, JobId),
 }
@@ -111,6 +113,10 @@ impl Ask {
             }
             Self::Job(asked, job) => {
                 planner::jobs::ask(*asked, (&VmId::new(DB), job), world, options)
+            }
+            Self::Validate(backup) => {
+                let of = (&VmId::new(DB), backup);
+                planner::validations::ask(of, Some(policy), world, options)
             }
             Self::Finish => planner::request::finish(&VmId::new(DB), world, options),
         }

@@ -100,6 +100,8 @@ singles! {
     compress_let_go: stories::compress_let_go();
     compress_inline_on: stories::compress_inline(Power::On);
     compress_inline_off: stories::compress_inline(Power::Off);
+    validate_on: stories::validate(Power::On);
+    validate_off: stories::validate(Power::Off);
     job_cancel: stories::job_cancel();
     job_retry: stories::job_retry();
     damaged_on: stories::damaged(Power::On);

@@ -455,6 +455,13 @@ pub(crate) fn compress_inline(power: Power) -> Scenario {
     story.asks(format!("compress inline, {power:?}"), Ask::Apply, 1)
 }
 
+/// The second of a chain is booted.
+pub(crate) fn validate(power: Power) -> Scenario {
+    let story = power.set(backed_up().apply("2026-11-23T02:30:00Z"));
+    let last = story.latest();
+    story.asks(format!("validate, {power:?}"), Ask::Validate(last), 0)
+}
+
 /// A job that waits is ended.
 pub(crate) fn job_cancel() -> Scenario {
     let story = waiting(1);

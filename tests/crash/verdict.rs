@@ -85,9 +85,12 @@ pub(crate) fn judge_given_up(bench: &Bench<'_>, world: &World) -> Vec<String> {
     wrong
 }
 
-/// No job, no frozen guest, both definitions of one mind, no program.
+/// No job, no frozen guest, both definitions of one mind, no program, nothing of a throwaway VM.
 fn still(site: &Site) -> Vec<String> {
     let mut wrong = Vec::new();
+    if !site.throwaways.is_empty() || !site.logs.is_empty() {
+        wrong.push("a throwaway VM is left, or its log".to_owned());
+    }
     for vm in site.vms.values() {
         let name = &vm.stored.name;
         if vm.frozen && !vm.frozen_by_others {
@@ -273,7 +276,7 @@ fn leftovers(site: &Site, world: &World, tolerated: &[Utf8PathBuf]) -> Vec<Strin
             let dir = layout::backup_dir(STORAGE.into(), &guest.vm.uuid, id);
             let disks = backup.disks.values().map(|disk| disk.name.as_str());
             let files = backup.files.iter().map(String::as_str);
-            let own = [layout::RECORD, layout::README];
+            let own = [layout::RECORD, layout::README, layout::SCREENSHOT];
             needed.extend(disks.chain(files).chain(own).map(|name| dir.join(name)));
             needed.insert(dir.join(layout::READERS));
             needed.insert(dir);
@@ -373,6 +376,15 @@ fn asked_for(site: &Site, world: &World, scenario: &Scenario, calm: bool) -> Vec
         let backup = guests.find_map(|guest| guest.record.backups.get(id));
         if backup.is_none_or(|backup| backup.marks.pinned != *pinned) {
             wrong.push(format!("{id} is not pinned as it was asked"));
+        }
+    }
+    if let Ask::Validate(id) = &scenario.ask
+        && calm
+    {
+        let mut guests = world.guests.values();
+        let backup = guests.find_map(|guest| guest.record.backups.get(id));
+        if backup.is_none_or(|backup| !backup.is_valid()) {
+            wrong.push(format!("{id} is not valid"));
         }
     }
     if let Ask::Again(asked, _) = &scenario.ask {

@@ -38,4 +38,5 @@ mod site;
 mod snapshot_edges;
 mod snapshots;
 mod storages;
+mod validation;
 mod walk;

@@ -49,7 +49,7 @@ pub(super) fn with_a_chain(size: u64) -> (Site, Vm, [(Backup, PathBuf); 2]) {
 }
 
 /// Lets QEMU's group read what will be on the storage: whatever is made below is the group's as well.
-fn readable(site: &Site) {
+pub(super) fn readable(site: &Site) {
     let (group, storage) = (tool::qemu_group(), site.storage().display().to_string());
     run("chgrp", [&group, &storage]).must();
     run("chmod", ["g+s", &storage]).must();

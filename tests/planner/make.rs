@@ -14,6 +14,7 @@ use knib::model::backup::Maker;
 use knib::model::backup::Marks;
 use knib::model::backup::Slot;
 use knib::model::backup::StorageRef;
+use knib::model::backup::Validated;
 use knib::model::backup::VmRef;
 use knib::model::bytes::Bytes;
 use knib::model::digest::Digest;
@@ -280,6 +281,23 @@ fn maker() -> Maker {
         state: StateId::new(STATE),
         knib: "0.1.0".to_owned(),
     }
+}
+
+/// A backup was booted, and its guest failed at this, or at nothing.
+pub(crate) fn booted(
+    guest: &mut Guest,
+    backup: &BackupId,
+    when: &str,
+    reasons: &[&str],
+    ends_chain: bool,
+) {
+    let backup = guest.record.backups.get_mut(backup).expect("it is there");
+    Arc::make_mut(backup).marks.validated = Some(Box::new(Validated {
+        at: at(when),
+        reasons: reasons.iter().map(ToString::to_string).collect(),
+        ends_chain,
+        pictured: false,
+    }));
 }
 
 /// A backup on record that policy `all` asked for, for a slot of a schedule at its instant. It left no

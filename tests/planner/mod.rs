@@ -11,3 +11,4 @@ pub(crate) mod make;
 mod removals;
 mod restores;
 pub(crate) mod retention;
+mod validations;

@@ -101,7 +101,8 @@ fn everything() -> Value {
             "backup.validation.max.job.retries": 2, "backup.validation.retry.interval": "1h",
             "backup.validation.timeout": 3600, "backup.validation.boot.default.timeout": "4m",
             "backup.validation.script.default.timeout": "1m", "backup.validation.screenshot.default.wait": "1m",
-            "backup.validation.end.chain.on.fail": true
+            "backup.validation.end.chain.on.fail": true, "backup.validation.max.memory": "8GiB",
+            "backup.validation.max.vcpus": 4
         },
         "offerings": {
             "gold": {

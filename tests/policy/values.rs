@@ -78,6 +78,8 @@ settings:
   backup.validation.script.default.timeout: 30
   backup.validation.screenshot.default.wait: 10s
   backup.validation.end.chain.on.fail: false
+  backup.validation.max.memory: 8GiB
+  backup.validation.max.vcpus: 0
 offerings:
   gold:
     description: the best
@@ -143,7 +145,9 @@ fn every_key_arrives() {
           "boot_timeout": 300,
           "command_timeout": 30,
           "screenshot_wait": 10,
-          "end_chain_on_failure": false
+          "end_chain_on_failure": false,
+          "memory": 8589934592,
+          "vcpus": 0
         }
       },
       "storages": {

@@ -195,7 +195,7 @@ impl Sim {
         let at = self.ticks.borrow().len();
         if at > MOST_TICKS {
             site.complain("it never comes to an end");
-            return self.die();
+            return self.die(&mut site);
         }
         let running = || site.vms.values().filter_map(|vm| vm.running.as_ref());
         let tick = Tick {
@@ -228,18 +228,18 @@ impl Sim {
         match trouble {
             Trouble::Kill => {
                 self.orphan.take();
-                return self.die();
+                return self.die(site);
             }
             Trouble::KillAlone => {
                 if let Some(orphan) = self.orphan.borrow_mut().as_mut() {
                     orphan.ticks = ORPHANED;
                 }
-                return self.die();
+                return self.die(site);
             }
             Trouble::PowerCut => {
                 self.orphan.take();
                 site.cut_power();
-                return self.die();
+                return self.die(site);
             }
             Trouble::Panic => std::panic::resume_unwind(Box::new("it was made to panic")),
             Trouble::Fail => return Fate::Fail(failure(site, what)),
@@ -270,7 +270,9 @@ impl Sim {
         Fate::GoOn
     }
 
-    fn die(&self) -> Fate {
+    fn die(&self, site: &mut Site) -> Fate {
+        // libvirt ends them when their connection does.
+        site.throwaways.clear();
         self.dead.set(true);
         self.died.notify_one();
         Fate::Die

@@ -11,11 +11,13 @@ use knib::host::Entry;
 use knib::host::Exchange;
 use knib::host::Head;
 use knib::host::Host;
+use knib::host::HostError;
 use knib::host::Neighbour;
 use knib::host::NewOverlay;
 use knib::host::Renewal;
 use knib::host::Result;
 use knib::host::Task;
+use knib::host::Throwaway;
 use knib::model::bytes::Bytes;
 use knib::model::digest::Digest;
 use knib::model::fault::Fault;
@@ -29,6 +31,7 @@ use knib::model::machine::Note;
 use knib::model::step::Image;
 use knib::model::world::Identity;
 use knib::model::world::Space;
+use serde_json::Value;
 
 use crate::sim::clockwork::Sim;
 use crate::sim::jobs::BlockJob;
@@ -73,14 +76,19 @@ impl Host for Sim {
 
     async fn machines(&self) -> Result<Vec<Machine>> {
         self.look("machines", |site| {
-            Ok(site.vms.values().map(Vm::machine).collect())
+            let lasting = site.vms.values().map(Vm::machine);
+            let throwaways = site.throwaways.keys().filter_map(|id| site.throwaway(id));
+            Ok(lasting.chain(throwaways).collect())
         })
         .await
     }
 
     async fn machine(&self, vm: &VmId) -> Result<Machine> {
-        self.look("machine", |site| Ok(site.vm(vm)?.machine()))
-            .await
+        self.look("machine", |site| match site.throwaway(vm) {
+            Some(machine) => Ok(machine),
+            None => Ok(site.vm(vm)?.machine()),
+        })
+        .await
     }
 
     async fn neighbours(&self, _vm: &VmId) -> Result<Vec<Neighbour>> {
@@ -165,7 +173,11 @@ impl Host for Sim {
     }
 
     async fn destroy(&self, vm: &VmId) -> Result<()> {
-        self.act("destroy", |site| site.destroyed(vm)).await
+        self.act("destroy", |site| match site.throwaways.remove(vm) {
+            Some(_) => Ok(()),
+            None => site.destroyed(vm),
+        })
+        .await
     }
 
     async fn pull(&self, vm: &VmId, target: &Target) -> Result<()> {
@@ -195,6 +207,35 @@ impl Host for Sim {
     async fn end_job(&self, vm: &VmId, target: &Target, pivot: bool) -> Result<()> {
         self.act("end job", |site| site.end_job(vm, target, pivot))
             .await
+    }
+
+    async fn boot(&self, definition: &str, throwaway: &Throwaway) -> Result<Vec<String>> {
+        self.act("boot", |site| site.boot(definition, throwaway))
+            .await
+    }
+
+    async fn ask(&self, _vm: &VmId, _order: &Value, _limit: Duration) -> Result<Value> {
+        self.look("ask", |_| {
+            Err(HostError::new(Fault::Agent, "ask", "nobody answers"))
+        })
+        .await
+    }
+
+    async fn screenshot(&self, vm: &VmId) -> Result<Vec<u8>> {
+        self.look("screenshot", |site| site.screenshot(vm)).await
+    }
+
+    async fn last_words(&self, _name: &str) -> Result<String> {
+        self.look("last words", |_| Ok("reason=destroyed".to_owned()))
+            .await
+    }
+
+    async fn forget(&self, name: &str) -> Result<()> {
+        self.act("forget", |site| {
+            site.forget(name);
+            Ok(())
+        })
+        .await
     }
 
     async fn define(&self, definition: &str, renewal: &Renewal) -> Result<()> {

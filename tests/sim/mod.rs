@@ -14,6 +14,7 @@ mod jobs;
 mod libvirt;
 mod qemu_img;
 mod site;
+mod throwaway;
 mod trouble;
 mod vm;
 

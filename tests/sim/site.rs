@@ -17,6 +17,7 @@ use knib::model::machine::Device;
 
 use crate::sim::dice::Dice;
 use crate::sim::files::Files;
+use crate::sim::throwaway::Throwaway;
 use crate::sim::vm::DiskDef;
 use crate::sim::vm::Vm;
 
@@ -33,6 +34,10 @@ pub(crate) type Moment = BTreeMap<Target, Vec<u64>>;
 pub(crate) struct Site {
     pub(crate) files: Files,
     pub(crate) vms: BTreeMap<VmId, Vm>,
+    /// VMs that end with knib, by name what each is.
+    pub(crate) throwaways: BTreeMap<VmId, Throwaway>,
+    /// Names that something was logged under.
+    pub(crate) logs: BTreeSet<String>,
     /// Images that programs have open; true: for writing.
     pub(crate) programs: Vec<(Utf8PathBuf, bool)>,
     /// What guests had written when overlays were made, by the backup that is to show it.
@@ -162,8 +167,10 @@ impl Site {
     /// Whether a running VM has an image anywhere in its chains.
     pub(crate) fn is_run_from(&self, path: &Utf8Path) -> bool {
         let running = self.vms.values().filter_map(|vm| vm.running.as_ref());
+        let throwaways = self.throwaways.values().flat_map(Throwaway::open);
         running
             .flat_map(|running| running.open.values().flatten())
+            .chain(throwaways)
             .any(|open| open == path)
     }
 
@@ -172,7 +179,9 @@ impl Site {
         let mut parts = path.ancestors().filter_map(Utf8Path::file_name);
         let is_lease = path.parent().and_then(Utf8Path::file_name) == Some(layout::READERS);
         let is_final = layout::uncompressed(path).is_none() && !is_lease;
-        path.starts_with(STORAGE) && is_final && parts.any(BackupId::is_one)
+        let is_picture = path.file_name() == Some(layout::SCREENSHOT);
+        let is_of_it = is_final && !is_picture;
+        path.starts_with(STORAGE) && is_of_it && parts.any(BackupId::is_one)
     }
 
     /// A backup lost its name: no file of another one may continue any of its files.

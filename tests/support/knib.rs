@@ -38,7 +38,8 @@ impl Knib {
         command
             .env("KNIB_CONNECT", tool::URI)
             .env("KNIB_STATE", root.join("state.db"))
-            .envs(appliance::environment());
+            .envs(appliance::environment())
+            .envs(std::env::var_os("KNIB_FAULT").map(|fault| ("KNIB_FAULT", fault)));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

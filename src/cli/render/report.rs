@@ -137,6 +137,7 @@ pub fn name(action: &Action) -> String {
     let verb = words::verb(action.verb);
     match &action.op {
         Op::Compress(op) => format!("{verb} {object} {}", op.of.backup),
+        Op::Validate(op) => format!("{verb} {object} {}", op.of.backup),
         _ => format!("{verb} {object}"),
     }
 }

@@ -15,6 +15,8 @@ use crate::cli::verbs::delete;
 use crate::cli::verbs::delete::Delete;
 use crate::cli::verbs::pin;
 use crate::cli::verbs::pin::Pin;
+use crate::cli::verbs::validate;
+use crate::cli::verbs::validate::Validate;
 use crate::cli::view::backup;
 use crate::cli::view::backup::BackupView;
 use crate::cli::view::backup::Status;
@@ -44,6 +46,7 @@ pub(in crate::cli) enum Backup {
     Pin(Pin),
     /// Keep a pinned backup no longer than others
     Unpin(Pin),
+    Validate(Validate),
 }
 
 #[derive(Debug, clap::Args)]
@@ -103,6 +106,7 @@ pub(super) async fn run(session: &Session, args: Backup) -> Result<Exit> {
         Backup::Delete(args) => delete::run(session, args).await,
         Backup::Pin(args) => pin::run(session, args, true).await,
         Backup::Unpin(args) => pin::run(session, args, false).await,
+        Backup::Validate(args) => validate::run(session, args).await,
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) mod snapshot;
 pub(super) mod state;
 pub(super) mod status;
 pub(super) mod storage;
+pub(super) mod validate;
 pub(super) mod vm;
 
 use crate::cli::args::Command;

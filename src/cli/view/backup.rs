@@ -18,6 +18,7 @@ use crate::model::backup::VmRef;
 use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
 use crate::model::id::BackupId;
+use crate::model::id::JobId;
 use crate::model::id::Target;
 use crate::model::job::Job;
 use crate::model::job::JobKind;
@@ -65,6 +66,8 @@ pub struct BackupView {
     pub compression: Compression,
     /// Whether it boots.
     pub validation: Validation,
+    /// How that went, the last time; null: never.
+    pub validated: Option<Validated>,
     /// How settled the guest was.
     pub consistency: Option<Consistency>,
     /// Bytes of its files.
@@ -137,6 +140,28 @@ pub enum Compression {
 pub enum Validation {
     /// Not asked for.
     None,
+    /// To be booted, now or later.
+    Pending,
+    /// Under way.
+    Validating,
+    /// Its guest did all it was to do.
+    Valid,
+    /// Its guest failed at something.
+    Invalid,
+    /// It could not be judged.
+    Unable,
+}
+
+/// How it went when a backup was booted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Validated {
+    /// When.
+    pub at: Timestamp,
+    /// What its guest failed at, or why it could not be judged.
+    pub reasons: Vec<String>,
+    /// A picture of its screen, absolute.
+    #[schemars(with = "Option<String>")]
+    pub screenshot: Option<Utf8PathBuf>,
 }
 
 /// One disk's file.
@@ -222,6 +247,7 @@ fn viewed(
         file: None,
     };
     let unusable = backup.marks.unusable.clone();
+    let (validation, validated) = validation(known, guest, backup);
     let slots = backup.slots.clone();
     let goes = record.goes_with(&backup.id);
     let goes = goes.iter().filter_map(|id| record.backups.get(id));
@@ -238,7 +264,8 @@ fn viewed(
         current,
         status,
         compression: compression(guest, backup),
-        validation: Validation::None,
+        validation,
+        validated,
         consistency: Some(backup.consistency),
         size: backup.size(),
         uncompressed_size: backup.uncompressed_size(),
@@ -283,6 +310,54 @@ fn compression(guest: &Guest, backup: &Backup) -> Compression {
     }
 }
 
+/// The last attempt counts: what is on record is of the one before, where that was to be judged again.
+fn validation(known: Known<'_>, guest: &Guest, backup: &Backup) -> (Validation, Option<Validated>) {
+    let record = &guest.record;
+    let job = JobId::of(&backup.id, JobKind::Validate.as_str());
+    let job = record.jobs.get(&job);
+    let judged = backup.marks.validated.as_deref();
+    let validated = judged.map(|how| Validated {
+        at: how.at,
+        reasons: how.reasons.clone(),
+        screenshot: how
+            .pictured
+            .then(|| dir(known, backup).join(layout::SCREENSHOT)),
+    });
+    let open = job.and_then(|job| attempt(guest, job));
+    if open.is_some_and(|open| open.alive) {
+        return (Validation::Validating, validated);
+    }
+    let over = |job: &&Job| job.state != JobState::Cancelled;
+    let failed = job
+        .filter(over)
+        .and_then(|job| Some((job.error.as_ref()?, job.ended?)));
+    if let Some((error, at)) = failed {
+        let reasons = vec![error.text.clone()];
+        let screenshot = None;
+        let unable = Validated {
+            at,
+            reasons,
+            screenshot,
+        };
+        return (Validation::Unable, Some(unable));
+    }
+    let state = match judged {
+        Some(how) if how.is_valid() => Validation::Valid,
+        Some(_) => Validation::Invalid,
+        None if job.is_some_and(Job::is_waiting) => Validation::Pending,
+        None if job.is_none() && is_to_be_booted(record, backup) => Validation::Pending,
+        None => Validation::None,
+    };
+    (state, validated)
+}
+
+/// The newest good one, where its offering wants that.
+fn is_to_be_booted(record: &Record, backup: &Backup) -> bool {
+    let offering = backup.offering.as_ref();
+    offering.is_some_and(|offering| offering.spec.validate.is_some())
+        && record.last_good().is_some_and(|last| last.id == backup.id)
+}
+
 /// While no retention is in force only a pin says anything.
 fn kept_by(backup: &Backup, verdict: Option<&Verdict>) -> Vec<String> {
     if let Some(verdict) = verdict {
@@ -310,10 +385,15 @@ fn leased_by(known: Known<'_>, backup: &BackupId) -> Vec<String> {
     holders
 }
 
-fn disks(known: Known<'_>, backup: &Backup) -> Vec<DiskView> {
+fn dir(known: Known<'_>, backup: &Backup) -> Utf8PathBuf {
     let storage = known.storage(&backup.storage.id);
     let storage = storage.map_or_else(Utf8PathBuf::new, |(_, one)| one.path.clone());
-    let dir = |id: &BackupId| layout::backup_dir(&storage, &backup.vm.uuid, id);
+    layout::backup_dir(&storage, &backup.vm.uuid, &backup.id)
+}
+
+fn disks(known: Known<'_>, backup: &Backup) -> Vec<DiskView> {
+    let own = dir(known, backup);
+    let dir = |id: &BackupId| own.with_file_name(id.as_str());
     backup
         .disks
         .iter()
@@ -389,6 +469,7 @@ fn empty(id: BackupId, vm: VmRef, status: Status) -> BackupView {
         status,
         compression: Compression::None,
         validation: Validation::None,
+        validated: None,
         consistency: None,
         size: Bytes(0),
         uncompressed_size: Bytes(0),

@@ -38,6 +38,8 @@ pub struct VmView {
     pub left: bool,
     /// Its newest good backup.
     pub last_good: Option<LastGood>,
+    /// Its newest backup that was booted and did well.
+    pub last_valid: Option<LastGood>,
     /// When its next backup will be due.
     pub next_due: Option<Timestamp>,
     /// The live chain.
@@ -56,7 +58,7 @@ pub struct VmView {
     pub problems: Vec<String>,
 }
 
-/// The newest good backup of a VM.
+/// A backup of a VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LastGood {
     /// Which.
@@ -100,6 +102,7 @@ fn view(known: Known<'_>, guest: &Guest, plan: Option<&Plan>) -> VmView {
         left: policy.is_none() && was_protected(guest),
         policy,
         last_good: record.last_good().map(last_good),
+        last_valid: record.last_valid().map(last_good),
         next_due: next,
         chain: link.map(|link| link.chain),
         position: link.map(|link| link.position),
@@ -190,9 +193,17 @@ fn problems(guest: &Guest, plan: Option<&Plan>) -> Vec<String> {
         found.push("QEMU paused it for an I/O error: is primary full?".to_owned());
     }
     found.extend(damaged(&guest.record));
+    found.extend(invalid(&guest.record));
     found.extend(failed_jobs(&guest.record));
     found.dedup();
     found
+}
+
+/// What the guest of the backup that was booted last failed at.
+fn invalid(record: &Record) -> Option<String> {
+    let (backup, how) = record.last_validated()?;
+    let reasons = how.reasons.join("; ");
+    (!how.is_valid()).then(|| format!("{} is invalid: {reasons}", backup.id))
 }
 
 /// How many jobs were tried often enough, if any were.

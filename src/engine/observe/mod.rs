@@ -63,7 +63,8 @@ pub async fn observe<H: Host>(
             },
         );
     }
-    for machine in with_layers(host, host.machines().await?, &mut findings).await {
+    let machines = lasting(host.machines().await?, guests.keys());
+    for machine in with_layers(host, machines, &mut findings).await {
         let vm = VmRef {
             name: machine.name.clone(),
             uuid: machine.id.clone(),
@@ -123,6 +124,14 @@ pub async fn observe<H: Host>(
         applied,
         findings,
     })
+}
+
+/// Those that are not there for a backup to be booted in, of a VM that is here or on record.
+fn lasting<'a>(mut machines: Vec<Machine>, known: impl Iterator<Item = &'a VmId>) -> Vec<Machine> {
+    let mut throwaways: BTreeSet<_> = known.map(VmId::throwaway).collect();
+    throwaways.extend(machines.iter().map(|machine| machine.id.throwaway()));
+    machines.retain(|machine| machine.persistent || !throwaways.contains(&machine.id));
+    machines
 }
 
 /// Deltas of VMs that are not defined here any more. What the guest wrote last may be in them alone, so

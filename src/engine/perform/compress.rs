@@ -137,21 +137,32 @@ async fn unless_ended<H: Host, T>(
 }
 
 /// Returns when somebody ended the job.
-async fn ended<H: Host>(engine: &Engine<H>, scene: &Scene) -> StepError {
-    let Some(attempt) = scene.op.attempt() else {
-        return std::future::pending().await;
-    };
+pub(super) async fn ended<H: Host>(engine: &Engine<H>, scene: &Scene) -> StepError {
     loop {
-        match engine.state.job(&attempt.vm.uuid, &attempt.job) {
-            Ok(job) if job.as_ref().is_some_and(Job::is_waiting) => {}
-            Ok(_) => {
-                let hint = format!("knib job retry {}", attempt.job);
-                return conflict(format!("the job {} was cancelled", attempt.job), hint);
-            }
-            Err(error) => return error.into(),
+        if let Err(error) = still_wished(engine, scene) {
+            return error;
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Fails where somebody ended the job.
+pub(super) fn still_wished<H: Host>(
+    engine: &Engine<H>,
+    scene: &Scene,
+) -> std::result::Result<(), StepError> {
+    let Some(attempt) = scene.op.attempt() else {
+        return Ok(());
+    };
+    let job = engine.state.job(&attempt.vm.uuid, &attempt.job)?;
+    if job.as_ref().is_some_and(Job::is_waiting) {
+        return Ok(());
+    }
+    let hint = format!("knib job retry {}", attempt.job);
+    Err(conflict(
+        format!("the job {} was cancelled", attempt.job),
+        hint,
+    ))
 }
 
 /// What is advised about backups does not fit.

@@ -16,6 +16,8 @@ use crate::model::op::Compression;
 use crate::model::receipt::Receipt;
 use crate::model::seconds::Seconds;
 use crate::model::step::Image;
+use crate::sabotage;
+use crate::sabotage::Sabotage;
 
 /// Of frozen layers, to the stage. Always from the beginning: half a copy proves nothing.
 pub(super) async fn copy<H: Host>(engine: &Engine<H>, scene: &Scene, step: &Copy<'_>) -> Performed {
@@ -46,6 +48,11 @@ pub(super) async fn copy<H: Host>(engine: &Engine<H>, scene: &Scene, step: &Copy
         }
         _ => None,
     };
+    if sabotage::is(Sabotage::HalfCopyKept)
+        && engine.host.lengths(&[step.to.to_owned()]).await? != [None]
+    {
+        return written(engine, step.to, uncompressed).await;
+    }
     engine.host.remove(step.to).await?;
     engine.host.convert(&convert, &task).await?;
     written(engine, step.to, uncompressed).await

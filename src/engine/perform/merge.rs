@@ -33,6 +33,8 @@ use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
 use crate::model::step::Image;
 use crate::model::step::Step;
+use crate::sabotage;
+use crate::sabotage::Sabotage;
 
 /// The first wait between two looks at a job; doubled up to `LONGEST_WAIT`.
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
@@ -217,6 +219,9 @@ impl Merge<'_> {
             [top, below, ..] if below.path == self.base.path => (top, below),
             _ => return Err(apart(self.top, self.base)),
         };
+        if sabotage::is(Sabotage::DeltaUnlinked) {
+            return Ok(());
+        }
         let report = engine.reporter(scene, "merge", self.target);
         let task = Task {
             report: &report,

@@ -3,6 +3,7 @@
 //! A step may find itself not begun, half done or done, and the VM started or stopped meanwhile. It
 //! knows nothing of the steps around it beyond their receipts.
 
+mod boot;
 mod branch;
 mod clear;
 mod compress;
@@ -13,6 +14,7 @@ mod merge;
 mod note;
 mod overlay;
 mod owner;
+mod picture;
 mod place;
 mod point;
 mod pull;
@@ -24,6 +26,7 @@ mod stage;
 mod start;
 mod stop;
 mod swap;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -47,6 +50,8 @@ use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
 use crate::model::step::Image;
 use crate::model::step::Step;
+use crate::sabotage;
+use crate::sabotage::Sabotage;
 
 /// What a step may know of its action.
 pub(super) struct Scene {
@@ -154,6 +159,30 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             replace::replace(engine, scene, target, from, to).await
         }
         Step::Settle { of } => replace::settle(engine, scene, of).await,
+        Step::Boot {
+            of,
+            ancestors,
+            vm,
+            name,
+            dir,
+            heads,
+            backing,
+            trial,
+        } => {
+            let boot = boot::Boot {
+                of,
+                ancestors,
+                vm,
+                name,
+                dir,
+                heads,
+                backing,
+                trial,
+            };
+            boot.perform(engine, scene).await
+        }
+        Step::Bury { of, vm, name, dir } => boot::bury(engine, of, vm, name, dir).await,
+        Step::Attest { of } => boot::attest(engine, scene, of).await,
         Step::Capture { vm, dir } => seal::capture(engine, scene, vm, dir).await,
         Step::Thaw { vm } => freeze::thaw(engine, scene, vm).await,
         Step::Seal { dir } => seal::seal(engine, scene, dir).await,
@@ -368,6 +397,9 @@ fn heads<'a>(
 
 /// A new file is on stable storage, its name as well: a step that is done is not looked at again.
 async fn settled<H: Host>(engine: &Engine<H>, file: &Utf8Path) -> Result<(), StepError> {
+    if sabotage::is(Sabotage::NoSync) {
+        return Ok(());
+    }
     engine.host.sync(file).await?;
     if let Some(dir) = file.parent() {
         engine.host.sync(dir).await?;

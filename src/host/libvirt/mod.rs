@@ -12,6 +12,7 @@ mod metadata;
 mod neighbours;
 mod power;
 mod snapshot;
+mod throwaway;
 mod xml;
 
 use std::sync::Arc;

@@ -149,7 +149,7 @@ fn patiently<T>(
 }
 
 /// An error of a call that needs the agent. libvirt asks no agent while a VM is paused.
-fn unheard(tried: &str, error: &Error) -> HostError {
+pub(super) fn unheard(tried: &str, error: &Error) -> HostError {
     let mut failed = faults::error(tried, error);
     if error.code().is(ErrorNumber::OperationInvalid) && error.message().contains("not running") {
         failed.fault = Fault::Agent;

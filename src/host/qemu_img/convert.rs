@@ -20,6 +20,8 @@ use crate::host::qemu_img::allocated;
 use crate::model::fault::Fault;
 use crate::model::machine::Format;
 use crate::model::op::Compression;
+use crate::sabotage;
+use crate::sabotage::Sabotage;
 
 /// How a copy reads and writes: out of order, through the page cache, where the digest finds the
 /// bytes a moment later.
@@ -101,7 +103,22 @@ impl QemuImg {
             None => args.extend(PACE),
         }
         args.extend(["-f", top.format.as_str(), "-O", convert.format.as_str()]);
-        if let Some(backing) = backing {
+        if let Some(backing) = backing.filter(|_| sabotage::is(Sabotage::ZeroesDropped)) {
+            let size = layers[0].virtual_size.0.to_string();
+            let to = convert.to.as_str();
+            let below = [
+                "create",
+                "-f",
+                "qcow2",
+                "-F",
+                "qcow2",
+                "-b",
+                backing.as_str(),
+            ];
+            let create = [&below[..], &[to, &size]].concat();
+            self.program.output(&create, tried).await?;
+            args.extend(["-n", "--target-is-zero"]);
+        } else if let Some(backing) = backing {
             args.extend(["-B", backing.as_str(), "-F", "qcow2"]);
         }
         args.extend([absolute(&top.path, tried)?, convert.to.as_str()]);

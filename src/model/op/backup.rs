@@ -88,6 +88,8 @@ pub enum WhyFull {
     NoteDisagrees,
     /// A backup of the chain cannot be used.
     ParentUnusable,
+    /// The guest of a backup of the chain failed when it was booted.
+    Invalid,
     /// Snapshots that somebody else made forbid leaving a delta.
     ForeignSnapshots,
 }

@@ -41,6 +41,10 @@ impl Op {
                 },
                 Phase::Finalize => Lane::Free,
             },
+            Self::Validate(op) => Lane::Job {
+                kind: JobKind::Validate,
+                places: op.at_once,
+            },
             // QEMU does the work.
             Self::JobRetry(_) | Self::JobCancel(_) | Self::Consolidate(_) => Lane::Free,
             _ if self.verb().group() == Group::Config => Lane::Config,

@@ -11,6 +11,7 @@ mod lane;
 mod removal;
 mod restore;
 mod snapshot;
+mod validate;
 mod verb;
 
 use camino::Utf8PathBuf;
@@ -21,6 +22,7 @@ use crate::model::backup::StorageRef;
 use crate::model::backup::VmRef;
 use crate::model::id::ActionId;
 use crate::model::id::JobId;
+use crate::model::job::JobKind;
 pub use crate::model::op::backup::BackupOp;
 pub use crate::model::op::backup::DiskPlan;
 pub use crate::model::op::backup::Merge;
@@ -59,6 +61,10 @@ pub use crate::model::op::restore::RestoreVm;
 pub use crate::model::op::restore::Stopping;
 pub use crate::model::op::snapshot::SnapshotCreate;
 pub use crate::model::op::snapshot::SnapshotNamed;
+pub use crate::model::op::validate::Command;
+pub use crate::model::op::validate::Trial;
+pub use crate::model::op::validate::Validate;
+pub use crate::model::op::validate::Wait;
 pub use crate::model::op::verb::Group;
 pub use crate::model::op::verb::Verb;
 
@@ -112,6 +118,8 @@ pub enum Op {
     MarkUnusable(MarkUnusable),
     /// Try a phase of compressing a backup.
     Compress(Box<Compress>),
+    /// Try whether a backup boots.
+    Validate(Box<Validate>),
     /// Try a job again that failed or was cancelled.
     JobRetry(OneJob),
     /// End a job.
@@ -196,6 +204,7 @@ impl Op {
             Self::MarkUnusable(_) => Verb::MarkUnusable,
             Self::Clear(_) => Verb::Clear,
             Self::Compress(_) => Verb::Compress,
+            Self::Validate(_) => Verb::Validate,
             Self::JobRetry(_) => Verb::JobRetry,
             Self::JobCancel(_) => Verb::JobCancel,
             Self::RestoreVm(_) => Verb::RestoreVm,
@@ -226,6 +235,7 @@ impl Op {
             Self::Expire(op) | Self::Delete(op) | Self::Pin(op) | Self::Unpin(op) => Some(&op.vm),
             Self::MarkUnusable(op) => Some(&op.of.vm),
             Self::Compress(op) => Some(&op.of.vm),
+            Self::Validate(op) => Some(&op.of.vm),
             Self::JobRetry(op) | Self::JobCancel(op) => Some(&op.of.vm),
             Self::Clear(op) => op.vm.as_ref(),
             Self::RestoreVm(op) => Some(&op.vm),
@@ -263,6 +273,11 @@ impl Op {
             Self::Compress(op) => Some(Attempt {
                 vm: &op.of.vm,
                 job: JobId::of(&op.of.backup, op.kind().as_str()),
+                retry: op.retry,
+            }),
+            Self::Validate(op) => Some(Attempt {
+                vm: &op.of.vm,
+                job: JobId::of(&op.of.backup, JobKind::Validate.as_str()),
                 retry: op.retry,
             }),
             _ => None,

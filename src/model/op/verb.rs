@@ -34,6 +34,7 @@ pub enum Verb {
     MarkUnusable,
     Clear,
     Compress,
+    Validate,
     JobRetry,
     JobCancel,
     RestoreVm,
@@ -75,6 +76,7 @@ impl Verb {
             Self::MarkUnusable => "mark_unusable",
             Self::Clear => "clear",
             Self::Compress => "compress",
+            Self::Validate => "validate",
             Self::JobRetry => "job_retry",
             Self::JobCancel => "job_cancel",
             Self::RestoreVm => "restore_vm",
@@ -125,7 +127,7 @@ impl Verb {
             | Self::SnapshotCreate
             | Self::SnapshotRevert
             | Self::SnapshotDelete => Group::Backup,
-            Self::Compress | Self::JobRetry | Self::JobCancel => Group::Jobs,
+            Self::Compress | Self::Validate | Self::JobRetry | Self::JobCancel => Group::Jobs,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! clock, so that waiting lets nothing go.
 //!
 //! Only good backups take places; one that is unusable stays as long as it would if all were whole, for
-//! its file may come back. The newest of a bucket has its place; buckets count where there are
+//! its file may come back, and so does an invalid one, which can be restored. The newest of a bucket has its place; buckets count where there are
 //! backups, by the slot that a backup served, else by its own instant. It knows neither files nor
 //! chains: whether files go with a backup is for `lineage`.
 
@@ -46,9 +46,10 @@ impl Rules {
         let past: Vec<&Backup> = past.filter(|backup| backup.created <= now).collect();
         let good = past.iter().copied();
         let good: Vec<&Backup> = good
-            .filter(|backup| !unusable.contains(&backup.id))
+            .filter(|backup| !unusable.contains(&backup.id) && !backup.is_invalid())
             .collect();
-        let as_if_whole = (!unusable.is_empty()).then(|| self.placed(&past, verdicts.clone()));
+        let all_good = good.len() == past.len() && unusable.is_empty();
+        let as_if_whole = (!all_good).then(|| self.placed(&past, verdicts.clone()));
         let would_stay = |backup: &Backup| {
             let all = as_if_whole.as_ref();
             all.is_some_and(|all| all[&backup.id].stays())
@@ -57,6 +58,9 @@ impl Rules {
         for (n, backup) in (1..=of).zip(&good) {
             keep(&mut verdicts, backup, Kept::Minimum { n, of });
         }
+        if let Some(valid) = good.iter().find(|backup| backup.is_valid()) {
+            keep(&mut verdicts, valid, Kept::Valid);
+        }
         let mut verdicts = self.placed(&good, verdicts);
         let stay = good.iter().filter(|one| verdicts[&one.id].stays());
         let oldest = stay.map(|backup| backup.created).min();
@@ -64,6 +68,12 @@ impl Rules {
             let is_newer = oldest.is_none_or(|oldest| backup.created >= oldest);
             if is_newer || would_stay(backup) {
                 keep(&mut verdicts, backup, Kept::Unusable);
+            }
+        }
+        for (n, backup) in (1..).zip(&past) {
+            let is_invalid = backup.is_invalid() && !unusable.contains(&backup.id);
+            if is_invalid && (n <= of || would_stay(backup)) {
+                keep(&mut verdicts, backup, Kept::Invalid);
             }
         }
         verdicts

@@ -103,6 +103,10 @@ pub enum Kept {
         /// So many stay.
         of: u32,
     },
+    /// The newest one whose guest was seen to boot.
+    Valid,
+    /// Its guest failed when it was booted, and it takes no place; it goes when it would if it did.
+    Invalid,
     /// The VM's chain goes on from it.
     Current,
     /// It was made for no policy: only by hand it goes.

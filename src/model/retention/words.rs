@@ -45,6 +45,8 @@ impl fmt::Display for Kept {
             Self::Everything(group) => write!(f, "{}everything is kept", Of(group)),
             Self::Pinned => f.write_str("pinned"),
             Self::Minimum { n, of } => write!(f, "minimum {n} of {of}"),
+            Self::Valid => f.write_str("the newest valid one"),
+            Self::Invalid => f.write_str("invalid, where a good one would stay"),
             Self::Current => f.write_str("current"),
             Self::ByHand => f.write_str("made by hand"),
             Self::Unusable => f.write_str("unusable, where a whole one would stay"),

@@ -14,6 +14,7 @@ impl Step {
     /// dropped: the inverse of an overlay is a merge. A claim is spent rather than taken back: it is
     /// made again, for the record will know it.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one arm a step")]
     pub fn inverse(&self) -> Vec<Self> {
         match self {
             Self::Note { claims: true, .. } => vec![self.clone()],
@@ -40,6 +41,14 @@ impl Step {
             Self::Lend { of, to } => vec![Self::Release {
                 of: of.clone(),
                 to: to.clone(),
+            }],
+            Self::Boot {
+                of, vm, name, dir, ..
+            } => vec![Self::Bury {
+                of: of.vm.clone(),
+                vm: vm.clone(),
+                name: name.clone(),
+                dir: dir.clone(),
             }],
             Self::Fetch { to, .. } => vec![Self::Discard {
                 path: to.path.clone(),
@@ -111,6 +120,8 @@ impl Step {
             | Self::Recant { .. }
             | Self::Replace { .. }
             | Self::Settle { .. }
+            | Self::Bury { .. }
+            | Self::Attest { .. }
             | Self::Unname { .. }
             | Self::Undefine { .. } => Vec::new(),
         }

@@ -27,6 +27,7 @@ use crate::model::machine::Note;
 use crate::model::op::Compression;
 use crate::model::op::Manner;
 use crate::model::op::OriginFile;
+use crate::model::op::Trial;
 use crate::model::orphan::OrphanKind;
 use crate::model::policy::Quiesce;
 use crate::model::seconds::Seconds;
@@ -356,6 +357,42 @@ pub enum Step {
     },
     /// The record of a backup says what its files are now.
     Settle {
+        /// Which backup.
+        of: BackupAt,
+    },
+    /// A throwaway VM was booted from a backup's files, its guest was put through a trial, and both are
+    /// gone.
+    Boot {
+        /// Which backup.
+        of: BackupAt,
+        /// What it continues, nearest first.
+        ancestors: Vec<BackupId>,
+        /// The VM.
+        vm: VmId,
+        /// What it is called.
+        name: String,
+        /// Where it has files of its own.
+        dir: Utf8PathBuf,
+        /// Its disks, each an empty layer.
+        heads: BTreeMap<Target, Image>,
+        /// The backup's files below them, by disk.
+        backing: BTreeMap<Target, Vec<Image>>,
+        /// The trial.
+        trial: Box<Trial>,
+    },
+    /// A throwaway VM is not there, nor what it had besides its disks.
+    Bury {
+        /// Of which VM.
+        of: VmId,
+        /// The VM.
+        vm: VmId,
+        /// What it is called.
+        name: String,
+        /// Where it had files of its own.
+        dir: Utf8PathBuf,
+    },
+    /// The record of a backup says how it went when it was booted.
+    Attest {
         /// Which backup.
         of: BackupAt,
     },

@@ -61,6 +61,9 @@ impl Step {
             | Self::Recant { .. }
             | Self::Replace { .. }
             | Self::Settle { .. }
+            | Self::Boot { .. }
+            | Self::Bury { .. }
+            | Self::Attest { .. }
             | Self::Check { .. }
             | Self::Inspect { .. }
             | Self::Audit { .. }

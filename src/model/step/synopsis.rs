@@ -140,6 +140,9 @@ impl Step {
                     Remark::Unusable { why: None } => "usable",
                     Remark::Becomes { .. } => "being compressed",
                     Remark::Compressed { .. } => "compressed",
+                    Remark::Validated { how: Some(how) } if how.is_valid() => "valid",
+                    Remark::Validated { how: Some(_) } => "invalid",
+                    Remark::Validated { how: None } => "not validated",
                 };
                 format!("note in {}: {what}", of.dir())
             }
@@ -155,6 +158,11 @@ impl Step {
             Self::Recant { of } => format!("note in {}: not compressed", of.dir()),
             Self::Replace { from, to, .. } => format!("put {} in the place of {to}", file(from)),
             Self::Settle { of } => format!("note in {}: compressed", of.dir()),
+            Self::Boot {
+                of, name, trial, ..
+            } => format!("boot {} as {name}: {trial}", of.backup),
+            Self::Bury { name, .. } => format!("see that {name} is gone"),
+            Self::Attest { of } => format!("note in {}: how it went", of.dir()),
             Self::Fetch { target, to, .. } => format!("write {target} to {}", to.path),
             Self::Place { from, to } => format!("copy {from} to {to}"),
             Self::Rename { from, to } => format!("rename {} to {to}", file(from)),

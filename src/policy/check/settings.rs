@@ -19,6 +19,9 @@ use crate::policy::source::Place;
 /// Bytes in the unit in which rates are bare numbers.
 const MB: u64 = 1_000_000;
 
+/// What a guest needs to boot at all.
+const LEAST_MEMORY: Bytes = Bytes(64 << 20);
+
 /// Seconds in the unit that a bare number of this setting has in `CloudStack`.
 pub(in crate::policy) fn unit(key: &str) -> u64 {
     match key {
@@ -112,6 +115,33 @@ impl Check<'_, '_> {
             end_chain_on_failure: raw
                 .validation_end_chain_on_failure
                 .unwrap_or(default.end_chain_on_failure),
+            memory: raw
+                .validation_memory
+                .as_ref()
+                .map_or(default.memory, |text| self.memory(text, node)),
+            vcpus: raw.validation_vcpus.unwrap_or(default.vcpus),
+        }
+    }
+
+    /// An amount of memory that a guest can boot in; none for no limit.
+    fn memory(&mut self, text: &str, node: &Node) -> Option<Bytes> {
+        let key = "backup.validation.max.memory";
+        let place = node.place_of(key);
+        match size::read(text) {
+            Ok(Bytes(0)) => None,
+            Ok(memory) if memory < LEAST_MEMORY => {
+                let text = format!("{key} must be 0B, for no limit, or at least {LEAST_MEMORY}");
+                let finding =
+                    self.found
+                        .error("out_of_range", &text, place, "too little to boot in");
+                self.found.add(finding);
+                None
+            }
+            Ok(memory) => Some(memory),
+            Err(why) => {
+                self.found.misread("bad_size", "a size", text, place, why);
+                None
+            }
         }
     }
 

@@ -78,6 +78,17 @@ pub(in crate::policy) struct Settings {
     /// Make the next backup full when one turns out invalid. Default `true`.
     #[serde(rename = "backup.validation.end.chain.on.fail")]
     pub validation_end_chain_on_failure: Option<bool>,
+    /// Memory of the VM in which a backup is booted, at most; `0B` for no limit. Default `4GiB`.
+    #[serde(rename = "backup.validation.max.memory")]
+    #[schemars(
+        example = "4GiB",
+        regex(pattern = r"^[0-9]+([.][0-9]{1,3})? ?(B|[KMGT]iB|kB|[MGT]B)$")
+    )]
+    pub validation_memory: Option<String>,
+    /// Processors of the VM in which a backup is booted, at most; less than 1 for no limit. Default 2.
+    #[serde(rename = "backup.validation.max.vcpus")]
+    #[schemars(range(max = 1024))]
+    pub validation_vcpus: Option<i64>,
 }
 
 /// A length of time, or a number in the unit of the setting.

@@ -12,6 +12,7 @@ use crate::cli::render::text;
 use crate::cli::view::backup::BackupView;
 use crate::cli::view::backup::Compression;
 use crate::cli::view::backup::Status;
+use crate::cli::view::backup::Validation;
 use crate::model::backup::Kind;
 
 /// One line each.
@@ -81,6 +82,11 @@ pub fn backup(one: &BackupView, when: &When, look: Look) -> String {
     if !one.disks.is_empty() {
         say("size", format!("{} for {}", one.size, one.protected_size));
         say("compression", compression(one));
+        say("validation", validation(one, when));
+        if let Some(how) = &one.validated {
+            say("", how.reasons.join("; "));
+            say("screenshot", or_dash(how.screenshot.as_ref()));
+        }
         say("deleting it", format!("frees {}", one.frees_bytes));
     }
     say("kept by", one.kept_by.join(", "));
@@ -113,6 +119,28 @@ fn compression(one: &BackupView) -> String {
     }
 }
 
+fn validation(one: &BackupView, when: &When) -> String {
+    let Some(state) = validation_word(one) else {
+        return String::new();
+    };
+    let at = one.validated.as_ref().map(|how| how.at);
+    match at.filter(|_| !matches!(one.validation, Validation::Pending)) {
+        Some(at) => format!("{state}, {}", text::second(at, &when.zone)),
+        None => state.to_owned(),
+    }
+}
+
+fn validation_word(one: &BackupView) -> Option<&'static str> {
+    Some(match one.validation {
+        Validation::None => return None,
+        Validation::Pending => "pending",
+        Validation::Validating => "under way",
+        Validation::Valid => "valid",
+        Validation::Invalid => "invalid",
+        Validation::Unable => "could not be judged",
+    })
+}
+
 fn created(one: &BackupView, when: &When) -> String {
     or_dash(one.created.map(|at| text::second(at, &when.zone)))
 }
@@ -136,7 +164,11 @@ fn kind_word(kind: Kind) -> &'static str {
 fn standing(one: &BackupView) -> String {
     let mut words = vec![match one.status {
         Status::BackingUp => "backing up".to_owned(),
-        Status::BackedUp => "good".to_owned(),
+        Status::BackedUp => match one.validation {
+            Validation::Valid => "valid".to_owned(),
+            Validation::Invalid => "invalid".to_owned(),
+            _ => "good".to_owned(),
+        },
         Status::Failed => "failed".to_owned(),
         Status::Removed => "removed".to_owned(),
         Status::Unusable => match &one.unusable {

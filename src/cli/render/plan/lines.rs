@@ -87,6 +87,7 @@ pub(super) fn sections(plan: &Plan, zone: &TimeZone, whole: bool) -> Vec<Section
         "Backups",
         "Retention",
         "Compression",
+        "Validation",
         "Jobs",
         "Restores",
         "Snapshots",
@@ -135,6 +136,7 @@ fn section(action: &Action) -> &'static str {
         Verb::MarkUnusable => "Damaged",
         Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin | Verb::Files => "Backups",
         Verb::Compress => "Compression",
+        Verb::Validate => "Validation",
         Verb::JobRetry | Verb::JobCancel => "Jobs",
         Verb::RestoreVm | Verb::RestoreDisk | Verb::RestoreNew => "Restores",
         Verb::SnapshotCreate | Verb::SnapshotRevert | Verb::SnapshotDelete => "Snapshots",
@@ -192,6 +194,7 @@ fn sign(action: &Action) -> Sign {
         | Verb::Unpin
         | Verb::MarkUnusable
         | Verb::Compress
+        | Verb::Validate
         | Verb::JobRetry
         | Verb::RestoreVm
         | Verb::SnapshotRevert => Sign::Change,
@@ -289,6 +292,10 @@ fn described(action: &Action) -> (String, String) {
                 Phase::Finalize => "put the compressed files in place".to_owned(),
             };
             (vm(), format!("{}{}: {what}", op.of.backup, place(action)))
+        }
+        Op::Validate(op) => {
+            let what = format!("{}{}: {}", op.of.backup, place(action), op.trial);
+            (vm(), what)
         }
         Op::JobRetry(op) => (vm(), format!("{}: try again", op.id())),
         Op::JobCancel(op) => (vm(), format!("{}: cancel", op.id())),

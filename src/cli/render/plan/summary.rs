@@ -14,7 +14,7 @@ use crate::model::plan::Plan;
 use crate::model::reason::Reason;
 
 /// Verbs in the order they are summed up, with their object and what happens to it.
-const VERBS: [(&str, &str, &str); 26] = [
+const VERBS: [(&str, &str, &str); 27] = [
     ("recover", "action", "to recover"),
     ("backup", "", "to back up"),
     ("merge", "", "to merge"),
@@ -26,6 +26,7 @@ const VERBS: [(&str, &str, &str); 26] = [
     ("clear", "leftover", "to remove"),
     ("mark_unusable", "", "to mark unusable"),
     ("compress", "step", "to compress"),
+    ("validate", "backup", "to boot"),
     ("job_retry", "job", "to try again"),
     ("job_cancel", "job", "to cancel"),
     ("restore_vm", "VM", "to restore"),

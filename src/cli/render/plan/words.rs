@@ -45,6 +45,7 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Clear => "remove what is left over of",
         Verb::Files => "read files of",
         Verb::Compress => "compress",
+        Verb::Validate => "validate",
         Verb::JobRetry => "try again a job of",
         Verb::JobCancel => "end a job of",
         Verb::RestoreVm | Verb::RestoreDisk | Verb::RestoreNew => "restore",
@@ -101,6 +102,7 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
         Reason::JobWaits {
             failed_attempts, ..
         } => format!("attempt {}", failed_attempts + 1),
+        Reason::Overtaken => "a newer backup is booted instead, or none is to be".to_owned(),
         Reason::NotListed => "its backup was let go, or is damaged".to_owned(),
         Reason::Unneeded => "it was let go, and nothing needs it any more".to_owned(),
         Reason::MovedHere { owner, since } => {
@@ -308,6 +310,7 @@ fn why_full(because: WhyFull) -> Option<&'static str> {
         WhyFull::DeltaGone => Some("its delta is not where it was left"),
         WhyFull::NoteDisagrees => Some("the domain's note and the record disagree"),
         WhyFull::ParentUnusable => Some("a backup of the chain cannot be used"),
+        WhyFull::Invalid => Some("the guest of a backup of the chain failed when it was booted"),
         WhyFull::ForeignSnapshots => Some("snapshots of others forbid leaving a delta"),
     }
 }

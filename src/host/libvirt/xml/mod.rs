@@ -14,6 +14,7 @@ mod snapshot;
 mod swap;
 #[cfg(test)]
 mod tests;
+mod throwaway;
 
 use roxmltree::Document;
 use roxmltree::Node;
@@ -34,6 +35,7 @@ pub(super) use crate::host::libvirt::xml::renew::renew;
 pub(super) use crate::host::libvirt::xml::snapshot::snapshot;
 pub(super) use crate::host::libvirt::xml::swap::element;
 pub(super) use crate::host::libvirt::xml::swap::swap;
+pub(super) use crate::host::libvirt::xml::throwaway::throwaway;
 
 /// What made a text unfit, a fragment.
 pub(super) type Result<T> = std::result::Result<T, String>;

@@ -11,6 +11,8 @@ use crate::host::libvirt::xml::disks;
 use crate::host::libvirt::xml::edit::Edits;
 use crate::host::libvirt::xml::escaped;
 use crate::host::libvirt::xml::parse;
+use crate::sabotage;
+use crate::sabotage::Sabotage;
 
 /// The definition with other files for some disks.
 pub(in crate::host::libvirt) fn point(xml: &str, heads: &[Head]) -> Result<String> {
@@ -36,7 +38,9 @@ pub(super) fn aim(edits: &mut Edits<'_>, disk: Node<'_, '_>, image: &Image) -> R
         Some(driver) => edits.set_attribute(driver, "type", format),
         None => edits.insert_before(source, &format!("<driver name='qemu' type='{format}'/>")),
     }
-    forget_chain(edits, disk);
+    if !sabotage::is(Sabotage::BackingStoreKept) {
+        forget_chain(edits, disk);
+    }
     Ok(())
 }
 
