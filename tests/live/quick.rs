@@ -249,11 +249,10 @@ fn knib_and_qemu_are_killed_ten_times_each_and_nothing_is_lost() {
         new.kill();
         if n == 3 {
             // Nothing of the VM is touched, and nothing goes that it reads.
-            site.knib(["backup", "run", &new.name, "--storage", "nas"])
-                .exits(6);
-            site.knib(["snapshot", "create", &new.name]).exits(6);
+            site.is_held(&["backup", "run", &new.name, "--storage", "nas"]);
+            site.is_held(&["snapshot", "create", &new.name]);
             let delete = ["backup", "delete", "--force", taken[0].0.id()];
-            site.knib(delete.iter().chain(&[backup.id()])).exits(6);
+            site.is_held(&[&delete[..], &[backup.id()]].concat());
         }
         new.start_paused();
     }
@@ -310,7 +309,7 @@ fn without_a_state_what_a_vm_reads_is_enough_to_go_by() {
     let plan = site.knib(["plan"]).exits(0);
     assert!(plan.stdout.contains("it runs from the files of"), "{plan}");
     let delete = ["backup", "delete", "--force", taken[0].0.id()];
-    site.knib(delete.iter().chain(&[backup.id()])).exits(6);
+    site.is_held(&[&delete[..], &[backup.id()]].concat());
     let apply = ["apply", "--auto-approve", "--only", "backup"];
     site.knib(apply.iter().chain(&["--vm", &new.name])).exits(0);
     assert_consolidated(&site, &new);

@@ -127,6 +127,13 @@ impl Site {
         said
     }
 
+    /// Fails unless another run, or what it left to QEMU, has what this command needs. It does not wait for that.
+    #[track_caller]
+    pub(super) fn is_held(&self, args: &[&str]) {
+        let at_once = ["--lock-timeout", "0s"];
+        self.knib(args.iter().chain(&at_once)).exits(6);
+    }
+
     /// Fails unless each disk of the VM writes into a delta, and these are the only ones on primary.
     #[track_caller]
     pub(super) fn assert_one_delta_each(&self, vm: &Vm) {

@@ -4,7 +4,10 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
+/// The first pause between two looks. A look is often a program of its own, which takes time from what is waited
+/// for: each pause is half as long again as the one before, up to the longest.
 const PAUSE: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_millis(200);
 
 /// Asks again and again until `look` finds something.
 ///
@@ -13,6 +16,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, seconds: u64, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + Duration::from_secs(seconds);
+    let mut pause = PAUSE;
     loop {
         if let Some(found) = look() {
             return found;
@@ -21,7 +25,8 @@ pub(crate) fn wait_for<T>(what: &str, seconds: u64, mut look: impl FnMut() -> Op
             Instant::now() < end,
             "after {seconds} s still waiting for {what}"
         );
-        thread::sleep(PAUSE);
+        thread::sleep(pause);
+        pause = LONGEST.min(pause * 3 / 2);
     }
 }
 
