@@ -160,6 +160,7 @@ impl Bench {
             "knib's check of it",
             "virsh start of what was restored",
             "knib restore new --quick, until the VM runs",
+            "knib backup verify of the same file",
         ]
         .map(row);
         let others = Command::new("virtnbdbackup")
@@ -199,6 +200,7 @@ impl Bench {
                 &out,
             );
             let full = self.newest();
+            time(&mut rows[14], &mut self.verify(&full), &out);
             for (row, more) in [(8, &[][..]), (9, &["-W"])] {
                 let mut command = Command::new("qemu-img");
                 command
@@ -240,6 +242,12 @@ impl Bench {
         rows.into_iter()
             .filter(|row| !row.times.is_empty())
             .collect()
+    }
+
+    fn verify(&self, file: &Path) -> Command {
+        let dir = file.parent().and_then(Path::file_name);
+        let id = dir.and_then(|name| name.to_str()).expect("its directory");
+        self.knib(&["backup", "verify", id])
     }
 
     /// How long a VM's own start takes, and a quick restore until it runs. It is followed to its end.
@@ -443,6 +451,11 @@ fn print(size: u64, rows: &[Row]) {
                 "  {:+.2} s beside the VM's own start",
                 row.median() - rows_named(rows, "virsh start")
             ),
+            "knib backup verify of the same file" => {
+                let mib = f64::from(u32::try_from(size).expect("a small number"));
+                let rate = mib / 1024.0 / row.median();
+                format!("  {rate:.2} GiB/s, or what the disk gives")
+            }
             "knib's compression of the same file" => format!(
                 "  {:.2} x the faster convert -c",
                 row.median() / rows_named(rows, "qemu-img convert -c")

@@ -317,6 +317,7 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
             }),
             disks: [(Target::new("vda"), Box::new(file))].into(),
             files: vec!["domain.xml".to_owned(), "domain.inactive.xml".to_owned()],
+            sums: BTreeMap::new(),
             marks: Marks::default(),
         };
         // As it is read from the state.

@@ -67,6 +67,7 @@
 //! | `job_retry` | - | - | - |
 //! | `job_cancel` | - | exclusive | - |
 //! | `mark_unusable` | - | shared, sole writer | - |
+//! | `verify` | - | shared | - |
 //! | `restore_vm` | exclusive | shared | shared |
 //! | `restore_disk` | exclusive | shared | shared |
 //! | `restore_new` | exclusive | shared | shared |

@@ -37,6 +37,7 @@ use knib::model::op::Tag;
 use knib::model::op::Trial;
 use knib::model::op::Validate;
 use knib::model::op::Verb;
+use knib::model::op::Verify;
 use knib::model::op::Wait;
 use knib::model::orphan::OrphanKind;
 use knib::model::policy::CompressionLibrary;
@@ -129,16 +130,8 @@ pub(crate) fn actions() -> Vec<(Op, Record)> {
         storage: None,
         at: world.now,
     };
-    let why = Unusable {
-        code: "missing".to_owned(),
-        file: None,
-    };
-    let damaged = MarkUnusable {
-        of: of.clone(),
-        why,
-    };
+    all.extend(kept(&of).map(|op| (op, record.clone())));
     all.extend(left_over(&guest.vm).map(|op| (op, record.clone())));
-    all.push((Op::MarkUnusable(damaged), record.clone()));
     for op in [Op::Expire, Op::Delete, Op::Pin, Op::Unpin] {
         all.push((op(of.clone()), record.clone()));
     }
@@ -179,6 +172,24 @@ pub(crate) fn actions() -> Vec<(Op, Record)> {
     );
     all.extend(restores(&asked_vm, &asked, &record, &world));
     all
+}
+
+/// What is learned of a backup that stays.
+fn kept(of: &OneBackup) -> [Op; 2] {
+    let why = Some(Unusable {
+        code: "missing".to_owned(),
+        file: None,
+    });
+    let damaged = MarkUnusable {
+        of: of.clone(),
+        why,
+    };
+    let again = Verify {
+        of: of.clone(),
+        rate: None,
+        at_once: 1,
+    };
+    [Op::MarkUnusable(damaged), Op::Verify(again)]
 }
 
 /// What is done about what nobody goes on with.
@@ -331,6 +342,10 @@ pub(crate) fn read(op: &Op, record: &Record) -> (Option<BackupId>, Vec<BackupId>
         | Op::Pin(of)
         | Op::Unpin(of)
         | Op::MarkUnusable(MarkUnusable { of, .. }) => (Some(of.backup.clone()), Vec::new()),
+        Op::Verify(op) => {
+            let of = &op.of.backup;
+            (Some(of.clone()), record.ancestors(of))
+        }
         Op::Compress(op) => {
             let of = &op.of.backup;
             (Some(of.clone()), record.ancestors(of))

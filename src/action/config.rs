@@ -72,6 +72,7 @@ pub(super) fn changes(op: &Op) -> Vec<Change> {
         | Op::Pin(_)
         | Op::Unpin(_)
         | Op::MarkUnusable(_)
+        | Op::Verify(_)
         | Op::Clear(_)
         | Op::Compress(_)
         | Op::Validate(_)

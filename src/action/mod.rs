@@ -29,6 +29,7 @@ mod snapshot_delete;
 mod snapshot_revert;
 mod tag;
 mod validate;
+mod verify;
 mod vm;
 
 use std::collections::BTreeMap;
@@ -70,6 +71,7 @@ pub fn leases(op: &Op, record: &Record) -> Vec<Lease> {
         | Op::Pin(of)
         | Op::Unpin(of)
         | Op::MarkUnusable(MarkUnusable { of, .. }) => remark::leases(of),
+        Op::Verify(op) => verify::leases(op),
         Op::Delete(of) => delete::leases(of, record),
         Op::Clear(op) => clear::leases(op),
         Op::Files(op) => files::leases(op),
@@ -126,6 +128,7 @@ pub fn program(op: &Op, guest: Option<&Guest>) -> Result<Program, Refusal> {
         | Op::MarkUnusable(MarkUnusable { of, .. }) => {
             remark::program(op, vm::known(guest, &of.vm)?)
         }
+        Op::Verify(op) => verify::program(op, vm::known(guest, &op.of.vm)?),
         Op::Delete(of) => delete::program(of, vm::known(guest, &of.vm)?),
         Op::Clear(op) => Ok(clear::program(op)),
         Op::Files(op) => files::program(op, vm::known(guest, &op.vm)?),
@@ -170,6 +173,7 @@ pub fn changes(
     let mut changes = match (op, went) {
         (Op::Backup(op), _) => backup::changes(op, program, receipts, went),
         (Op::Merge(op), _) => vm::touched(&op.vm, program, went),
+        (Op::Verify(op), _) => verify::changes(op, program, receipts, went),
         (Op::Delete(of), _) => delete::changes(of, program, went),
         (Op::Expire(_) | Op::Pin(_) | Op::Unpin(_) | Op::MarkUnusable(_), Direction::Forward) => {
             remark::changes(op)

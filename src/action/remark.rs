@@ -20,7 +20,7 @@ fn meant(op: &Op) -> Option<(&OneBackup, Remark)> {
         Op::Pin(of) => (of, Remark::Pinned { pinned: true }),
         Op::Unpin(of) => (of, Remark::Pinned { pinned: false }),
         Op::MarkUnusable(MarkUnusable { of, why }) => {
-            let why = Some(why.clone());
+            let why = why.clone();
             (of, Remark::Unusable { why })
         }
         _ => return None,

@@ -39,7 +39,7 @@ pub(super) fn sealed(
         )
     };
     let mut disks = BTreeMap::new();
-    let mut files = Vec::new();
+    let (mut files, mut sums) = (Vec::new(), BTreeMap::new());
     let mut frozen = None;
     for (step, receipt) in receipted(program, receipts) {
         match (step, receipt) {
@@ -49,8 +49,9 @@ pub(super) fn sealed(
                     at, consistency, ..
                 },
             ) => frozen = Some((*at, *consistency)),
-            (Step::Capture { .. }, Receipt::Captured { files: written }) => {
-                files.clone_from(written);
+            (Step::Capture { .. }, Receipt::Captured { files: f, sums: s }) => {
+                files.clone_from(f);
+                sums.clone_from(s);
             }
             (
                 Step::Copy { target, parent, .. },
@@ -112,6 +113,7 @@ pub(super) fn sealed(
         origin: Arc::new(maker.clone()),
         disks,
         files,
+        sums,
         marks: Marks {
             compressed: op.compression.is_some(),
             ..Marks::default()

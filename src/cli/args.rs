@@ -166,6 +166,8 @@ pub(super) enum Command {
     Files(Files),
     #[command(subcommand)]
     State(State),
+    /// Check the host before trouble, and say what to do about what is found
+    Doctor,
     Completions(Completions),
     /// Print the manual page
     Man,

@@ -46,7 +46,10 @@ impl Exit {
             Self::Refused,
             "saved plan refused: expired, already applied, altered, other host",
         ),
-        (Self::Failed, "the run ended and something in it failed"),
+        (
+            Self::Failed,
+            "the run ended and something in it failed, or a backup was found damaged",
+        ),
         (Self::Busy, "held by another run right now; later will do"),
         (Self::Usage, "usage"),
         (Self::Interrupted, "interrupted, resumable"),

@@ -26,7 +26,7 @@ use crate::engine::Newer;
 use crate::model::backup::Maker;
 use crate::model::id::ActionId;
 use crate::model::lease::Holder;
-use crate::model::op::Verb;
+use crate::model::op::Op;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::model::reason::Reason;
@@ -204,7 +204,7 @@ fn exit(plan: &Plan) -> Exit {
         .iter()
         .filter_map(|action| Some((action, action.result?)));
     Exit::most_telling(results.map(|(action, result)| match result {
-        Outcome::Done if action.verb == Verb::MarkUnusable => Exit::Failed,
+        Outcome::Done if marks_damage(&action.op) => Exit::Failed,
         // Of what a person asked for nothing was done.
         Outcome::Held if action.reason == Reason::Asked && !action.is_free() => Exit::Busy,
         Outcome::Done | Outcome::Held => Exit::Done,
@@ -212,6 +212,10 @@ fn exit(plan: &Plan) -> Exit {
         Outcome::Blocked => Exit::Blocked,
         Outcome::Busy | Outcome::Skipped => Exit::Busy,
     }))
+}
+
+fn marks_damage(op: &Op) -> bool {
+    matches!(op, Op::MarkUnusable(op) if op.why.is_some())
 }
 
 /// Prints a plan with its results: as JSON, or what `human` says.

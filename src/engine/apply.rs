@@ -120,7 +120,9 @@ impl Subject {
         let vm = action.vm.as_ref()?;
         Some(match action.op.lane() {
             Lane::Vm | Lane::Config => Self::Vm(vm.uuid.clone()),
-            Lane::Job { .. } | Lane::Free => Self::Job(action.address.clone()),
+            Lane::Job { .. } | Lane::Reader { .. } | Lane::Free => {
+                Self::Job(action.address.clone())
+            }
         })
     }
 }
@@ -209,6 +211,7 @@ impl Board {
                 places: Some(places),
                 ..
             } => taken(is_of_kind) < places as usize,
+            Lane::Reader { places } => taken(reads) < places as usize,
             Lane::Job { places: None, .. } | Lane::Config | Lane::Free => true,
         }
     }
@@ -237,7 +240,8 @@ impl Board {
         self.touch(subject.as_ref());
         if let Ended::Busy(holder) = &ended
             && !self.running.is_empty()
-            && (holder.pid == std::process::id() || matches!(lane, Lane::Job { .. } | Lane::Free))
+            && (holder.pid == std::process::id()
+                || matches!(lane, Lane::Job { .. } | Lane::Reader { .. } | Lane::Free))
         {
             // Somebody of this run may have it, and lets go of it when he ends.
             self.begun.remove(id);
@@ -331,6 +335,10 @@ impl Board {
 
 fn is_of_kind(one: &Lane, other: &Lane) -> bool {
     matches!((one, other), (Lane::Job { kind: a, .. }, Lane::Job { kind: b, .. }) if a == b)
+}
+
+fn reads(one: &Lane, _: &Lane) -> bool {
+    matches!(one, Lane::Reader { .. })
 }
 
 fn places(plan: &Plan) -> BTreeMap<ActionId, usize> {

@@ -90,7 +90,8 @@ async fn as_it_is<H: Host>(host: &Rc<H>, mut backup: Backup, path: &Utf8Path) ->
     backup
 }
 
-fn understood(text: &[u8], vm: &VmId, id: &BackupId) -> Result<Backup, String> {
+/// The record of one backup, by what it says itself.
+pub(super) fn understood(text: &[u8], vm: &VmId, id: &BackupId) -> Result<Backup, String> {
     #[derive(Deserialize)]
     struct Versioned {
         format: u32,

@@ -11,6 +11,7 @@ mod kept;
 mod observe;
 mod orphans;
 mod perform;
+mod reach;
 mod reading;
 mod run;
 
@@ -27,6 +28,7 @@ pub use crate::engine::kept::kept;
 pub use crate::engine::observe::guest;
 pub use crate::engine::observe::observe;
 pub use crate::engine::orphans::orphans;
+pub use crate::engine::reach::reach;
 pub use crate::engine::reading::Reader;
 pub use crate::engine::reading::Reading;
 pub use crate::engine::reading::images;

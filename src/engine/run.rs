@@ -316,8 +316,7 @@ impl<H: Host> Engine<H> {
             action: at.action.clone(),
             done,
         });
-        let mut learned = at.receipts.iter().flatten().flatten();
-        let found = learned.find_map(found);
+        let found = found(&at.op, at.receipts.iter().flatten().flatten());
         Ok(match error {
             Some(error) => Ended::TakenBack(error),
             None if done => found.unwrap_or(Ended::Done),
@@ -406,20 +405,33 @@ impl From<Open> for Progress {
 }
 
 /// Something that is not as it was, or not as it should be.
-fn found(receipt: &Receipt) -> Option<Ended> {
-    let (text, hint) = match receipt {
-        Receipt::Damaged { text, .. } => (
-            text.clone(),
-            "what was restored holds what is in the damaged file: knib backup list shows what else there is",
-        ),
-        Receipt::Judged(how) if !how.is_valid() => (
-            format!("invalid: {}", how.reasons.join("; ")),
-            "knib backup show names the picture of its screen, where there is one",
-        ),
-        _ => return None,
+fn found<'a>(op: &Op, learned: impl Iterator<Item = &'a Receipt>) -> Option<Ended> {
+    let mut damaged = Vec::new();
+    for receipt in learned {
+        match receipt {
+            Receipt::Damaged { text, .. } => damaged.push(text.as_str()),
+            Receipt::Judged(how) if !how.is_valid() => {
+                let hint = "knib backup show names the picture of its screen, where there is one";
+                return Some(Ended::Found {
+                    text: format!("invalid: {}", how.reasons.join("; ")),
+                    hint: hint.to_owned(),
+                });
+            }
+            _ => {}
+        }
+    }
+    let hint = match op {
+        Op::Verify(_) => {
+            "nothing continues it any more, the next backup of its VM is full; knib backup list shows what else there is"
+        }
+        _ => {
+            "what was restored holds what is in the damaged file: knib backup list shows what else there is"
+        }
     };
-    let hint = hint.to_owned();
-    Some(Ended::Found { text, hint })
+    (!damaged.is_empty()).then(|| Ended::Found {
+        text: damaged.join("; "),
+        hint: hint.to_owned(),
+    })
 }
 
 fn both(cause: &StepError, undo: &StepError) -> StepError {

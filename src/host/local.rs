@@ -17,6 +17,7 @@ use crate::host::Identity;
 use crate::host::Image;
 use crate::host::Neighbour;
 use crate::host::NewOverlay;
+use crate::host::ReadFrom;
 use crate::host::Renewal;
 use crate::host::Result;
 use crate::host::Space;
@@ -38,8 +39,8 @@ use crate::model::machine::Note;
 /// libvirt, qemu-img and the files of this host.
 #[derive(Clone, Debug)]
 pub struct Local {
-    libvirt: Libvirt,
-    qemu_img: QemuImg,
+    pub(super) libvirt: Libvirt,
+    pub(super) qemu_img: QemuImg,
 }
 
 impl Local {
@@ -240,8 +241,13 @@ impl Host for Local {
         self.qemu_img.shrink(image, size).await
     }
 
-    async fn digest(&self, path: &Utf8Path, task: &Task<'_>) -> Result<(Digest, Bytes)> {
-        files::digest(path, task).await
+    async fn digest(
+        &self,
+        path: &Utf8Path,
+        from: ReadFrom,
+        task: &Task<'_>,
+    ) -> Result<(Digest, Bytes)> {
+        files::digest(path, from, task).await
     }
 
     async fn list(&self, dir: &Utf8Path) -> Result<Vec<Entry>> {

@@ -5,6 +5,7 @@
 //! and none knows the state file. Nouns in, nouns out: XML, flags and handles stay behind it.
 
 mod command;
+mod equipment;
 mod error;
 pub mod extract;
 mod faults;
@@ -143,6 +144,19 @@ pub struct Throwaway {
     pub memory: Option<Bytes>,
     /// Processors that it has at most.
     pub vcpus: Option<u32>,
+}
+
+/// Where the bytes of a file are read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// What the host still holds of it will do.
+    Memory,
+    /// From where it is stored, as far as the file system lets go of what the host holds; nothing of it
+    /// stays there afterwards.
+    Storage {
+        /// Bytes a second at most.
+        rate: Option<Bytes>,
+    },
 }
 
 /// Which of a VM's two definitions.
@@ -299,7 +313,12 @@ pub trait Host: 'static {
     // files
 
     /// Digest and length of a file.
-    async fn digest(&self, path: &Utf8Path, task: &Task<'_>) -> Result<(Digest, Bytes)>;
+    async fn digest(
+        &self,
+        path: &Utf8Path,
+        from: ReadFrom,
+        task: &Task<'_>,
+    ) -> Result<(Digest, Bytes)>;
     /// What a directory holds, by name.
     async fn list(&self, dir: &Utf8Path) -> Result<Vec<Entry>>;
     /// The length of each file; none of one that is not there, or is no file.

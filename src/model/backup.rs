@@ -84,6 +84,9 @@ pub struct Backup {
     pub disks: BTreeMap<Target, Box<DiskFile>>,
     /// Other files in its directory.
     pub files: Vec<String>,
+    /// Of what those hold, by name; older backups have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sums: BTreeMap<String, Digest>,
     /// What was learned or decided about it later.
     pub marks: Marks,
 }
@@ -330,6 +333,19 @@ impl Backup {
                 }
             }
         }
+    }
+
+    /// What tells its record from any other: all of it but marks, and names that storages are given.
+    ///
+    /// # Panics
+    /// Never: it is plain data.
+    #[must_use]
+    pub fn imprint(&self) -> Digest {
+        let mut bare = self.clone();
+        bare.marks = Marks::default();
+        bare.storage.name.clear();
+        let text = serde_json::to_vec(&bare).expect("it is plain data");
+        Digest::of(&text)
     }
 
     /// Full unless it has a parent.

@@ -20,6 +20,7 @@ use crate::model::policy::Offering;
 use crate::model::policy::VmPolicy;
 use crate::model::retention::Rules;
 use crate::model::snapshot::Snapshots;
+use crate::model::verification::Found;
 
 /// One thing the record learns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,6 +90,17 @@ pub enum Change {
         backup: BackupId,
         /// How.
         remark: Remark,
+    },
+    /// The files of a backup were read again.
+    Verified {
+        /// Of which VM.
+        vm: VmRef,
+        /// Which backup.
+        backup: BackupId,
+        /// When that was decided: all was read after it.
+        at: Timestamp,
+        /// What was found.
+        found: Found,
     },
     /// A backup has no files any more.
     Deleted {

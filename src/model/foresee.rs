@@ -249,7 +249,11 @@ impl Step {
             Self::Announce { .. } => Receipt::Announced {
                 files: BTreeMap::new(),
             },
-            Self::Capture { .. } => Receipt::Captured { files: Vec::new() },
+            Self::Capture { .. } => Receipt::Captured {
+                files: Vec::new(),
+                sums: BTreeMap::new(),
+            },
+            Self::Verify { .. } => Receipt::Whole,
             Self::Boot { .. } => Receipt::Judged(Box::new(Validated {
                 at: now,
                 reasons: Vec::new(),

@@ -67,8 +67,18 @@ pub enum Reason {
         file: Option<String>,
         /// It is not there, rather than of another length.
         missing: bool,
+        /// It was read, rather than looked at.
+        #[serde(default)]
+        read: bool,
         /// Backups that cannot be restored without it.
         continued_by: Vec<BackupId>,
+    },
+    /// It was read, and is what was written.
+    Whole,
+    /// Its files are to be read again after some time.
+    Unread {
+        /// When they were read last; null: never since it was made.
+        since: Option<Timestamp>,
     },
     /// Newer backups have its places: so it goes by the retention in force as well.
     Rotation {

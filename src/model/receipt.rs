@@ -51,7 +51,12 @@ pub enum Receipt {
     Captured {
         /// Their names in the stage.
         files: Vec<String>,
+        /// Of what they hold.
+        #[serde(default)]
+        sums: BTreeMap<String, Digest>,
     },
+    /// Every file that was to be read is what it was.
+    Whole,
     /// A file of a backup is not what it was.
     Damaged {
         /// Of which backup.
@@ -60,6 +65,9 @@ pub enum Receipt {
         file: String,
         /// In words.
         text: String,
+        /// It is not there at all.
+        #[serde(default)]
+        missing: bool,
     },
     /// A backup was booted: this is how it went.
     Judged(Box<Validated>),

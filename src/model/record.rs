@@ -17,6 +17,8 @@ use crate::model::job::Job;
 use crate::model::program::StepError;
 use crate::model::retention::Rules;
 use crate::model::snapshot::Snapshots;
+use crate::model::verification::Found;
+use crate::model::verification::Verification;
 
 /// What is on record about a VM.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +44,9 @@ pub struct Record {
     /// Wishes about its backups, tried or not.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub jobs: BTreeMap<JobId, Job>,
+    /// When files of its backups were read again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub verified: BTreeMap<BackupId, Verification>,
 }
 
 /// The policy that a VM has.
@@ -86,11 +91,19 @@ impl Record {
                 if let Some(backup) = self.backups.get_mut(backup) {
                     Arc::make_mut(backup).learn(remark);
                 }
+                let known = self.verified.remove(backup);
+                if let Some(known) = known.and_then(|known| known.noted(remark)) {
+                    self.verified.insert(backup.clone(), known);
+                }
             }
+            Change::Verified {
+                backup, at, found, ..
+            } => self.verify(backup, *at, found),
             Change::Deleted { backup, .. } => {
                 self.backups.remove(backup);
                 self.failures.retain(|failed| failed.backup != *backup);
                 self.jobs.retain(|_, job| job.backup != *backup);
+                self.verified.remove(backup);
                 self.current.take_if(|current| current == backup);
             }
             Change::Touched {
@@ -125,6 +138,24 @@ impl Record {
             | Change::Policy { .. }
             | Change::PolicyRemoved { .. } => {}
         }
+    }
+
+    fn verify(&mut self, backup: &BackupId, at: Timestamp, found: &Found) {
+        let Some(known) = self.backups.get_mut(backup) else {
+            return;
+        };
+        let before = self.verified.get(backup).copied();
+        let after = Verification::after(before, at, found, Arc::make_mut(known));
+        self.verified.insert(backup.clone(), after);
+    }
+
+    /// Since when nothing of a backup, or of what it continues, has been read; none: something never was.
+    #[must_use]
+    pub fn verified(&self, backup: &BackupId) -> Option<Timestamp> {
+        let ancestors = self.ancestors(backup);
+        let all = std::iter::once(backup).chain(&ancestors);
+        let each: Option<Vec<_>> = all.map(|id| self.verified.get(id)?.at).collect();
+        each?.into_iter().min()
     }
 
     /// The newest good backup by its instant, that needs no damaged one.

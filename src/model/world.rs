@@ -293,6 +293,7 @@ impl World {
             | Change::Unassigned { vm }
             | Change::Retained { vm, .. }
             | Change::Remarked { vm, .. }
+            | Change::Verified { vm, .. }
             | Change::Deleted { vm, .. }
             | Change::Touched { vm, .. }
             | Change::Snapshots { vm, .. }

@@ -1,5 +1,5 @@
 //! Backups whose files are not what they were: marked, so that nothing continues them or counts on
-//! them. Nothing is deleted for it.
+//! them. Nothing is deleted for it. What was read and found whole again loses its mark.
 
 use crate::model::backup::Unusable;
 use crate::model::id::BackupId;
@@ -22,6 +22,49 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
             }
         }
     }
+    for vm in world.guests.keys() {
+        note(draft, vm);
+    }
+}
+
+/// Lets the records on storages say what reading the backups of a VM showed.
+pub(super) fn note(draft: &mut Draft<'_>, vm: &VmId) {
+    let Some(guest) = draft.ahead.guests.get(vm) else {
+        return;
+    };
+    if !draft.admits(Group::Backup, Some(&guest.vm.name)) {
+        return;
+    }
+    let record = &guest.record;
+    let untold = record.verified.iter().filter(|(_, one)| one.untold);
+    let mut wishes = Vec::new();
+    for (id, _) in untold {
+        let Some(known) = record.backups.get(id) else {
+            continue;
+        };
+        let why = known.marks.unusable.clone();
+        let reason = match &why {
+            None => Reason::Whole,
+            Some(why) => Reason::Damaged {
+                file: why.file.clone(),
+                missing: why.code == "missing",
+                read: true,
+                continued_by: record.needed_by(id),
+            },
+        };
+        let status = if why.is_some() {
+            "unusable"
+        } else {
+            "backed_up"
+        };
+        let op = |of| Op::MarkUnusable(MarkUnusable { of, why });
+        let mut wish = removal::wish(draft, guest, id, op, reason);
+        wish.change.after = serde_json::json!({ "status": status });
+        wishes.push(wish);
+    }
+    for wish in wishes {
+        draft.add(wish);
+    }
 }
 
 fn mark(draft: &mut Draft<'_>, vm: &VmId, id: &BackupId, why: &Unusable) {
@@ -39,9 +82,10 @@ fn mark(draft: &mut Draft<'_>, vm: &VmId, id: &BackupId, why: &Unusable) {
     let reason = Reason::Damaged {
         file: why.file.clone(),
         missing: why.code == "missing",
+        read: false,
         continued_by: guest.record.needed_by(id),
     };
-    let why = why.clone();
+    let why = Some(why.clone());
     let op = |of| Op::MarkUnusable(MarkUnusable { of, why });
     let mut wish = removal::wish(draft, guest, id, op, reason);
     wish.change.after = serde_json::json!({ "status": "unusable" });

@@ -12,6 +12,7 @@ pub mod clock;
 mod config;
 pub mod consolidate;
 mod damage;
+pub mod doctor;
 mod draft;
 pub mod due;
 pub mod fields;
@@ -28,8 +29,8 @@ pub mod restore;
 pub mod snapshots;
 mod space;
 mod storages;
-mod unbuilt;
 pub mod validations;
+pub mod verify;
 
 use std::collections::BTreeSet;
 
@@ -110,7 +111,7 @@ fn ahead(policy: &Policy, world: &World, options: &Options) -> (Plan, World) {
     keep::plan(&mut draft, policy);
     jobs::plan(&mut draft, policy);
     validations::plan(&mut draft, policy);
+    verify::plan(&mut draft, policy);
     restore::discard(&mut draft);
-    unbuilt::tell(&mut draft, policy);
     draft.finish_ahead(Some(policy.digest), upcoming, unprotected)
 }

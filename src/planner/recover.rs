@@ -78,6 +78,7 @@ fn gives(op: &Op) -> Option<Key> {
             let next = JobId::of(&op.of.backup, JobKind::Finalize.as_str());
             Key::Job(op.of.vm.uuid.clone(), next)
         }
+        Op::Verify(_) => return None,
         op => Key::Vm(op.vm()?.uuid.clone()),
     })
 }

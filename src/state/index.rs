@@ -16,6 +16,7 @@ use crate::state::job;
 use crate::state::value::json;
 use crate::state::value::parse;
 use crate::state::value::time;
+use crate::state::verified;
 
 /// So many failed backups of a VM stay on record.
 const FAILURES: u32 = 50;
@@ -70,6 +71,12 @@ pub(super) fn learn(db: &Connection, change: &Change) -> Result<(), Trouble> {
         }
         Change::Published(backup) => published(db, backup)?,
         Change::Remarked { vm, backup, remark } => remarked(db, vm, backup, remark)?,
+        Change::Verified {
+            vm,
+            backup,
+            at,
+            found,
+        } => verified::learn(db, vm, backup, *at, found)?,
         Change::Deleted { vm, backup } => deleted(db, vm, backup)?,
         Change::Touched {
             vm,
@@ -169,18 +176,32 @@ fn published(db: &Connection, backup: &Backup) -> Result<(), Trouble> {
 }
 
 fn remarked(db: &Connection, vm: &VmRef, id: &BackupId, remark: &Remark) -> Result<(), Trouble> {
-    let key = params![vm.uuid.as_str(), id.as_str()];
-    let text: Option<String> = db
-        .prepare_cached("SELECT spec FROM backup WHERE vm = ?1 AND id = ?2")?
-        .query_row(key, |row| row.get(0))
-        .optional()?;
-    let Some(text) = text else {
+    let Some(mut backup) = backup(db, vm, id)? else {
         return Ok(());
     };
-    let mut backup: Backup = parse(format_args!("backup {id}"), &text)?;
     backup.learn(remark);
+    rewrite(db, vm, &backup)?;
+    verified::noted(db, vm, id, remark)
+}
+
+/// What is on record of a backup.
+pub(super) fn backup(
+    db: &Connection,
+    vm: &VmRef,
+    id: &BackupId,
+) -> Result<Option<Backup>, Trouble> {
+    let text: Option<String> = db
+        .prepare_cached("SELECT spec FROM backup WHERE vm = ?1 AND id = ?2")?
+        .query_row([vm.uuid.as_str(), id.as_str()], |row| row.get(0))
+        .optional()?;
+    text.map(|text| parse(format_args!("backup {id}"), &text))
+        .transpose()
+}
+
+/// The same says something else of it from now on.
+pub(super) fn rewrite(db: &Connection, vm: &VmRef, backup: &Backup) -> Result<(), Trouble> {
     db.prepare_cached("UPDATE backup SET spec = ?3 WHERE vm = ?1 AND id = ?2")?
-        .execute(params![vm.uuid.as_str(), id.as_str(), json(&backup)?])?;
+        .execute(params![vm.uuid.as_str(), backup.id.as_str(), json(backup)?])?;
     Ok(())
 }
 

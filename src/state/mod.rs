@@ -25,6 +25,7 @@ mod record;
 mod run;
 mod schema;
 mod value;
+mod verified;
 
 use std::time::Duration;
 

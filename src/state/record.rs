@@ -21,6 +21,7 @@ use crate::state::error::Trouble;
 use crate::state::job;
 use crate::state::value::Word;
 use crate::state::value::parse;
+use crate::state::verified;
 
 type Records = BTreeMap<VmId, (VmRef, Record)>;
 
@@ -48,6 +49,7 @@ fn records(db: &Connection, only: Option<&VmId>) -> Result<Records, Trouble> {
     served(db, only, &mut records)?;
     failures(db, only, &mut records)?;
     jobs(db, only, &mut records)?;
+    verifications(db, only, &mut records)?;
     Ok(records)
 }
 
@@ -137,6 +139,24 @@ fn jobs(db: &Connection, only: Option<&VmId>, records: &mut Records) -> Result<(
         let (vm, job) = job::read(row)?;
         if let Some((_, record)) = records.get_mut(&vm) {
             record.jobs.insert(job.id(), job);
+        }
+    }
+    Ok(())
+}
+
+fn verifications(
+    db: &Connection,
+    only: Option<&VmId>,
+    records: &mut Records,
+) -> Result<(), Trouble> {
+    let select = format!("SELECT vm, backup, {} FROM verified", verified::COLUMNS);
+    let mut statement = query(db, &select, "vm", only)?;
+    let mut rows = statement.query(params_from_iter(only.map(VmId::as_str)))?;
+    while let Some(row) = rows.next()? {
+        let Word(vm) = row.get(0)?;
+        let Word(backup) = row.get(1)?;
+        if let Some((_, record)) = records.get_mut(&vm) {
+            record.verified.insert(backup, verified::read(row, 2)?);
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::support::Sandbox;
 
-const COMMANDS: [&[&str]; 43] = [
+const COMMANDS: [&[&str]; 45] = [
     &[],
     &["init"],
     &["lint"],
@@ -27,6 +27,7 @@ const COMMANDS: [&[&str]; 43] = [
     &["backup", "list"],
     &["backup", "show"],
     &["backup", "delete"],
+    &["backup", "verify"],
     &["backup", "pin"],
     &["backup", "unpin"],
     &["backup", "validate"],
@@ -47,6 +48,7 @@ const COMMANDS: [&[&str]; 43] = [
     &["files", "get"],
     &["state", "check"],
     &["state", "rebuild"],
+    &["doctor"],
     &["completions"],
 ];
 

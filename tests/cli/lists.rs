@@ -126,7 +126,7 @@ fn chains_storages_offerings() {
     insta::assert_snapshot!(
         [
             lists::chains(&chains, &when(), Look::PLAIN),
-            lists::storages(&storages, Look::PLAIN),
+            lists::storages(&storages, &when(), Look::PLAIN),
             lists::offerings(&offerings, Look::PLAIN),
         ]
         .join("\n")

@@ -17,6 +17,7 @@ use knib::cli::view::rebuilt::RebuiltView;
 use knib::cli::view::run::RunView;
 use knib::cli::view::snapshot::SnapshotView;
 use knib::cli::view::storage::StorageView;
+use knib::cli::view::verified::VerifiedView;
 use knib::cli::view::vm::VmView;
 use knib::model::finding::Finding;
 use knib::model::orphan::Orphan;
@@ -26,7 +27,7 @@ use schemars::Schema;
 use schemars::schema_for;
 use serde_json::Value;
 
-fn schemas() -> [(&'static str, Schema); 19] {
+fn schemas() -> [(&'static str, Schema); 20] {
     [
         ("plan", schema_for!(Plan)),
         ("backup", schema_for!(BackupView)),
@@ -34,6 +35,7 @@ fn schemas() -> [(&'static str, Schema); 19] {
         ("job", schema_for!(JobView)),
         ("vm", schema_for!(VmView)),
         ("storage", schema_for!(StorageView)),
+        ("verified", schema_for!(VerifiedView)),
         ("offering", schema_for!(OfferingView)),
         ("run", schema_for!(RunView)),
         ("snapshot", schema_for!(SnapshotView)),

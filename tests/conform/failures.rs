@@ -3,6 +3,7 @@
 use knib::host::Definition;
 use knib::host::Host;
 use knib::host::NewOverlay;
+use knib::host::ReadFrom;
 use knib::model::bytes::Bytes;
 use knib::model::id::Target;
 use knib::model::id::VmId;
@@ -191,7 +192,10 @@ pub(super) async fn files_that_are_gone<G: Ground>(trace: &mut Trace<G>) {
     trace.ended("commit", &ended);
     let ended = trace.host().rebase(&nothing, &base).await;
     trace.ended("rebase", &ended);
-    let ended = trace.host().digest(&nothing.path, &trace.task()).await;
+    let ended = trace
+        .host()
+        .digest(&nothing.path, ReadFrom::Memory, &trace.task())
+        .await;
     trace.ended("digest", &ended);
     let ended = trace.host().read(&nothing.path).await;
     trace.ended("read", &ended);

@@ -17,6 +17,7 @@ mod singles;
 mod started;
 mod stories;
 mod verdict;
+mod verified;
 
 pub(crate) use crate::crash::bench::Bench;
 pub(crate) use crate::crash::bench::Desk;

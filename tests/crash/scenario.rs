@@ -14,6 +14,8 @@ use knib::model::machine::Format;
 use knib::model::orphan::Orphan;
 use knib::model::plan::Plan;
 use knib::model::policy::Policy;
+use knib::model::policy::VerifyPolicy;
+use knib::model::seconds::Seconds;
 use knib::model::world::World;
 use knib::planner;
 use knib::planner::Options;
@@ -92,6 +94,8 @@ pub(crate) enum Ask {
     Validate(BackupId),
     /// `knib job retry`, or `cancel`.
     Job(jobs::Asked, JobId),
+    /// `knib backup verify`.
+    Verify(BackupId),
 }
 
 impl Ask {
@@ -117,6 +121,10 @@ impl Ask {
             Self::Validate(backup) => {
                 let of = (&VmId::new(DB), backup);
                 planner::validations::ask(of, Some(policy), world, options)
+            }
+            Self::Verify(backup) => {
+                let asked = [(VmId::new(DB), backup.clone())];
+                planner::verify::ask(&asked, false, world, options)
             }
             Self::Finish => planner::request::finish(&VmId::new(DB), world, options),
         }
@@ -180,6 +188,18 @@ pub(crate) fn compressed(mode: &str, jobs: bool) -> Rc<Policy> {
          policies:\n  all:\n    select: {{ names: [\"db-*\"] }}\n    offering: plain\n    storage: nas\n    {}\n",
         schedule("none")
     ))
+}
+
+/// The same, and what a storage holds is read again after twelve hours.
+pub(crate) fn verifying() -> Rc<Policy> {
+    let mut policy = nightly("none").as_ref().clone();
+    let verify = VerifyPolicy {
+        interval: Seconds(12 * 3600),
+        rate_limit: None,
+    };
+    let storages = policy.storages.values_mut();
+    storages.for_each(|storage| storage.verify = Some(verify.clone()));
+    Rc::new(policy)
 }
 
 /// The same for VMs that are not here.

@@ -17,6 +17,7 @@ use crate::crash::restores;
 use crate::crash::scenario::Scenario;
 use crate::crash::stories;
 use crate::crash::stories::Power;
+use crate::crash::verified;
 use crate::sim::Dice;
 use crate::sim::Trouble;
 
@@ -104,6 +105,8 @@ singles! {
     validate_off: stories::validate(Power::Off);
     job_cancel: stories::job_cancel();
     job_retry: stories::job_retry();
+    verify_asked: verified::asked();
+    verify_scheduled: verified::scheduled();
     damaged_on: stories::damaged(Power::On);
     damaged_off: stories::damaged(Power::Off);
     restore_qcow2: restores::restore(&Format::Qcow2);

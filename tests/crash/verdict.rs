@@ -67,6 +67,7 @@ pub(crate) fn judge(
     wrong.extend(asked_for(&site, world, scenario, calm));
     if calm {
         wrong.extend(compressed(bench, world, scenario));
+        wrong.extend(verified(world, scenario));
     }
     wrong
 }
@@ -424,6 +425,31 @@ fn compressed(bench: &Bench<'_>, world: &World, scenario: &Scenario) -> Vec<Stri
     plain
         .map(|(id, _)| format!("{id} is not compressed"))
         .collect()
+}
+
+/// What was to be read was, and what is damaged was found, with what continues it.
+fn verified(world: &World, scenario: &Scenario) -> Vec<String> {
+    if !scenario.name.starts_with("verify") {
+        return Vec::new();
+    }
+    let record = &world.guests[&VmId::new(DB)].record;
+    let damaged = scenario.kept.site.moments.keys().max();
+    let damaged = damaged.expect("there are backups");
+    let mut wrong = Vec::new();
+    if record.is_usable(damaged) {
+        wrong.push(format!(
+            "{damaged} is counted on, and a file of it is damaged"
+        ));
+    }
+    let read = |id: &BackupId| {
+        record
+            .verified
+            .get(id)
+            .is_some_and(|known| known.at.is_some())
+    };
+    let unread = record.backups.keys().filter(|id| !read(id));
+    wrong.extend(unread.map(|id| format!("{id} was not read")));
+    wrong
 }
 
 /// A snapshot is there unless it was asked to go, and a VM goes on from one only if that was asked.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use knib::host::Host;
 use knib::host::Local;
+use knib::host::ReadFrom;
 use knib::host::Stop;
 use knib::host::StopLevel;
 use knib::host::Task;
@@ -261,17 +262,19 @@ async fn a_digest_is_of_all_bytes() {
             .collect();
         std::fs::write(lab.path("x"), &bytes).expect("written");
         let (digest, size) = host
-            .digest(&lab.path("x"), &quiet.task())
+            .digest(&lab.path("x"), ReadFrom::Memory, &quiet.task())
             .await
             .expect("read");
         assert_eq!((digest, size), (Digest::of(&bytes), Bytes(length as u64)));
     }
-    let missing = host.digest(&lab.path("none"), &quiet.task()).await;
+    let missing = host
+        .digest(&lab.path("none"), ReadFrom::Memory, &quiet.task())
+        .await;
     assert_eq!(missing.expect_err("none").fault, Fault::Gone);
     run("mkfifo", &[&lab.at("pipe")]);
     for name in ["pipe", ""] {
         let error = host
-            .digest(&lab.path(name), &quiet.task())
+            .digest(&lab.path(name), ReadFrom::Memory, &quiet.task())
             .await
             .expect_err("no file");
         assert_eq!(error.fault, Fault::Conflict, "{error}");
@@ -302,7 +305,7 @@ async fn a_digest_reports_and_stops() {
         limit: None,
     };
     let error = host
-        .digest(&endless(&lab), &task)
+        .digest(&endless(&lab), ReadFrom::Memory, &task)
         .await
         .expect_err("stopped");
     assert_eq!(error.fault, Fault::Stopped);
@@ -318,10 +321,29 @@ async fn a_digest_reports_and_stops() {
         ..quiet.task()
     };
     let error = host
-        .digest(&endless(&lab), &task)
+        .digest(&endless(&lab), ReadFrom::Memory, &task)
         .await
         .expect_err("too long");
     assert_eq!(error.fault, Fault::Timeout);
+}
+
+#[tokio::test]
+async fn a_digest_from_the_storage_keeps_to_a_rate() {
+    let (host, lab, quiet) = (host().await, Lab::new(), Quiet::new());
+    let bytes = vec![7; 3 << 20];
+    std::fs::write(lab.path("x"), &bytes).expect("written");
+    let begun = std::time::Instant::now();
+    let from = ReadFrom::Storage {
+        rate: Some(Bytes(10 << 20)),
+    };
+    let (digest, size) = host
+        .digest(&lab.path("x"), from, &quiet.task())
+        .await
+        .expect("read");
+    assert_eq!((digest, size), (Digest::of(&bytes), Bytes(3 << 20)));
+    // What is read in one piece is not held back.
+    let least = Duration::from_millis(200);
+    assert!(begun.elapsed() >= least, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -267,6 +267,7 @@ pub(crate) fn backed_up(guest: &mut Guest, created: &str, position: u32) -> Back
         origin: Arc::new(maker()),
         disks,
         files: Vec::new(),
+        sums: BTreeMap::new(),
         marks: Marks::default(),
     };
     guest.record.backups.insert(id.clone(), Arc::new(backup));
@@ -348,6 +349,7 @@ pub(crate) fn past(
         origin: Arc::new(maker()),
         disks: BTreeMap::from([(Target::new("vda"), Box::new(file))]),
         files: Vec::new(),
+        sums: BTreeMap::new(),
         marks: Marks::default(),
     };
     guest.record.backups.insert(id.clone(), Arc::new(backup));

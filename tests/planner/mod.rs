@@ -1,6 +1,7 @@
 //! The planner on worlds made by hand: what is planned, why, and what stands in the way.
 
 mod config;
+mod doctor;
 mod due;
 mod files;
 mod forecast;
@@ -12,3 +13,4 @@ mod removals;
 mod restores;
 pub(crate) mod retention;
 mod validations;
+mod verify;

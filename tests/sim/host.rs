@@ -14,6 +14,7 @@ use knib::host::Host;
 use knib::host::HostError;
 use knib::host::Neighbour;
 use knib::host::NewOverlay;
+use knib::host::ReadFrom;
 use knib::host::Renewal;
 use knib::host::Result;
 use knib::host::Task;
@@ -354,7 +355,12 @@ impl Host for Sim {
         self.act("shrink", |site| site.shrink(image, size)).await
     }
 
-    async fn digest(&self, path: &Utf8Path, _task: &Task<'_>) -> Result<(Digest, Bytes)> {
+    async fn digest(
+        &self,
+        path: &Utf8Path,
+        _from: ReadFrom,
+        _task: &Task<'_>,
+    ) -> Result<(Digest, Bytes)> {
         self.look("digest", |site| site.files.digest(path)).await
     }
 

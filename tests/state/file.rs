@@ -56,7 +56,7 @@ fn a_new_file_is_the_owners_alone_and_keeps_its_id() {
         header("application_id"),
         i64::from(u32::from_be_bytes(*b"knib"))
     );
-    assert_eq!(header("user_version"), 6);
+    assert_eq!(header("user_version"), 7);
     let lax = "pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%' AND NOT strict";
     assert_eq!(place.count(lax), 0);
 }
@@ -198,7 +198,7 @@ fn a_newer_file_is_refused_by_its_version() {
     let looked = place.look();
     place
         .sql()
-        .execute_batch("PRAGMA user_version = 7")
+        .execute_batch("PRAGMA user_version = 8")
         .expect("set");
     // Also by those who had it open when a newer program brought it up to date.
     let late = [
@@ -217,11 +217,11 @@ fn a_newer_file_is_refused_by_its_version() {
     for error in answers(&place) {
         let expected = StateError::Newer {
             path: place.path(),
-            found: 7,
-            known: 6,
+            found: 8,
+            known: 7,
         };
         assert_eq!(error, expected);
-        assert!(error.to_string().contains("schema 7"), "{error}");
+        assert!(error.to_string().contains("schema 8"), "{error}");
     }
 }
 

@@ -35,6 +35,7 @@ use knib::model::policy::VmPolicy;
 use knib::model::retention::Rules;
 use knib::model::snapshot::Snapshots;
 use knib::model::step::Image;
+use knib::model::verification::Found;
 use knib::model::world::Applied;
 use knib::model::world::Identity;
 use knib::model::world::World;
@@ -64,7 +65,7 @@ struct Seed {
 }
 
 fn seed() -> impl Strategy<Value = Seed> {
-    (0..18_u8, 0..3_u32, 0..8_usize, "[a'\"é/]{0,2}", -5..5_i64).prop_map(
+    (0..19_u8, 0..3_u32, 0..8_usize, "[a'\"é/]{0,2}", -5..5_i64).prop_map(
         |(kind, vm, pick, text, when)| Seed {
             kind,
             vm,
@@ -193,10 +194,7 @@ fn change(seed: &Seed, n: u32, world: &World) -> Change {
             let mut again = picked.expect("some").clone();
             again.marks.pinned = seed.pick.is_multiple_of(2);
             again.marks.removed = Some(at(seed.when));
-            again.marks.unusable = Some(Unusable {
-                code: "damaged".to_owned(),
-                file: Some(name),
-            });
+            again.marks.unusable = Some(unusable(name));
             for disk in again.disks.values_mut() {
                 disk.size = Bytes(u64::from(n));
                 disk.digest = Digest::of(&n.to_be_bytes());
@@ -228,20 +226,45 @@ fn change(seed: &Seed, n: u32, world: &World) -> Change {
         16 if picked.is_some() => Change::Remarked {
             vm,
             backup: picked.expect("some").id.clone(),
-            remark: match seed.pick % 2 {
-                0 => Remark::Becomes {
-                    files: compressed(n),
-                },
-                _ => Remark::Compressed {
-                    files: compressed(n),
-                },
-            },
+            remark: remark(seed, n),
+        },
+        18 if picked.is_some() => Change::Verified {
+            vm,
+            backup: picked.expect("some").id.clone(),
+            at: at(seed.when),
+            found: found(seed),
         },
         17 => Change::Retained {
             vm,
             rules: Box::new(rules(seed, n)),
         },
         _ => Change::Published(Box::new(of_two_disks(&vm, n, picked, seed))),
+    }
+}
+
+fn found(seed: &Seed) -> Found {
+    match seed.pick % 3 {
+        0 => Found::Whole,
+        1 => Found::Unread,
+        _ => Found::Damaged(unusable(seed.text.clone())),
+    }
+}
+
+fn remark(seed: &Seed, n: u32) -> Remark {
+    let files = compressed(n);
+    match seed.pick % 3 {
+        0 => Remark::Becomes { files },
+        1 => Remark::Compressed { files },
+        _ => Remark::Unusable {
+            why: (n.is_multiple_of(2)).then(|| unusable(seed.text.clone())),
+        },
+    }
+}
+
+fn unusable(file: String) -> Unusable {
+    Unusable {
+        code: "damaged".to_owned(),
+        file: Some(file),
     }
 }
 

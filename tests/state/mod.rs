@@ -273,6 +273,7 @@ fn backup(vm: &VmRef, id: &BackupId, parent: Option<&Backup>) -> Backup {
         origin: Arc::new(maker()),
         disks: BTreeMap::from([(vda, Box::new(disk))]),
         files: vec!["domain.xml".to_owned()],
+        sums: BTreeMap::new(),
         marks: Marks::default(),
     }
 }

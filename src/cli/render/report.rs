@@ -138,6 +138,8 @@ pub fn name(action: &Action) -> String {
     match &action.op {
         Op::Compress(op) => format!("{verb} {object} {}", op.of.backup),
         Op::Validate(op) => format!("{verb} {object} {}", op.of.backup),
+        Op::Verify(op) => format!("{verb} {object} {}", op.of.backup),
+        Op::MarkUnusable(op) if op.why.is_none() => format!("count again on {object}"),
         _ => format!("{verb} {object}"),
     }
 }

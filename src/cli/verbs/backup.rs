@@ -17,6 +17,8 @@ use crate::cli::verbs::pin;
 use crate::cli::verbs::pin::Pin;
 use crate::cli::verbs::validate;
 use crate::cli::verbs::validate::Validate;
+use crate::cli::verbs::verify;
+use crate::cli::verbs::verify::Verify;
 use crate::cli::view::backup;
 use crate::cli::view::backup::BackupView;
 use crate::cli::view::backup::Status;
@@ -42,6 +44,7 @@ pub(in crate::cli) enum Backup {
     /// Show everything about a backup
     Show(Show),
     Delete(Delete),
+    Verify(Verify),
     /// Keep a backup whatever would let it go
     Pin(Pin),
     /// Keep a pinned backup no longer than others
@@ -104,6 +107,7 @@ pub(super) async fn run(session: &Session, args: Backup) -> Result<Exit> {
         Backup::List(args) => list(session, &args),
         Backup::Show(args) => show(session, &args),
         Backup::Delete(args) => delete::run(session, args).await,
+        Backup::Verify(args) => verify::run(session, args).await,
         Backup::Pin(args) => pin::run(session, args, true).await,
         Backup::Unpin(args) => pin::run(session, args, false).await,
         Backup::Validate(args) => validate::run(session, args).await,

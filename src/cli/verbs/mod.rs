@@ -6,6 +6,7 @@ pub(super) mod backup;
 pub(super) mod chain;
 pub(super) mod completions;
 mod delete;
+pub(super) mod doctor;
 pub(super) mod explain;
 pub(super) mod files;
 pub(super) mod forecast;
@@ -26,6 +27,7 @@ pub(super) mod state;
 pub(super) mod status;
 pub(super) mod storage;
 pub(super) mod validate;
+mod verify;
 pub(super) mod vm;
 
 use crate::cli::args::Command;
@@ -44,6 +46,7 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Exit> {
         Command::Show(args) => show::run(session, &args),
         Command::Forecast(args) => forecast::run(session, args).await,
         Command::Explain(args) => explain::run(session, args).await,
+        Command::Doctor => doctor::run(session).await,
         Command::State(args) => state::run(session, args).await,
         Command::Status(args) => status::run(session, &args).await,
         Command::Log(args) => log::run(session, &args),

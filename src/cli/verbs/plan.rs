@@ -76,7 +76,7 @@ pub(in crate::cli) enum Only {
     Config,
     /// Recoveries, backups, merges
     Backup,
-    /// Compressions
+    /// Compressions, verifications
     Jobs,
 }
 

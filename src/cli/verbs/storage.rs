@@ -18,6 +18,8 @@ pub(super) async fn run(session: &Session, Storage::List: &Storage) -> Result<Ex
     let basis = session.basis_anyhow()?;
     let seen = session.see(&basis).await?;
     let all = storage::all(&seen.world, basis.policy.as_ref());
-    session.list(json, &all, || lists::storages(&all, session.look()))?;
+    session.list(json, &all, || {
+        lists::storages(&all, &session.when(&basis), session.look())
+    })?;
     Ok(Exit::Done)
 }

@@ -88,6 +88,8 @@ pub struct BackupView {
     pub schedule: Option<String>,
     /// The slots it served.
     pub slots: Vec<Slot>,
+    /// The longest ago that its files, or any that it continues, were read again; null: some never were.
+    pub verified: Option<Timestamp>,
     /// Why it cannot be restored.
     pub unusable: Option<Unusable>,
     /// What it failed with.
@@ -276,6 +278,7 @@ fn viewed(
         storage: Some(known.storage_name(&backup.storage)),
         schedule: slots.first().map(|slot| slot.schedule.clone()),
         slots,
+        verified: record.verified(&backup.id),
         unusable: unusable.or_else(|| (!usable).then(ancestor)),
         error: None,
         kept_by: kept_by(backup, verdict),
@@ -480,6 +483,7 @@ fn empty(id: BackupId, vm: VmRef, status: Status) -> BackupView {
         storage: None,
         schedule: None,
         slots: Vec::new(),
+        verified: None,
         unusable: None,
         error: None,
         kept_by: Vec::new(),

@@ -13,6 +13,7 @@ pub mod rebuilt;
 pub mod run;
 pub mod snapshot;
 pub mod storage;
+pub mod verified;
 pub mod vm;
 
 use std::collections::BTreeMap;

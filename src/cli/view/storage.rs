@@ -1,6 +1,7 @@
 //! A storage and what is on it.
 
 use camino::Utf8PathBuf;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -37,6 +38,10 @@ pub struct StorageView {
     pub min_free: Option<Bytes>,
     /// How many backups are on it.
     pub backups: usize,
+    /// How many of them were never read again since they were made.
+    pub unverified: usize,
+    /// The longest ago that one of the others was.
+    pub verified: Option<Timestamp>,
     /// Bytes of their files.
     pub size: Bytes,
     /// The same by VM.
@@ -72,13 +77,18 @@ fn view(name: &str, seen: &StorageSeen, known: Known<'_>, policy: Option<&Policy
         _ => None,
     };
     let id = seen.known.as_ref().or(found).cloned();
-    let mut vms = Vec::new();
+    let (mut vms, mut verified) = (Vec::new(), Vec::new());
     for guest in known.guests.values() {
         let of_it = guest
             .record
             .backups
             .values()
             .filter(|backup| Some(&backup.storage.id) == id.as_ref());
+        let read = of_it.clone().map(|backup| {
+            let known = guest.record.verified.get(&backup.id);
+            known.and_then(|known| known.at)
+        });
+        verified.extend(read);
         let sizes: Vec<Bytes> = of_it.map(|backup| backup.size()).collect();
         if !sizes.is_empty() {
             vms.push(StorageVm {
@@ -103,6 +113,8 @@ fn view(name: &str, seen: &StorageSeen, known: Known<'_>, policy: Option<&Policy
         free: space.map(|space| space.free),
         total: space.map(|space| space.total),
         min_free,
+        unverified: verified.iter().filter(|at| at.is_none()).count(),
+        verified: verified.into_iter().flatten().min(),
         backups: vms.iter().map(|vm| vm.backups).sum(),
         size: vms.iter().map(|vm| vm.size).sum(),
         vms,

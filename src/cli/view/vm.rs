@@ -65,6 +65,8 @@ pub struct LastGood {
     pub id: BackupId,
     /// The instant it shows.
     pub created: Timestamp,
+    /// The longest ago that its files, or any that it continues, were read again; null: some never were.
+    pub verified: Option<Timestamp>,
 }
 
 /// VMs that are here or have backups, by name. `plan` is what would be done now.
@@ -101,8 +103,8 @@ fn view(known: Known<'_>, guest: &Guest, plan: Option<&Plan>) -> VmView {
         protected: policy.is_some(),
         left: policy.is_none() && was_protected(guest),
         policy,
-        last_good: record.last_good().map(last_good),
-        last_valid: record.last_valid().map(last_good),
+        last_good: record.last_good().map(|good| last_good(record, good)),
+        last_valid: record.last_valid().map(|good| last_good(record, good)),
         next_due: next,
         chain: link.map(|link| link.chain),
         position: link.map(|link| link.position),
@@ -124,10 +126,11 @@ fn was_protected(guest: &Guest) -> bool {
     backups.any(|backup| backup.marks.removed.is_none() && backup.policy.is_some())
 }
 
-fn last_good(backup: &Backup) -> LastGood {
+fn last_good(record: &Record, backup: &Backup) -> LastGood {
     LastGood {
         id: backup.id.clone(),
         created: backup.created,
+        verified: record.verified(&backup.id),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::engine::perform::Scene;
 use crate::engine::perform::settled;
 use crate::host::Convert;
 use crate::host::Host;
+use crate::host::ReadFrom;
 use crate::host::Task;
 use crate::model::bytes::Bytes;
 use crate::model::id::Target;
@@ -81,7 +82,10 @@ pub(super) async fn written<H: Host>(
         limit: None,
     };
     // The digest reads what is still in the page cache while the disk takes the same bytes in.
-    let (synced, digested) = tokio::join!(settled(engine, file), engine.host.digest(file, &task));
+    let (synced, digested) = tokio::join!(
+        settled(engine, file),
+        engine.host.digest(file, ReadFrom::Memory, &task)
+    );
     synced?;
     let (digest, size) = digested?;
     let image = Image::new(file.to_owned(), Format::Qcow2);

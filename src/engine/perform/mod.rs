@@ -27,6 +27,7 @@ mod start;
 mod stop;
 mod swap;
 mod trial;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -301,6 +302,8 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             restore::check(engine, scene, "verify", target, files).await?;
             Ok(Receipt::Done)
         }
+        Step::Verify { of, files, rate } => verify::verify(engine, scene, of, files, *rate).await,
+        Step::Consult { of, imprint } => verify::consult(engine, scene, of, *imprint).await,
         Step::Inspect { by, target, files } => restore::inspect(engine, by, target, files).await,
         Step::Audit { target, files } => restore::audit(engine, scene, target, files).await,
         Step::Lend { of, to } => lend::lend(engine, scene, of, to).await,

@@ -9,6 +9,7 @@ use crate::engine::perform::conflict;
 use crate::engine::perform::settled;
 use crate::host::Convert;
 use crate::host::Host;
+use crate::host::ReadFrom;
 use crate::host::Renewal;
 use crate::host::Task;
 use crate::model::bytes::Bytes;
@@ -153,6 +154,7 @@ pub(super) async fn audit<H: Host>(
             backup: BackupId::new(backup),
             file: name(Some(&file.path)).unwrap_or_default(),
             text,
+            missing: false,
         });
     }
     Ok(Receipt::Done)
@@ -195,7 +197,7 @@ async fn difference<H: Host>(
         stop: &engine.stop,
         limit: None,
     };
-    let (found, _) = engine.host.digest(path, &task).await?;
+    let (found, _) = engine.host.digest(path, ReadFrom::Memory, &task).await?;
     Ok((found != *digest && !sabotage::is(Sabotage::DigestIgnored))
         .then(|| format!("{path} is damaged: its digest is {found}, it was written as {digest}")))
 }

@@ -1,5 +1,7 @@
 //! What makes a stage a backup: definitions, what they name beside disks, the record, and how to restore without knib.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8Path;
 
 use crate::action;
@@ -10,6 +12,10 @@ use crate::engine::perform::conflict;
 use crate::engine::perform::stage::json;
 use crate::host::Definition;
 use crate::host::Host;
+use crate::host::ReadFrom;
+use crate::host::Task;
+use crate::model::bytes::Bytes;
+use crate::model::digest::Digest;
 use crate::model::fault::Fault;
 use crate::model::id::VmId;
 use crate::model::layout;
@@ -23,22 +29,25 @@ pub(super) async fn capture<H: Host>(
     vm: &VmId,
     dir: &Utf8Path,
 ) -> Performed {
-    let mut files = Vec::new();
+    let (mut files, mut sums) = (Vec::new(), BTreeMap::new());
     let definitions = [
         (layout::DOMAIN, Definition::Live),
         (layout::DOMAIN_INACTIVE, Definition::Persistent),
     ];
+    let mut texts = Vec::new();
     for (name, which) in definitions {
-        let text = engine.host.definition(vm, which).await?;
-        engine.host.write(&dir.join(name), text.as_bytes()).await?;
-        files.push(name.to_owned());
+        texts.push((name.to_owned(), engine.host.definition(vm, which).await?));
     }
     for neighbour in engine.host.neighbours(vm).await? {
         let name = layout::neighbour(neighbour.kind, &neighbour.name);
-        let text = neighbour.definition;
+        texts.push((name, neighbour.definition));
+    }
+    for (name, text) in texts {
         engine.host.write(&dir.join(&name), text.as_bytes()).await?;
+        sums.insert(name.clone(), Digest::of(text.as_bytes()));
         files.push(name);
     }
+    let mut copied = Vec::new();
     let Machine {
         firmware, power, ..
     } = engine.host.machine(vm).await?;
@@ -51,7 +60,7 @@ pub(super) async fn capture<H: Host>(
     for (name, path) in beside {
         let Some(path) = path else { continue };
         match engine.host.copy(&path, &dir.join(name)).await {
-            Ok(()) => files.push(name.to_owned()),
+            Ok(()) => copied.push(name),
             // UEFI variables appear at a VM's first start; without its kernel it would not start here either.
             Err(error) if error.fault == Fault::Gone => {}
             Err(error) => return Err(error.into()),
@@ -59,7 +68,7 @@ pub(super) async fn capture<H: Host>(
     }
     if let Some(tpm) = firmware.tpm {
         match engine.host.archive(&tpm, &dir.join(layout::TPM)).await {
-            Ok(()) => files.push(layout::TPM.to_owned()),
+            Ok(()) => copied.push(layout::TPM),
             // It appears at a VM's first start as well.
             Err(error) if error.fault == Fault::Gone && !is_on => {}
             Err(error) if error.fault == Fault::Gone => {
@@ -69,7 +78,19 @@ pub(super) async fn capture<H: Host>(
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Receipt::Captured { files })
+    let quiet = |_: Bytes, _: Bytes| {};
+    let task = Task {
+        report: &quiet,
+        stop: &engine.stop,
+        limit: None,
+    };
+    for name in copied {
+        let path = dir.join(name);
+        let (sum, _) = engine.host.digest(&path, ReadFrom::Memory, &task).await?;
+        sums.insert(name.to_owned(), sum);
+        files.push(name.to_owned());
+    }
+    Ok(Receipt::Captured { files, sums })
 }
 
 pub(super) async fn seal<H: Host>(engine: &Engine<H>, scene: &Scene, dir: &Utf8Path) -> Performed {
@@ -84,7 +105,7 @@ pub(super) async fn seal<H: Host>(engine: &Engine<H>, scene: &Scene, dir: &Utf8P
         .record(&vm.uuid)?
         .map(|(_, record)| record)
         .unwrap_or_default();
-    let backup = action::sealed(
+    let mut backup = action::sealed(
         &scene.op,
         &scene.program,
         &scene.receipts,
@@ -96,6 +117,8 @@ pub(super) async fn seal<H: Host>(engine: &Engine<H>, scene: &Scene, dir: &Utf8P
         .host
         .write(&dir.join(layout::README), readme.as_bytes())
         .await?;
+    let sum = Digest::of(readme.as_bytes());
+    backup.sums.insert(layout::README.to_owned(), sum);
     engine
         .host
         .write(&dir.join(layout::RECORD), json(&backup)?.as_bytes())

@@ -88,14 +88,28 @@ impl Libvirt {
         .await
     }
 
+    /// What confines VMs: `apparmor`, `dac`.
+    pub(super) async fn confined_by(&self) -> Result<Vec<String>> {
+        self.capable("ask libvirt what confines VMs", xml::confined_by)
+            .await
+    }
+
     /// The user and the group that VMs run as; none where they run as whoever asks.
     pub(super) async fn qemu_user(&self) -> Result<Option<(u32, u32)>> {
-        let tried = "ask libvirt who VMs run as".to_owned();
-        self.call(tried, |connect, tried| {
+        self.capable("ask libvirt who VMs run as", xml::qemu_user)
+            .await
+    }
+
+    /// What can be read in libvirt's capabilities.
+    async fn capable<T: Send + 'static>(
+        &self,
+        tried: &str,
+        read: fn(&str) -> std::result::Result<T, String>,
+    ) -> Result<T> {
+        self.call(tried.to_owned(), move |connect, tried| {
             let capabilities = connect.capabilities();
             let capabilities = capabilities.map_err(|error| faults::error(tried, &error))?;
-            xml::qemu_user(&capabilities)
-                .map_err(|cause| HostError::new(Fault::Unsupported, tried, cause))
+            read(&capabilities).map_err(|cause| HostError::new(Fault::Unsupported, tried, cause))
         })
         .await
     }

@@ -55,6 +55,16 @@ impl QemuImg {
         })
     }
 
+    /// The version that it says it is: `7.2.18`.
+    pub(super) async fn version(&self) -> Result<Option<String>> {
+        let tried = "ask qemu-img for its version";
+        let said = self.program.output(&["--version"], tried).await?;
+        let said = String::from_utf8_lossy(&said);
+        let mut words = said.split_whitespace();
+        let is_version = |word: &&str| word.starts_with(|first: char| first.is_ascii_digit());
+        Ok(words.find(is_version).map(str::to_owned))
+    }
+
     /// An image and everything below it, top first.
     pub(super) async fn layers(&self, image: &Image) -> Result<Vec<Layer>> {
         let tried = format!("read the layers of {}", image.path);

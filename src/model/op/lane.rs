@@ -24,6 +24,11 @@ pub enum Lane {
         /// So many places on this host; none: no limit.
         places: Option<u32>,
     },
+    /// For a place among those that only read; on its VM other things may go on.
+    Reader {
+        /// So many places in the run.
+        places: u32,
+    },
     /// For nothing.
     Free,
 }
@@ -45,6 +50,7 @@ impl Op {
                 kind: JobKind::Validate,
                 places: op.at_once,
             },
+            Self::Verify(op) => Lane::Reader { places: op.at_once },
             // QEMU does the work.
             Self::JobRetry(_) | Self::JobCancel(_) | Self::Consolidate(_) => Lane::Free,
             _ if self.verb().group() == Group::Config => Lane::Config,
@@ -56,7 +62,11 @@ impl Op {
     #[must_use]
     pub fn group(&self) -> Group {
         match self {
-            Self::Recover(op) if matches!(op.lane, Lane::Job { .. } | Lane::Free) => Group::Jobs,
+            Self::Recover(op)
+                if matches!(op.lane, Lane::Job { .. } | Lane::Reader { .. } | Lane::Free) =>
+            {
+                Group::Jobs
+            }
             _ => self.verb().group(),
         }
     }

@@ -13,6 +13,7 @@ mod restore;
 mod snapshot;
 mod validate;
 mod verb;
+mod verify;
 
 use camino::Utf8PathBuf;
 use serde::Deserialize;
@@ -67,6 +68,7 @@ pub use crate::model::op::validate::Validate;
 pub use crate::model::op::validate::Wait;
 pub use crate::model::op::verb::Group;
 pub use crate::model::op::verb::Verb;
+pub use crate::model::op::verify::Verify;
 
 /// A verb with its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,8 +116,10 @@ pub enum Op {
     Unpin(OneBackup),
     /// Remove what nothing refers to.
     Clear(Clear),
-    /// Count on a backup no longer whose files are damaged.
+    /// Count on a backup no longer whose files are damaged, or again on one that is whole.
     MarkUnusable(MarkUnusable),
+    /// Read the files of a backup, and see whether they are what was written.
+    Verify(Verify),
     /// Try a phase of compressing a backup.
     Compress(Box<Compress>),
     /// Try whether a backup boots.
@@ -202,6 +206,7 @@ impl Op {
             Self::Pin(_) => Verb::Pin,
             Self::Unpin(_) => Verb::Unpin,
             Self::MarkUnusable(_) => Verb::MarkUnusable,
+            Self::Verify(_) => Verb::Verify,
             Self::Clear(_) => Verb::Clear,
             Self::Compress(_) => Verb::Compress,
             Self::Validate(_) => Verb::Validate,
@@ -234,6 +239,7 @@ impl Op {
             Self::Merge(op) => Some(&op.vm),
             Self::Expire(op) | Self::Delete(op) | Self::Pin(op) | Self::Unpin(op) => Some(&op.vm),
             Self::MarkUnusable(op) => Some(&op.of.vm),
+            Self::Verify(op) => Some(&op.of.vm),
             Self::Compress(op) => Some(&op.of.vm),
             Self::Validate(op) => Some(&op.of.vm),
             Self::JobRetry(op) | Self::JobCancel(op) => Some(&op.of.vm),

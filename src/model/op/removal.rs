@@ -50,11 +50,11 @@ pub struct Clear {
     pub vm: Option<VmRef>,
 }
 
-/// Count on a backup no longer.
+/// Count on a backup no longer, or again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarkUnusable {
     /// Which.
     pub of: OneBackup,
-    /// Why.
-    pub why: Unusable,
+    /// Why; none: it is whole.
+    pub why: Option<Unusable>,
 }

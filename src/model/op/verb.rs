@@ -32,6 +32,7 @@ pub enum Verb {
     Pin,
     Unpin,
     MarkUnusable,
+    Verify,
     Clear,
     Compress,
     Validate,
@@ -74,6 +75,7 @@ impl Verb {
             Self::Pin => "pin",
             Self::Unpin => "unpin",
             Self::MarkUnusable => "mark_unusable",
+            Self::Verify => "verify",
             Self::Clear => "clear",
             Self::Compress => "compress",
             Self::Validate => "validate",
@@ -127,7 +129,9 @@ impl Verb {
             | Self::SnapshotCreate
             | Self::SnapshotRevert
             | Self::SnapshotDelete => Group::Backup,
-            Self::Compress | Self::Validate | Self::JobRetry | Self::JobCancel => Group::Jobs,
+            Self::Compress | Self::Validate | Self::Verify | Self::JobRetry | Self::JobCancel => {
+                Group::Jobs
+            }
         }
     }
 }

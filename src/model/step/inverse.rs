@@ -106,6 +106,8 @@ impl Step {
             | Self::Attach { .. }
             | Self::Keep { .. }
             | Self::Check { .. }
+            | Self::Verify { .. }
+            | Self::Consult { .. }
             | Self::Inspect { .. }
             | Self::Audit { .. }
             | Self::Release { .. }

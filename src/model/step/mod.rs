@@ -19,6 +19,8 @@ use serde::Serialize;
 use crate::model::backup::Marker;
 use crate::model::backup::Owner;
 use crate::model::backup::Remark;
+use crate::model::bytes::Bytes;
+use crate::model::digest::Digest;
 use crate::model::id::BackupId;
 use crate::model::id::StorageId;
 use crate::model::id::Target;
@@ -35,6 +37,7 @@ pub use crate::model::step::parts::BackupAt;
 pub use crate::model::step::parts::Image;
 pub use crate::model::step::parts::OverlayAt;
 pub use crate::model::step::parts::Turn;
+pub use crate::model::step::parts::Written;
 
 /// One fact to make true outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -402,6 +405,22 @@ pub enum Step {
         target: Target,
         /// Each file with its digest.
         files: Vec<OriginFile>,
+    },
+    /// Files of a backup were read, and whether they are what was written is known.
+    Verify {
+        /// Which backup.
+        of: BackupAt,
+        /// Its files.
+        files: Vec<Written>,
+        /// Bytes a second at most.
+        rate: Option<Bytes>,
+    },
+    /// The record of a backup on its storage is the one that is known.
+    Consult {
+        /// Which backup.
+        of: BackupAt,
+        /// Of what it says.
+        imprint: Digest,
     },
     /// Files of a backup are there, of the right length and on top of each other, and QEMU may read them,
     /// that of the VM as well where it runs. Their bytes are not read.

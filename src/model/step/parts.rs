@@ -5,6 +5,8 @@ use camino::Utf8PathBuf;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::model::bytes::Bytes;
+use crate::model::digest::Digest;
 use crate::model::id::BackupId;
 use crate::model::id::StorageId;
 use crate::model::id::VmId;
@@ -56,6 +58,17 @@ impl BackupAt {
         let own = layout::backup_dir(Utf8Path::new(""), &self.vm, &self.backup);
         file.parent().is_some_and(|dir| dir.ends_with(own))
     }
+}
+
+/// A file of a backup, as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// In its directory.
+    pub name: String,
+    /// Length, where that is on record.
+    pub size: Option<Bytes>,
+    /// Of its bytes; none: an older backup, of which only its presence can be seen.
+    pub digest: Option<Digest>,
 }
 
 /// An overlay and what it covers.

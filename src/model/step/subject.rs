@@ -65,6 +65,8 @@ impl Step {
             | Self::Bury { .. }
             | Self::Attest { .. }
             | Self::Check { .. }
+            | Self::Verify { .. }
+            | Self::Consult { .. }
             | Self::Inspect { .. }
             | Self::Audit { .. }
             | Self::Lend { .. }

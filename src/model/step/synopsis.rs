@@ -114,6 +114,10 @@ impl Step {
             Self::Check { target, files } => {
                 format!("read the {} of {target}", counted(files.len()))
             }
+            Self::Verify { of, files, .. } => {
+                format!("read the {} of {}", counted(files.len()), of.backup)
+            }
+            Self::Consult { of, .. } => format!("read the record of {}", of.backup),
             Self::Drop { target, path, .. } => format!("drop {target}'s {}", file(path)),
             Self::Own { storage, vm, .. } => format!("take over {}", layout::vm_dir(storage, vm)),
             Self::Disown {

@@ -87,6 +87,7 @@ pub fn backup(one: &BackupView, when: &When, look: Look) -> String {
             say("", how.reasons.join("; "));
             say("screenshot", or_dash(how.screenshot.as_ref()));
         }
+        say("last verified", verified(one, when));
         say("deleting it", format!("frees {}", one.frees_bytes));
     }
     say("kept by", one.kept_by.join(", "));
@@ -106,6 +107,17 @@ pub fn backup(one: &BackupView, when: &When, look: Look) -> String {
         let _ = writeln!(drawn, "    {}", disk.digest);
     }
     drawn
+}
+
+fn verified(one: &BackupView, when: &When) -> String {
+    match one.verified {
+        None => "never".to_owned(),
+        Some(at) => format!(
+            "{} ({})",
+            text::minute(at, &when.zone),
+            text::relative(at, when.now)
+        ),
+    }
 }
 
 fn compression(one: &BackupView) -> String {

@@ -6,6 +6,7 @@ mod jobs;
 mod others;
 mod runs;
 mod snapshots;
+mod verified;
 mod vms;
 
 use jiff::Timestamp;
@@ -22,6 +23,7 @@ pub use crate::cli::render::lists::others::storages;
 pub use crate::cli::render::lists::runs::run;
 pub use crate::cli::render::lists::runs::runs;
 pub use crate::cli::render::lists::snapshots::snapshots;
+pub use crate::cli::render::lists::verified::verified;
 pub use crate::cli::render::lists::vms::status;
 pub use crate::cli::render::lists::vms::vms;
 

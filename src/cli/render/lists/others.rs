@@ -50,7 +50,7 @@ pub fn chains(all: &[ChainView], when: &When, look: Look) -> String {
 
 /// Space per storage and VM.
 #[must_use]
-pub fn storages(all: &[StorageView], look: Look) -> String {
+pub fn storages(all: &[StorageView], when: &When, look: Look) -> String {
     if all.is_empty() {
         return "No storages.\n".to_owned();
     }
@@ -62,6 +62,7 @@ pub fn storages(all: &[StorageView], look: Look) -> String {
         ("TOTAL", Side::Right),
         ("BACKUPS", Side::Right),
         ("USED", Side::Right),
+        ("VERIFIED", Side::Left),
     ]);
     for one in all {
         table.row(&[
@@ -72,6 +73,7 @@ pub fn storages(all: &[StorageView], look: Look) -> String {
             or_dash(one.total),
             one.backups.to_string(),
             one.size.to_string(),
+            verified(one, when),
         ]);
         for vm in &one.vms {
             let blank = String::new;
@@ -83,6 +85,7 @@ pub fn storages(all: &[StorageView], look: Look) -> String {
                 blank(),
                 vm.backups.to_string(),
                 vm.size.to_string(),
+                blank(),
             ]);
         }
     }
@@ -94,6 +97,18 @@ pub fn storages(all: &[StorageView], look: Look) -> String {
         }
     }
     drawn
+}
+
+/// How many of its backups were read again, and how long ago the first of them.
+fn verified(one: &StorageView, when: &When) -> String {
+    let Some(at) = one.verified else {
+        return "-".to_owned();
+    };
+    let oldest = text::relative(at, when.now);
+    match one.unverified {
+        0 => format!("all, {oldest} or later"),
+        not => format!("{} of {}", one.backups - not, one.backups),
+    }
 }
 
 /// One line each.

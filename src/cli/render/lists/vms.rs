@@ -52,6 +52,7 @@ pub fn status(all: &[VmView], when: &When, look: Look) -> String {
         ("STATE", Side::Left),
         ("POLICY", Side::Left),
         ("LAST GOOD", Side::Left),
+        ("VERIFIED", Side::Left),
         ("NEXT", Side::Left),
         ("CHAIN", Side::Right),
         ("DELTA", Side::Right),
@@ -67,6 +68,7 @@ pub fn status(all: &[VmView], when: &When, look: Look) -> String {
                 or_dash(vm.policy.as_ref())
             },
             last_good(vm, when),
+            verified(vm, when),
             or_dash(vm.next_due.map(|at| text::minute(at, &when.zone))),
             chain(vm),
             vm.delta_bytes.to_string(),
@@ -95,6 +97,12 @@ fn last_good(vm: &VmView, when: &When) -> String {
         let at = text::minute(good.created, &when.zone);
         format!("{at} ({})", text::relative(good.created, when.now))
     }))
+}
+
+/// How long ago the last good one was read again.
+fn verified(vm: &VmView, when: &When) -> String {
+    let read = vm.last_good.as_ref().and_then(|good| good.verified);
+    or_dash(read.map(|at| text::relative(at, when.now)))
 }
 
 /// Nothing for none.

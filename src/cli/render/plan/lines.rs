@@ -88,6 +88,7 @@ pub(super) fn sections(plan: &Plan, zone: &TimeZone, whole: bool) -> Vec<Section
         "Retention",
         "Compression",
         "Validation",
+        "Verification",
         "Jobs",
         "Restores",
         "Snapshots",
@@ -134,6 +135,7 @@ fn section(action: &Action) -> &'static str {
         Verb::Expire | Verb::Delete | Verb::Clear | Verb::Discard => "Removals",
         Verb::Retain => "Retention",
         Verb::MarkUnusable => "Damaged",
+        Verb::Verify => "Verification",
         Verb::Backup | Verb::Merge | Verb::Pin | Verb::Unpin | Verb::Files => "Backups",
         Verb::Compress => "Compression",
         Verb::Validate => "Validation",
@@ -193,6 +195,7 @@ fn sign(action: &Action) -> Sign {
         | Verb::Pin
         | Verb::Unpin
         | Verb::MarkUnusable
+        | Verb::Verify
         | Verb::Compress
         | Verb::Validate
         | Verb::JobRetry
@@ -279,10 +282,23 @@ fn described(action: &Action) -> (String, String) {
             let vm = op.vm.as_ref().map_or("-", |vm| &vm.name);
             (vm.to_owned(), format!("remove {}", op.path))
         }
-        Op::MarkUnusable(op) => (
-            vm(),
-            format!("{}{}: mark unusable", op.of.backup, place(action)),
-        ),
+        Op::MarkUnusable(op) => {
+            let what = match op.why {
+                Some(_) => "mark unusable",
+                None => "count on it again",
+            };
+            (vm(), format!("{}{}: {what}", op.of.backup, place(action)))
+        }
+        Op::Verify(op) => {
+            let rate = op.rate.map_or_else(String::new, |rate| {
+                format!(", {} MB/s at most", rate.0 / 1_000_000)
+            });
+            let place = place(action);
+            (
+                vm(),
+                format!("{}{place}: read it again{rate}", op.of.backup),
+            )
+        }
         Op::Pin(of) => (vm(), format!("{}: pin", of.backup)),
         Op::Unpin(of) => (vm(), format!("{}: unpin", of.backup)),
         Op::Files(op) => (vm(), format!("{}: read files", op.backup)),
@@ -387,6 +403,10 @@ fn cost(action: &Action) -> Option<String> {
     let estimate = &action.estimate;
     if matches!(action.verb, Verb::Delete | Verb::Discard) {
         return Some(format!("frees {}", estimate.frees));
+    }
+    if action.verb == Verb::Verify {
+        let size = Bytes(action.change.before["size"].as_u64().unwrap_or(0));
+        return Some(format!("{size}, {}", text::length(estimate.seconds)));
     }
     let timed = matches!(
         action.verb,

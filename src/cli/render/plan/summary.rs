@@ -14,7 +14,7 @@ use crate::model::plan::Plan;
 use crate::model::reason::Reason;
 
 /// Verbs in the order they are summed up, with their object and what happens to it.
-const VERBS: [(&str, &str, &str); 27] = [
+const VERBS: [(&str, &str, &str); 28] = [
     ("recover", "action", "to recover"),
     ("backup", "", "to back up"),
     ("merge", "", "to merge"),
@@ -27,6 +27,7 @@ const VERBS: [(&str, &str, &str); 27] = [
     ("mark_unusable", "", "to mark unusable"),
     ("compress", "step", "to compress"),
     ("validate", "backup", "to boot"),
+    ("verify", "", "to verify"),
     ("job_retry", "job", "to try again"),
     ("job_cancel", "job", "to cancel"),
     ("restore_vm", "VM", "to restore"),

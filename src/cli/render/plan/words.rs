@@ -42,6 +42,7 @@ pub fn verb(verb: Verb) -> &'static str {
         Verb::Pin => "pin",
         Verb::Unpin => "unpin",
         Verb::MarkUnusable => "mark unusable",
+        Verb::Verify => "verify",
         Verb::Clear => "remove what is left over of",
         Verb::Files => "read files of",
         Verb::Compress => "compress",
@@ -80,11 +81,14 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
         Reason::Damaged {
             file,
             missing,
+            read,
             continued_by,
         } => {
             let file = file.as_deref().unwrap_or("a file");
             let what = if *missing {
                 "is missing"
+            } else if *read {
+                "has other bytes than it was written with"
             } else {
                 "has another length than it was written with"
             };
@@ -98,6 +102,11 @@ pub fn reason(action: &Action, zone: &TimeZone) -> Option<String> {
             }
             said
         }
+        Reason::Whole => "it was read again, and every file is what was written".to_owned(),
+        Reason::Unread { since: Some(since) } => {
+            format!("last read {}", text::minute(*since, zone))
+        }
+        Reason::Unread { since: None } => "never read since it was made".to_owned(),
         Reason::ReadsBackup { backup } => format!("it runs from the files of {backup}"),
         Reason::JobWaits {
             failed_attempts, ..

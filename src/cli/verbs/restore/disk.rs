@@ -64,7 +64,7 @@ pub(super) async fn run(session: &Session, args: Disk) -> Result<Exit> {
         how: common.how(args.quick),
     };
     args.quick.wants_qcow2(args.written_as)?;
-    args.quick.prepare(session)?;
+    args.quick.prepare(session, &[(from, found)])?;
     let names = ("restore disk", to.vm.name.as_str());
     let draw_up = |world: &_, options: &_| planner::restore::disk(&asked, &ground, world, options);
     common

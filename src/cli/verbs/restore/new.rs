@@ -58,7 +58,7 @@ pub(super) async fn run(session: &Session, args: New) -> Result<Exit> {
         how: common.how(args.quick),
     };
     args.quick.wants_qcow2(args.disk_format)?;
-    args.quick.prepare(session)?;
+    args.quick.prepare(session, &[(guest, found)])?;
     let names = ("restore new", asked.name.as_str());
     let draw_up =
         |world: &_, options: &_| planner::restore::new_vm(&asked, &ground, world, options);

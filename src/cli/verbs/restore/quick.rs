@@ -4,12 +4,15 @@ use std::fmt::Write;
 
 use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
+use crate::cli::render::text;
 use crate::cli::session::Session;
 use crate::cli::verbs::restore::DiskFormat;
+use crate::model::backup::Backup;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::model::program::Program;
 use crate::model::step::Step;
+use crate::model::world::Guest;
 
 /// How a VM runs before its disks are written.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -32,8 +35,9 @@ impl Quick {
         Ok(())
     }
 
-    /// Says what running from a backup means, and leaves the rest to QEMU where that was asked.
-    pub(super) fn prepare(self, session: &Session) -> Result<()> {
+    /// Says what running from a backup means, and how long ago these were read, and leaves the rest to
+    /// QEMU where that was asked.
+    pub(super) fn prepare(self, session: &Session, from: &[(&Guest, &Backup)]) -> Result<()> {
         if self.detach && !self.quick {
             return Err(Failure::usage(
                 "--detach wants --quick: nothing else goes on without knib",
@@ -43,6 +47,14 @@ impl Quick {
             session.note(
                 "until its disks are written the VM reads from the storage; the backup's digests are compared meanwhile (--verify: first)",
             );
+            for (guest, backup) in from {
+                let read = guest.record.verified(&backup.id);
+                let since = read.map_or_else(
+                    || "was never read to the end since it was made".to_owned(),
+                    |at| format!("was last verified {}", text::relative(at, session.now)),
+                );
+                session.note(&format!("{} of {} {since}", backup.id, guest.vm.name));
+            }
         }
         if self.detach {
             session.signals()?.detach();

@@ -77,7 +77,7 @@ pub(super) async fn run(session: &Session, args: Vm) -> Result<Exit> {
         dir: common.dir()?,
         how: common.how(args.quick),
     };
-    args.quick.prepare(session)?;
+    args.quick.prepare(session, &backups)?;
     let names = ("restore vm", names.join(", "));
     let draw_up = |world: &_, options: &_| planner::restore::vms(&asked, &ground, world, options);
     common

@@ -49,6 +49,15 @@ pub(super) fn host_id(capabilities: &str) -> Result<String> {
         .ok_or_else(|| "libvirt does not tell the host's uuid".to_owned())
 }
 
+/// The names of the security models in libvirt's capabilities.
+pub(super) fn confined_by(capabilities: &str) -> Result<Vec<String>> {
+    let tree = parse(capabilities)?;
+    let host = child(tree.root_element(), "host");
+    let models = host.into_iter().flat_map(|host| children(host, "secmodel"));
+    let names = models.filter_map(|model| text(model, "model"));
+    Ok(names.map(str::to_owned).collect())
+}
+
 /// The user and the group that QEMU runs as, in libvirt's capabilities: `+64055:+109`.
 pub(super) fn qemu_user(capabilities: &str) -> Result<Option<(u32, u32)>> {
     let tree = parse(capabilities)?;
