@@ -157,7 +157,7 @@ fn record(world: &World) -> &Record {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 400,
+        cases: 150,
         failure_persistence: None,
         rng_seed: proptest::test_runner::RngSeed::Fixed(13),
         ..ProptestConfig::default()

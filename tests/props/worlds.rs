@@ -115,7 +115,7 @@ fn plans(policy: &Policy, world: &World) -> Vec<Plan> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 600,
+        cases: 250,
         failure_persistence: None,
         max_shrink_iters: 4000,
         rng_seed: proptest::test_runner::RngSeed::Fixed(11),
