@@ -226,6 +226,7 @@ fn sign(action: &Action) -> Sign {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm a verb")]
 fn described(action: &Action) -> (String, String) {
     let vm = || action.vm.as_ref().map_or("?", |vm| &vm.name).to_owned();
     match &action.op {
