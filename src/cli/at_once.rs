@@ -88,8 +88,33 @@ pub(super) async fn carry_out(
             .carry_out(session, basis, &seen, plan)
             .await?;
         // Another run may have come in between the look and the beginning.
-        if finished.exit() != Exit::Busy || Instant::now() >= until() {
+        let overtaken = match finished.exit() {
+            Exit::Busy => true,
+            Exit::Blocked => was_changed(&finished, &seen.world)?,
+            _ => false,
+        };
+        if !overtaken || Instant::now() >= until() {
             return Ok(finished);
         }
     }
+}
+
+/// Whether a VM was changed by knib since it was looked at: what stood in the way may be the other half of that.
+fn was_changed(finished: &Finished, world: &World) -> Result<bool> {
+    let Some(state) = &finished.state else {
+        return Ok(false);
+    };
+    for vm in finished
+        .plan
+        .actions
+        .iter()
+        .filter_map(|action| action.op.guest())
+    {
+        let seen = world.guests.get(&vm.uuid).map(|guest| guest.record.serial);
+        let now = state.record(&vm.uuid)?.map(|(_, record)| record.serial);
+        if now != seen {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

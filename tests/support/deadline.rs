@@ -4,10 +4,13 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
-/// The first pause between two looks. A look is often a program of its own, which takes time from what is waited
-/// for: each pause is half as long again as the one before, up to the longest.
+/// The shortest pause between two looks: what is waited for may be there for a moment only.
 const PAUSE: Duration = Duration::from_millis(10);
+/// The longest one.
 const LONGEST: Duration = Duration::from_millis(200);
+/// A look is often a program of its own, which takes time from what is waited for: the pause after it is so many times
+/// as long.
+const SHARE: u32 = 2;
 
 /// Asks again and again until `look` finds something.
 ///
@@ -16,8 +19,8 @@ const LONGEST: Duration = Duration::from_millis(200);
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, seconds: u64, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + Duration::from_secs(seconds);
-    let mut pause = PAUSE;
     loop {
+        let began = Instant::now();
         if let Some(found) = look() {
             return found;
         }
@@ -25,8 +28,7 @@ pub(crate) fn wait_for<T>(what: &str, seconds: u64, mut look: impl FnMut() -> Op
             Instant::now() < end,
             "after {seconds} s still waiting for {what}"
         );
-        thread::sleep(pause);
-        pause = LONGEST.min(pause * 3 / 2);
+        thread::sleep((SHARE * began.elapsed()).clamp(PAUSE, LONGEST));
     }
 }
 
