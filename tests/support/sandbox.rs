@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use insta::internals::SettingsBindDropGuard;
 
+use super::deadline::wait_until;
 use super::knib::Knib;
 use super::knib::Output;
 use super::tool;
@@ -166,9 +167,13 @@ impl Sandbox {
         .must();
     }
 
-    /// Takes the last mount off a directory.
+    /// Takes the last mount off a directory. What starts beside it, in a mount namespace of its own or not, may keep it
+    /// busy for a moment.
+    #[track_caller]
     pub(crate) fn unmount(&self, name: &str) {
-        tool::run("umount", [self.path(name)]).must();
+        wait_until("nobody uses the mount", 60, || {
+            tool::run("umount", [self.path(name)]).ok
+        });
     }
 }
 
