@@ -2,6 +2,7 @@
 
 use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 use camino::Utf8PathBuf;
 use virt::domain_snapshot::DomainSnapshot;
@@ -34,8 +35,8 @@ use crate::model::machine::Source;
 
 /// How often a VM that changes while it is looked at is looked at.
 const LOOKS: u32 = 5;
-/// How long libvirt may take to notice that a QEMU ended, a first time.
-const PAUSE: Duration = Duration::from_millis(20);
+/// How long libvirt may take to notice that a QEMU ended: on a busy host that is seconds.
+const NOTICES: Duration = Duration::from_secs(20);
 
 impl Libvirt {
     /// Every VM. One that vanishes meanwhile is left out.
@@ -114,13 +115,17 @@ pub(super) fn read(vm: &Vm, flags: sys::virDomainXMLFlags, tried: &str) -> Resul
 /// QEMU may end while it is asked. What libvirt answers then is about that, and once it has noticed
 /// the VM is one that is off.
 fn observe(vm: &Vm) -> Result<Machine> {
-    for look in 1..LOOKS {
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(20);
+    loop {
         match observe_once(vm) {
-            Err(error) if error.fault == Fault::Io => thread::sleep(look * PAUSE),
+            Err(error) if error.fault == Fault::Io && began.elapsed() < NOTICES => {
+                thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_secs(1));
+            }
             answer => return answer,
         }
     }
-    observe_once(vm)
 }
 
 fn observe_once(vm: &Vm) -> Result<Machine> {
