@@ -17,6 +17,7 @@ use crate::host::qemu_img::QemuImg;
 use crate::host::qemu_img::Urgency;
 use crate::host::qemu_img::absolute;
 use crate::host::qemu_img::allocated;
+use crate::model::bytes::Bytes;
 use crate::model::fault::Fault;
 use crate::model::machine::Format;
 use crate::model::op::Compression;
@@ -104,19 +105,8 @@ impl QemuImg {
         }
         args.extend(["-f", top.format.as_str(), "-O", convert.format.as_str()]);
         if let Some(backing) = backing.filter(|_| sabotage::is(Sabotage::ZeroesDropped)) {
-            let size = layers[0].virtual_size.0.to_string();
-            let to = convert.to.as_str();
-            let below = [
-                "create",
-                "-f",
-                "qcow2",
-                "-F",
-                "qcow2",
-                "-b",
-                backing.as_str(),
-            ];
-            let create = [&below[..], &[to, &size]].concat();
-            self.program.output(&create, tried).await?;
+            let size = layers[0].virtual_size;
+            self.create_over(backing, &convert.to, size, tried).await?;
             args.extend(["-n", "--target-is-zero"]);
         } else if let Some(backing) = backing {
             args.extend(["-B", backing.as_str(), "-F", "qcow2"]);
@@ -156,22 +146,12 @@ impl QemuImg {
         for layer in layers {
             self.idle(layer).await?;
         }
-        let size = found[0].virtual_size.0.to_string();
-        let create = [
-            "create",
-            "-f",
-            "qcow2",
-            "-F",
-            "qcow2",
-            "-b",
-            backing.as_str(),
-        ];
-        self.program
-            .output(&[&create[..], &[to.as_str(), &size]].concat(), tried)
-            .await?;
+        let size = found[0].virtual_size;
+        self.create_over(backing, to, size, tried).await?;
         // A commit opens its top for writing. An empty one spares the layers that.
         let top = Scratch(format!("{to}.top").into());
         files::fresh(&top.0).await?;
+        let size = size.0.to_string();
         self.program
             .output(&["create", "-f", "qcow2", top.0.as_str(), &size], tried)
             .await?;
@@ -186,6 +166,23 @@ impl QemuImg {
         .concat();
         let total = allocated(&found[..layers.len()], |_| true);
         self.follow(&args, tried, task, total, Urgency::Usual).await
+    }
+
+    /// An empty image over a backing file.
+    async fn create_over(
+        &self,
+        backing: &Utf8Path,
+        to: &Utf8Path,
+        size: Bytes,
+        tried: &str,
+    ) -> Result<()> {
+        let size = size.0.to_string();
+        let image = ["create", "-f", "qcow2", "-F", "qcow2"];
+        let below = ["-b", backing.as_str(), to.as_str(), &size];
+        self.program
+            .output(&[&image[..], &below].concat(), tried)
+            .await?;
+        Ok(())
     }
 }
 
