@@ -161,6 +161,7 @@ impl Bench {
             "virsh start of what was restored",
             "knib restore new --quick, until the VM runs",
             "knib backup verify of the same file",
+            "qemu-img convert -c -W -m 16, direct, with zstd and sync",
         ]
         .map(row);
         let others = Command::new("virtnbdbackup")
@@ -201,7 +202,8 @@ impl Bench {
             );
             let full = self.newest();
             time(&mut rows[14], &mut self.verify(&full), &out);
-            for (row, more) in [(8, &[][..]), (9, &["-W"])] {
+            let direct = ["-W", "-t", "none", "-T", "none"];
+            for (row, more) in [(8, &[][..]), (9, &["-W"]), (15, &direct)] {
                 let mut command = Command::new("qemu-img");
                 command
                     .args(["convert", "-c", "-m", "16", "-f", "qcow2", "-O", "qcow2"])
@@ -470,7 +472,7 @@ fn print(size: u64, rows: &[Row]) {
         };
         let _ = writeln!(
             out,
-            "{:<50} {:>7.2} s  {:>4} MiB{against}",
+            "{:<57} {:>7.2} s  {:>4} MiB{against}",
             row.name,
             row.median(),
             row.peak / 1024
