@@ -49,6 +49,12 @@ impl Failure {
         }
     }
 
+    /// One more that is wrong in the same way.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.findings.extend(other.findings);
+        self
+    }
+
     /// What went wrong, for a line about something else.
     pub(super) fn brief(&self) -> String {
         let texts = self.findings.iter().map(|finding| finding.text.as_str());

@@ -141,7 +141,7 @@ fn guest(site: &Site) -> (Vm, PathBuf) {
         printf 'a\n' >data/modes/a; printf 'b' >data/modes/b; printf '#!/bin/sh\n' >data/modes/c
         chmod 640 data/modes/a; chmod 400 data/modes/b; chmod 755 data/modes/c
         setfattr -n user.note -v 'of the guest' data/modes/b
-        ln -s modes/a data/link; ln -s /etc/os-release data/abs; ln data/modes/a data/hard
+        ln -s modes/a data/link; ln -s /data/seq data/abs; ln data/modes/a data/hard
         truncate -s 3M data/holes; printf x | dd of=data/holes bs=1 seek=2M conv=notrunc status=none
         printf 'deep' >srv/sub/file; chmod 711 srv/sub; chmod 1777 data/modes
         touch -d '2024-05-06 07:08:09.123456789' data/modes/* data/holes etc/* srv/sub/file
@@ -183,7 +183,7 @@ fn get<'a>(site: &Site, backup: &'a str, what: &[&'a str], to: &'a str) -> Outpu
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "one guest, one chain")]
-fn each_backup_of_a_chain_gives_what_the_guest_had_written_by_then() {
+fn backups_of_a_chain_give_what_the_guest_had_written_by_then() {
     let site = site();
     let (vm, tree) = guest(&site);
     let seq = ("vda", place(&vm.truth("vda"), FIRST).expect("it is on vda"));
@@ -278,22 +278,18 @@ fn each_backup_of_a_chain_gives_what_the_guest_had_written_by_then() {
             .chain(what.iter().copied());
         raw(&site, &args.chain(["-o", "-"]).collect::<Vec<_>>())
     };
+    // Through a link as the guest would follow it, to nothing of this host.
     assert_full(
-        &of(3, &["vda", "/data/seq", "--fs", "/dev/vda2"]),
-        FIRST + 4,
+        &of(2, &["vda", "/data/abs", "--fs", "/dev/vda2"]),
+        FIRST + 3,
     );
     let archive = site.path("archive.tar");
-    fs::write(&archive, of(2, &["/data/seq", "/srv/sub"])).expect("the sandbox is the test's own");
+    let what = ["/srv/seq", "/srv/sub", "/boot/efi/boot.txt"];
+    fs::write(&archive, of(4, &what)).expect("the sandbox is the test's own");
     let out = site.make_dir("unpacked");
     sh(&out, "tar -xf ../archive.tar");
-    assert_full(&fs::read(out.join("seq")).expect("it is there"), FIRST + 3);
-    assert_same_tree(&out.join("sub"), &tree.join("sub"));
-    let out = site.path("last");
-    let there = out.display().to_string();
-    let what = ["/srv/seq", "/boot/efi/boot.txt", "--format", "json"];
-    let taken = get(&site, backups[4].id(), &what, &there).exits(0).json();
-    schemas::assert_valid("taken", &taken);
     assert_full(&fs::read(out.join("seq")).expect("it is there"), 0xB1 + 5);
+    assert_same_tree(&out.join("sub"), &tree.join("sub"));
     assert_eq!(
         fs::read(out.join("boot.txt")).expect("it is there"),
         b"of the firmware"

@@ -66,7 +66,7 @@ fn hostile(site: &Site) -> PathBuf {
         mknod null c 1 3; mknod disk b 8 0; mkfifo pipe
         printf '#!/bin/sh\n' >root; chmod 6755 root; printf x >sticky; chmod 1644 sticky
         head -c 2097152 /dev/urandom >big
-        printf leads >d/file; ln -s /d/file inside
+        printf leads >d/file
         find . -exec touch -h -d '2021-02-03 04:05:06' {} +"#,
     );
     tree
@@ -155,24 +155,20 @@ fn a_hostile_guest_is_listed_and_taken_and_reaches_nothing_else() {
     }
     assert_same_tree(&out, &tree);
 
-    // Through links as the guest would follow them, to nothing of this host; and all that is wrong with a path.
+    // All that is wrong with paths is told before any is taken.
     let get = |what: &[&str], to: &str| {
         let args = ["files", "get", &id]
             .into_iter()
             .chain(what.iter().copied());
         site.knib(args.chain(["-o", to]))
     };
-    fails(
-        get(&["vda", "/loop"], "x"),
-        1,
-        &["Too many levels of symbolic links"],
-    );
-    fails(
-        get(&["vda", "/d/flie"], "x"),
-        1,
-        &["there is no path", "/d/flie", "/d/file"],
-    );
-    assert_eq!(get(&["vda", "/inside"], "-").exits(0).stdout, "leads");
+    let wrong = [
+        "Too many levels of symbolic links",
+        "there is no path",
+        "/d/flie",
+        "/d/file",
+    ];
+    fails(get(&["vda", "/big", "/loop", "/d/flie"], "x"), 1, &wrong);
     fails(get(&["vdb", "/"], "x"), 1, &["could not mount /dev/vdb"]);
     let small = site.mount_small("small", MIB);
     let full = small.join("new").display().to_string();

@@ -102,11 +102,26 @@ fn take(
     names: &[Option<Vec<u8>>],
     sink: &mut dyn Sink,
 ) -> Result<()> {
+    all_are_there(appliance, paths)?;
     for (path, name) in paths.iter().zip(names) {
-        let taken = appliance.take(path, name.as_deref(), sink);
-        taken.map_err(|error| places::unknown(appliance, path, error))?;
+        appliance.take(path, name.as_deref(), sink)?;
     }
     Ok(())
+}
+
+/// Everything that is wrong with the paths, before the first of them is taken.
+fn all_are_there(appliance: &mut Appliance, paths: &[Vec<u8>]) -> Result<()> {
+    let mut wrong: Option<Failure> = None;
+    for path in paths {
+        if let Err(error) = appliance.kind(path) {
+            let failure = places::unknown(appliance, path, error);
+            wrong = Some(match wrong {
+                Some(others) => others.and(failure),
+                None => failure,
+            });
+        }
+    }
+    wrong.map_or(Ok(()), Err)
 }
 
 /// The bytes of one regular file; anything else as an archive.
