@@ -74,7 +74,7 @@ pub(super) fn left_to_qemu(plan: &Plan) -> String {
             let name = &vm.name;
             let _ = writeln!(
                 said,
-                "{name} runs; QEMU goes on with its disks. The next apply sees it done, or: knib restore resume {name}"
+                "{name} runs; QEMU goes on with what it is at. The next apply sees to the rest, or: knib restore resume {name}"
             );
         }
     }
