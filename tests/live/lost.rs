@@ -190,6 +190,7 @@ fn without_a_state(site: &Site, vm: &Vm, truth: &Path) {
     for gone in ["", "-wal", "-shm"] {
         let _ = fs::remove_file(format!("{}{gone}", journal.display()));
     }
+    virsh(["blockjob", &name, "vda", "--bandwidth", "0"]).must();
     site.knib(stateless(&[&resume[..], &["--from", &from]].concat()))
         .exits(0);
     assert!(!journal.exists());
