@@ -29,6 +29,7 @@ use crate::model::program::Refusal;
 use crate::model::reason::Block;
 use crate::model::reason::Reason;
 use crate::model::seconds::Seconds;
+use crate::model::world::Open;
 use crate::model::world::World;
 
 /// A plan is refused when it is older: the world it was made on is long gone.
@@ -241,6 +242,20 @@ pub fn without(plan: &mut Plan, out: impl IntoIterator<Item = (ActionId, String)
     plan.actions.retain(|action| !out.contains_key(&action.id));
     plan.summary = Plan::summarise(&plan.actions);
     told
+}
+
+/// Takes out what carries on interrupted actions that were carried on already; what waits for it need not.
+pub fn carried_on(plan: &mut Plan, opens: &[Open]) {
+    let done = |action: &Action| {
+        let carries_on = action.op.carries_on();
+        opens.iter().any(|open| Some(&open.action) == carries_on)
+    };
+    let gone = plan.actions.extract_if(.., |action| done(action));
+    let gone: Vec<_> = gone.map(|action| action.id).collect();
+    for action in &mut plan.actions {
+        action.depends_on.retain(|id| !gone.contains(id));
+    }
+    plan.summary = Plan::summarise(&plan.actions);
 }
 
 /// Actions that are not done, for the world has moved on.
