@@ -1,5 +1,6 @@
-//! How long planning takes, and how much memory, over a world of 1,000 VMs and 100,000 backups; and
-//! how long `knib status` takes with 1,000 backups on record.
+//! How long planning takes, and how much memory, over a world of 1,000 VMs and 100,000 backups: with a
+//! backup due for every VM, with retention that lets one of each go, and with an edit of it that would
+//! let ten go; and how long `knib status` takes with 1,000 backups on record.
 //!
 //! `cargo bench --bench planning`: needs libvirt at `qemu:///system`. The world is made first; what is
 //! timed is `reconcile` alone, with a slot due for every VM. Peak memory is of the whole process, the
@@ -56,6 +57,7 @@ use knib::model::policy::Policy;
 use knib::model::program::Program;
 use knib::model::receipt::Consistency;
 use knib::model::record::Assigned;
+use knib::model::retention::Rules;
 use knib::model::snapshot::Snapshots;
 use knib::model::world;
 use knib::model::world::Applied;
@@ -89,16 +91,60 @@ policies:
     schedules: { nightly: { cron: \"0 2 * * *\", jitter: 30m } }
 ";
 
+/// One more than there are is one too many.
+const RETENTION: &str =
+    "    retention: { keepLast: 100, keepDaily: 60, keepWeekly: 12, keepMonthly: 6, keepYearly: 2 }
+";
+
 fn main() {
-    let mut sources = knib::policy::Sources::default();
-    sources.add("knib.yaml", POLICY);
-    let (policy, findings) = knib::policy::load(&sources);
-    let policy = policy.unwrap_or_else(|| panic!("the policy has errors: {findings:?}"));
     let before = peak();
-    let world = world(&policy);
+    let policy = policy("");
+    let mut world = world(&policy);
     let made = peak();
+    let mut out = std::io::stdout();
+    let mut say = |text: String| {
+        let _ = writeln!(out, "{text}");
+    };
+    say(format!("{VMS} VMs, {} backups", VMS * BACKUPS));
+    say(planned("a backup due for each", &policy, &world));
+    let rotating = self::policy(RETENTION);
+    let rules = Rules::of("all", &rotating.policies["all"], &rotating.timezone);
+    for guest in world.guests.values_mut() {
+        guest.record.retention = Some(Box::new(rules.clone()));
+    }
+    let known = world.applied.policies.get_mut("all").expect("it is there");
+    known.spec = rotating.policies["all"].clone();
+    say(planned("with retention", &rotating, &world));
+    say(format!(
+        "peak memory: {} in all, the world {}",
+        peak(),
+        made.less(before)
+    ));
+    let edited = self::policy(&RETENTION.replace("100", "91"));
+    say(planned("with retention edited", &edited, &world));
+    say(format!("peak memory with that: {}", peak()));
+    let mut times = status(&world);
+    times.sort_unstable();
+    say(format!(
+        "knib status, {ON_RECORD} backups: {} (median of {}, slowest {})",
+        shown(times[times.len() / 2]),
+        times.len(),
+        shown(times[times.len() - 1])
+    ));
+}
+
+/// The policy, with more lines of its own.
+fn policy(more: &str) -> Policy {
+    let mut sources = knib::policy::Sources::default();
+    sources.add("knib.yaml", format!("{POLICY}{more}"));
+    let (policy, findings) = knib::policy::load(&sources);
+    policy.unwrap_or_else(|| panic!("the policy has errors: {findings:?}"))
+}
+
+/// How long it takes to plan, and what is planned.
+fn planned(what: &str, policy: &Policy, world: &World) -> String {
     let mut times = Vec::new();
-    let mut actions = 0;
+    let mut summary = String::new();
     for round in 0..ROUNDS {
         let options = Options {
             id: PlanId::new(format!("round-{round}")),
@@ -111,37 +157,23 @@ fn main() {
             allowed: BTreeSet::new(),
         };
         let begun = Instant::now();
-        let plan = black_box(planner::reconcile(&policy, &world, &options));
+        let plan = black_box(planner::reconcile(policy, world, &options));
         times.push(begun.elapsed());
-        actions = plan.actions.len();
+        let of = |verb: &str| plan.summary.verbs.get(verb).copied().unwrap_or_default();
+        summary = format!(
+            "{} to back up, {} to let go, {} to delete, {} blocked",
+            of("backup"),
+            of("expire"),
+            of("delete"),
+            plan.summary.blocked
+        );
     }
     times.sort_unstable();
-    let mut out = std::io::stdout();
-    let mut say = |text: String| {
-        let _ = writeln!(out, "{text}");
-    };
-    say(format!(
-        "{VMS} VMs, {} backups, {actions} actions planned",
-        VMS * BACKUPS
-    ));
-    say(format!(
-        "planning: {} (median of {ROUNDS}, slowest {})",
+    format!(
+        "planning, {what}: {} (median of {ROUNDS}, slowest {}): {summary}",
         shown(times[ROUNDS / 2]),
         shown(times[ROUNDS - 1])
-    ));
-    say(format!(
-        "peak memory: {} in all, the world {}",
-        peak(),
-        made.less(before)
-    ));
-    let mut times = status(&world);
-    times.sort_unstable();
-    say(format!(
-        "knib status, {ON_RECORD} backups: {} (median of {}, slowest {})",
-        shown(times[times.len() / 2]),
-        times.len(),
-        shown(times[times.len() - 1])
-    ));
+    )
 }
 
 /// Times of `knib status` with a state that knows some of the world's backups.

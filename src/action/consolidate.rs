@@ -1,6 +1,7 @@
 //! A VM that runs from a backup's files gets all that is in them. The restore that began it carries on;
 //! where there is none on record, what the disks lie on is enough to go by.
 
+use crate::action::restore;
 use crate::action::vm;
 use crate::model::id::BackupId;
 use crate::model::lease::Lease;
@@ -66,17 +67,13 @@ pub(super) fn program(op: &Consolidate, guest: &Guest) -> Result<Program, Refusa
         of: (*of).clone(),
         to: to.clone(),
     };
-    let pulls = op.disks.iter().map(|(target, on)| Step::Pull {
-        vm: to.clone(),
-        target: target.clone(),
-        head: on.head.clone(),
-    });
+    let heads = op.disks.iter();
+    let heads = heads.map(|(target, on)| (target.clone(), on.head.clone()));
+    let mut stages = vec![read.iter().map(lend).collect()];
+    stages.extend(restore::pulls(to, &heads.collect()));
+    stages.push(read.iter().map(release).collect());
     Ok(Program {
-        stages: vec![
-            read.iter().map(lend).collect(),
-            pulls.collect(),
-            read.iter().map(release).collect(),
-        ],
+        stages,
         no_return: 1,
     })
 }

@@ -114,6 +114,18 @@ pub(super) fn overlay_path(
         .and_then(|layer| layer.path.file_name())
         .unwrap_or_default();
     let beside = disk.layers.first().map(|layer| layer.path.as_path());
+    let twin = machine.disks.iter().find(|other| {
+        let head = other.layers.first().map(|layer| layer.path.as_path());
+        other.target != disk.target && head.is_some() && head == beside
+    });
+    if let Some(twin) = twin {
+        let (vm, target, other) = (&machine.name, &disk.target, &twin.target);
+        return Err(Refusal::new(
+            "one_file_twice",
+            format!("{vm}: {target} and {other} are the same file"),
+            format!("give {other} a file of its own, or detach it: virsh detach-disk {vm} {other}"),
+        ));
+    }
     let path = named(&beside.unwrap_or(Utf8Path::new("")).with_file_name(name));
     if path
         .file_name()

@@ -10,10 +10,9 @@ use crate::model::world::Guest;
 /// Claim, merge, and say in the domain that nothing is left.
 pub(super) fn program(op: &Merge, guest: &Guest) -> Result<Program, Refusal> {
     let machine = vm::touchable(guest)?;
-    let claim = vm::claim(machine, &guest.record);
+    let (claim, claims) = vm::claims(guest, machine);
     let mut snapshots = guest.snapshots().clone();
-    let current = guest.record.current.clone();
-    let mut stages = vec![vec![vm::note(machine, claim, true, current, &snapshots)]];
+    let mut stages = vec![claims];
     let mut disks = Vec::new();
     for disk in machine.disks.iter().filter(|disk| disk.holds_data()) {
         let steps = deltas::merges(machine, &guest.record, &snapshots, disk, claim)?;

@@ -10,6 +10,7 @@ use crate::model::backup::Unusable;
 use crate::model::backup::VmRef;
 use crate::model::change::Change;
 use crate::model::id::Target;
+use crate::model::id::VmId;
 use crate::model::layout;
 use crate::model::lease::Lease;
 use crate::model::lease::Subject;
@@ -174,7 +175,7 @@ pub(super) fn starts(
     origin.quick.then(|| vec![start()])
 }
 
-/// The VM gets what it reads; nothing where it has that already.
+/// The VM gets what it reads, while that is read again; nothing where it has that already.
 pub(super) fn consolidates(
     origin: &Origin,
     vm: &VmRef,
@@ -183,21 +184,30 @@ pub(super) fn consolidates(
     if !origin.quick {
         return Vec::new();
     }
-    let pull = |(target, head): (&Target, &Image)| Step::Pull {
-        vm: vm.uuid.clone(),
-        target: target.clone(),
-        head: head.clone(),
-    };
-    let mut pulls: Vec<_> = heads.iter().map(pull).collect();
-    pulls.extend(of_each(origin, |target, files| Step::Audit {
-        target,
-        files,
-    }));
-    let release = Step::Release {
+    let mut stages = pulls(&vm.uuid, heads);
+    if let Some(first) = stages.first_mut() {
+        first.extend(of_each(origin, |target, files| Step::Audit {
+            target,
+            files,
+        }));
+    }
+    stages.push(vec![Step::Release {
         of: place(origin),
         to: vm.uuid.clone(),
+    }]);
+    stages
+}
+
+/// One disk after another: QEMU 7.2 crashes when one of two pulls ends while the other goes on.
+pub(super) fn pulls(vm: &VmId, heads: &BTreeMap<Target, Image>) -> Vec<Vec<Step>> {
+    let pull = |(target, head): (&Target, &Image)| {
+        vec![Step::Pull {
+            vm: vm.clone(),
+            target: target.clone(),
+            head: head.clone(),
+        }]
     };
-    vec![pulls, vec![release]]
+    heads.iter().map(pull).collect()
 }
 
 /// What the record learns of a VM that was given disks, and of what they were read from.

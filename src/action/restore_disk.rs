@@ -23,15 +23,8 @@ pub(super) fn program(op: &RestoreDisk, guest: &Guest) -> Result<Program, Refusa
             "say another one: --as TARGET",
         ));
     }
-    let claim = vm::claim(machine, &guest.record);
-    let current = guest.record.current.clone();
-    let mut stages = vec![vec![vm::note(
-        machine,
-        claim,
-        true,
-        current,
-        guest.snapshots(),
-    )]];
+    let (claim, claims) = vm::claims(guest, machine);
+    let mut stages = vec![claims];
     stages.extend(restore::checks(&op.origin, &op.vm));
     let [fetch, rename] = restore::fetch(&op.origin, &op.disk, &op.image);
     stages.extend([vec![fetch], vec![rename]]);

@@ -40,7 +40,7 @@ pub(super) fn program(op: &RestoreVm, guest: Option<&Guest>) -> Result<Program, 
     }
 }
 
-/// All of it is new, so an error anywhere takes all of it back.
+/// All of it is new, so an error anywhere takes all of it back, until a guest wrote to it.
 fn again(op: &RestoreVm, guest: Option<&Guest>) -> Program {
     let mut stages = restore::checks(&op.origin, &op.vm);
     stages.extend(restore::files(&op.origin, &op.disks, &op.beside));
@@ -65,7 +65,7 @@ fn again(op: &RestoreVm, guest: Option<&Guest>) -> Program {
             ..Note::default()
         }),
     }]);
-    let no_return = stages.len() - 1;
+    let no_return = stages.len() - usize::from(!op.origin.quick);
     stages.extend(restore::starts(&op.origin, &op.vm, &op.disks));
     stages.extend(restore::consolidates(&op.origin, &op.vm, &op.disks));
     Program { stages, no_return }
@@ -75,18 +75,11 @@ fn again(op: &RestoreVm, guest: Option<&Guest>) -> Program {
 fn in_place(op: &RestoreVm, guest: &Guest) -> Result<Program, Refusal> {
     let machine = vm::touchable(guest)?;
     without_snapshots(guest, machine)?;
-    let claim = vm::claim(machine, &guest.record);
+    let (claim, claims) = vm::claims(guest, machine);
     let swap = Exchange::of(op, machine)?;
     let mut ahead = machine.clone();
 
-    let claims = vm::note(
-        machine,
-        claim,
-        true,
-        guest.record.current.clone(),
-        guest.snapshots(),
-    );
-    let mut stages = vec![vec![claims]];
+    let mut stages = vec![claims];
     if machine.power.is_on() {
         let stop = stop(op, machine)?;
         stop.foresee(&mut ahead);

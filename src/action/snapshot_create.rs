@@ -35,15 +35,9 @@ pub(super) fn program(op: &SnapshotCreate, guest: &Guest) -> Result<Program, Ref
         let text = format!("{name} has no disk that a snapshot could keep");
         return Err(Refusal::new("no_disks", text, "see knib vm list"));
     }
-    let claim = vm::claim(machine, &guest.record);
+    let (claim, claims) = vm::claims(guest, machine);
     let current = guest.record.current.clone();
-    let mut stages = vec![vec![vm::note(
-        machine,
-        claim,
-        true,
-        current.clone(),
-        &snapshots,
-    )]];
+    let mut stages = vec![claims];
     let (mut overlays, mut kept) = (BTreeMap::new(), BTreeMap::new());
     for target in &op.disks {
         let disk = machine.disk(target).ok_or_else(|| changed(op))?;

@@ -247,6 +247,14 @@ pub(super) fn no_note(machine: &Machine, claim: u64) -> Step {
     }
 }
 
+/// The serial that a program claims, and its first stage, which does.
+pub(super) fn claims(guest: &Guest, machine: &Machine) -> (u64, Vec<Step>) {
+    let claim = claim(machine, &guest.record);
+    let current = guest.record.current.clone();
+    let note = note(machine, claim, true, current, guest.snapshots());
+    (claim, vec![note])
+}
+
 /// The serial a program claims: above whatever record and domain say.
 pub(super) fn claim(machine: &Machine, record: &Record) -> u64 {
     let noted = machine.note.as_ref().map_or(0, |note| note.serial);

@@ -3,7 +3,7 @@
 //! ```text
 //! args      what can be typed          verbs     one file a verb
 //! session   one command: io, policy    work      carries a plan out, with progress and signals
-//! basis     policy, state, record      
+//! basis     policy, state, record      stateless a journal where there is no state
 //! find      VMs and backups by name    saved     plans in files
 //! view      values for JSON            render    values to text
 //! ```
@@ -25,6 +25,7 @@ pub mod saved;
 mod session;
 mod signals;
 mod sources;
+mod stateless;
 mod times;
 mod verbs;
 pub mod view;

@@ -1,6 +1,7 @@
 //! Plans in files: written whole, read with suspicion.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use camino::Utf8Path;
 use jiff::SignedDuration;
@@ -28,6 +29,7 @@ use crate::model::program::Refusal;
 use crate::model::reason::Block;
 use crate::model::reason::Reason;
 use crate::model::seconds::Seconds;
+use crate::model::world::Open;
 use crate::model::world::World;
 
 /// A plan is refused when it is older: the world it was made on is long gone.
@@ -133,33 +135,54 @@ pub(super) fn refused(text: impl Into<String>, hint: &str) -> Failure {
 }
 
 /// A saved plan whose destructive actions were allowed: each takes its program from a plan made now,
-/// which holds it free. What that plan would do besides is not taken.
+/// which holds it free. Of what that plan would do besides, only what follows from them is taken: files
+/// that nothing needs then, and the retention in force.
 #[must_use]
 pub fn freed(saved: Plan, now: &Plan) -> Plan {
-    let ids: BTreeMap<_, _> = saved
-        .actions
-        .iter()
-        .map(|action| (action.address.clone(), action.id.clone()))
-        .collect();
     let mut plan = saved;
-    for action in plan
-        .actions
-        .iter_mut()
-        .filter(|action| action.is_blocked_as("destructive"))
-    {
-        let same = now
-            .actions
-            .iter()
-            .find(|new| new.address == action.address && new.verb == action.verb && new.is_free());
-        let Some(new) = same else { continue };
-        let old_id = |id: &ActionId| ids.get(now.name_of(id)).cloned();
-        action.op = new.op.clone();
-        action.program.clone_from(&new.program);
-        action.depends_on = new.depends_on.iter().filter_map(old_id).collect();
-        action.blocked_by.clear();
+    let mut ids: BTreeMap<String, ActionId> = BTreeMap::new();
+    let mut vms = BTreeSet::new();
+    for action in &mut plan.actions {
+        let same = |new: &&Action| {
+            new.address == action.address && new.verb == action.verb && new.is_free()
+        };
+        if action.is_blocked_as("destructive")
+            && let Some(new) = now.actions.iter().find(same)
+        {
+            action.op = new.op.clone();
+            action.program.clone_from(&new.program);
+            action.depends_on = known(&ids, now, new).into_iter().flatten().collect();
+            action.blocked_by.clear();
+            vms.extend(action.vm.clone());
+        }
+        ids.insert(action.address.clone(), action.id.clone());
+    }
+    for new in now.actions.iter().filter(|new| new.is_free()) {
+        let follows = matches!(new.op, Op::Retain(_)) || new.reason == Reason::Unneeded;
+        let ours = new.vm.as_ref().is_some_and(|vm| vms.contains(vm));
+        if !follows || !ours || ids.contains_key(&new.address) {
+            continue;
+        }
+        // What waits for more than this plan does is left to the next one.
+        let Some(depends_on) = known(&ids, now, new).into_iter().collect() else {
+            continue;
+        };
+        let action = Action {
+            id: ActionId::of(&plan.id, plan.actions.len() + 1),
+            depends_on,
+            ..new.clone()
+        };
+        ids.insert(action.address.clone(), action.id.clone());
+        plan.actions.push(action);
     }
     plan.summary = Plan::summarise(&plan.actions);
     plan
+}
+
+/// What an action of the plan made now depends on, as the saved one calls it; none for what it does not do.
+fn known(ids: &BTreeMap<String, ActionId>, now: &Plan, new: &Action) -> Vec<Option<ActionId>> {
+    let ids = new.depends_on.iter().map(|id| ids.get(now.name_of(id)));
+    ids.map(Option::<&ActionId>::cloned).collect()
 }
 
 /// Actions of a saved plan, with why they are out of date.
@@ -219,6 +242,20 @@ pub fn without(plan: &mut Plan, out: impl IntoIterator<Item = (ActionId, String)
     plan.actions.retain(|action| !out.contains_key(&action.id));
     plan.summary = Plan::summarise(&plan.actions);
     told
+}
+
+/// Takes out what carries on interrupted actions that were carried on already; what waits for it need not.
+pub fn carried_on(plan: &mut Plan, opens: &[Open]) {
+    let done = |action: &Action| {
+        let carries_on = action.op.carries_on();
+        opens.iter().any(|open| Some(&open.action) == carries_on)
+    };
+    let gone = plan.actions.extract_if(.., |action| done(action));
+    let gone: Vec<_> = gone.map(|action| action.id).collect();
+    for action in &mut plan.actions {
+        action.depends_on.retain(|id| !gone.contains(id));
+    }
+    plan.summary = Plan::summarise(&plan.actions);
 }
 
 /// Actions that are not done, for the world has moved on.

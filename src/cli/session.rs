@@ -1,7 +1,6 @@
 //! What every command starts from: the policy it works from, where state and host are, and the world.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -26,8 +25,6 @@ use crate::engine;
 use crate::host::Host;
 use crate::host::Local;
 use crate::model::backup::Backup;
-use crate::model::finding::Finding;
-use crate::model::finding::Severity;
 use crate::model::plan::Plan;
 use crate::model::policy::Policy;
 use crate::model::world::Guest;
@@ -272,7 +269,8 @@ impl Session {
         let state = State::look(&basis.state)?;
         let host = Rc::new(Local::connect(&basis.uri).await?);
         if let Some(dir) = &basis.from {
-            let world = from_storage(&host, state.as_ref(), dir, now).await?;
+            let world = engine::observe_only(&host, state.as_ref(), dir, now).await?;
+            let world = world.ok_or_else(|| no_storage(dir))?;
             return Ok(Seen { host, world });
         }
         let storages = basis.storages();
@@ -290,45 +288,9 @@ impl Session {
     }
 }
 
-/// VMs as they are, with the backups that one storage holds of them and no others.
-async fn from_storage(
-    host: &Rc<Local>,
-    state: Option<&State>,
-    dir: &Utf8Path,
-    now: Timestamp,
-) -> Result<World> {
-    let name = dir.to_string();
-    let storages = BTreeMap::from([(name.clone(), dir.to_owned())]);
-    let mut world = engine::observe(host, state, &storages, now).await?;
-    world.storages.retain(|one, _| *one == name);
-    if world.storages.values().all(|seen| seen.usable().is_none()) {
-        let text = format!("{dir} is not a storage: it has no marker .knib-storage");
-        return Err(
-            Failure::new("no_storage", text).hint("name the directory that holds the marker")
-        );
-    }
-    for guest in world.guests.values_mut() {
-        guest.record.backups.clear();
-    }
-    for kept in engine::kept(host, &world).await {
-        for unread in kept.unread {
-            let text = format!("{} {}", unread.path, unread.why);
-            let finding = Finding::new(Severity::Warning, "unread_backup", text);
-            world.findings.push(finding);
-        }
-        let newest = kept.backups.iter().max_by_key(|backup| backup.created);
-        let Some(vm) = newest.map(|backup| backup.vm.clone()) else {
-            continue;
-        };
-        let guest = world.guests.entry(kept.vm);
-        let guest = guest.or_insert_with(|| Guest::new(vm));
-        let backups = kept.backups.into_iter();
-        guest
-            .record
-            .backups
-            .extend(backups.map(|backup| (backup.id.clone(), backup)));
-    }
-    Ok(world)
+fn no_storage(dir: &Utf8Path) -> Failure {
+    let text = format!("{dir} is not a storage: it has no marker .knib-storage");
+    Failure::new("no_storage", text).hint("name the directory that holds the marker")
 }
 
 /// A state that is gone while backups of this host are there is not a first run.

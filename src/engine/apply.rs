@@ -21,7 +21,9 @@ use crate::host::StopLevel;
 use crate::model::event::Event;
 use crate::model::id::ActionId;
 use crate::model::id::VmId;
+use crate::model::job::JobKind;
 use crate::model::op::Lane;
+use crate::model::op::Op;
 use crate::model::plan::Action;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
@@ -182,6 +184,7 @@ impl Board {
             if needs.next().is_some()
                 || self.waiting.contains(&action.id)
                 || self.is_worked_on(subject.as_ref())
+                || self.follows_a_swap(action)
                 || !self.has_place(lane, parallelism)
             {
                 continue;
@@ -198,6 +201,20 @@ impl Board {
     fn is_worked_on(&self, subject: Option<&Subject>) -> bool {
         let mut running = self.running.values();
         subject.is_some() && running.any(|(other, _)| other.as_ref() == subject)
+    }
+
+    /// What begins to compress reads what a swap of the same VM may need alone, and comes after it: once
+    /// that was tried in vain, the journal tells who gives way.
+    fn follows_a_swap(&self, action: &Action) -> bool {
+        let phase = |action: &Action| match &action.op {
+            Op::Compress(op) => Some(op.kind()),
+            _ => None,
+        };
+        phase(action) == Some(JobKind::Start)
+            && self.running.keys().any(|id| {
+                let other = &self.report.plan.actions[self.places[id]];
+                other.vm == action.vm && phase(other) == Some(JobKind::Finalize)
+            })
     }
 
     fn has_place(&self, lane: Lane, parallelism: usize) -> bool {

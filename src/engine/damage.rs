@@ -14,7 +14,9 @@ use crate::model::bytes::Bytes;
 use crate::model::finding::Finding;
 use crate::model::finding::Severity;
 use crate::model::id::BackupId;
+use crate::model::id::JobId;
 use crate::model::id::VmId;
+use crate::model::job::JobKind;
 use crate::model::layout;
 use crate::model::lease::Mode;
 use crate::model::lease::Subject;
@@ -45,7 +47,7 @@ pub(super) async fn see<H: Host>(
             let backups = guest.record.backups.values().map(AsRef::as_ref);
             let files: Vec<File> = backups
                 .filter(here)
-                .flat_map(|backup| files(backup, &seen.path))
+                .flat_map(|backup| files(backup, guest, &seen.path))
                 .collect();
             if files.is_empty() {
                 continue;
@@ -104,17 +106,24 @@ struct File {
     name: String,
     path: Utf8PathBuf,
     size: Bytes,
+    /// What a swap that waits makes of it; one that was given up may have.
+    becomes: Option<Bytes>,
 }
 
-fn files(backup: &Backup, storage: &Utf8PathBuf) -> Vec<File> {
+fn files(backup: &Backup, guest: &Guest, storage: &Utf8PathBuf) -> Vec<File> {
     let dir = layout::backup_dir(storage, &backup.vm.uuid, &backup.id);
-    let disks = backup.disks.values();
+    let swap = JobId::of(&backup.id, JobKind::Finalize.as_str());
+    let swap = guest.record.jobs.get(&swap).filter(|job| job.is_waiting());
+    let disks = backup.disks.iter();
     disks
-        .map(|disk| File {
+        .map(|(target, disk)| File {
             backup: backup.id.clone(),
             name: disk.name.clone(),
             path: dir.join(&disk.name),
             size: disk.size,
+            becomes: swap
+                .and_then(|swap| swap.files.get(target))
+                .map(|file| file.size),
         })
         .collect()
 }
@@ -124,8 +133,8 @@ fn judged(files: Vec<File>, lengths: &[Option<Bytes>]) -> BTreeMap<BackupId, Unu
     for (file, length) in files.into_iter().zip(lengths) {
         let code = match length {
             None => "missing",
-            Some(length) if *length != file.size => "damaged",
-            Some(_) => continue,
+            Some(length) if *length == file.size || Some(*length) == file.becomes => continue,
+            Some(_) => "damaged",
         };
         damage.entry(file.backup).or_insert(Unusable {
             code: code.to_owned(),

@@ -5,6 +5,7 @@
 
 mod apply;
 mod damage;
+mod elsewhere;
 mod error;
 mod ground;
 mod kept;
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 pub use crate::engine::apply::Newer;
 pub use crate::engine::apply::Report;
 pub use crate::engine::apply::stand;
+pub use crate::engine::elsewhere::observe_only;
 pub use crate::engine::error::EngineError;
 pub use crate::engine::ground::ground;
 pub use crate::engine::kept::kept;

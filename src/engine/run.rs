@@ -316,7 +316,7 @@ impl<H: Host> Engine<H> {
             action: at.action.clone(),
             done,
         });
-        let found = found(&at.op, at.receipts.iter().flatten().flatten());
+        let found = found(at);
         Ok(match error {
             Some(error) => Ended::TakenBack(error),
             None if done => found.unwrap_or(Ended::Done),
@@ -405,11 +405,18 @@ impl From<Open> for Progress {
 }
 
 /// Something that is not as it was, or not as it should be.
-fn found<'a>(op: &Op, learned: impl Iterator<Item = &'a Receipt>) -> Option<Ended> {
-    let mut damaged = Vec::new();
-    for receipt in learned {
+fn found(at: &Progress) -> Option<Ended> {
+    let (mut texts, mut hints) = (Vec::new(), Vec::new());
+    for receipt in at.receipts.iter().flatten().flatten() {
         match receipt {
-            Receipt::Damaged { text, .. } => damaged.push(text.as_str()),
+            Receipt::Damaged { text, .. } => {
+                texts.push(text.as_str());
+                hints.push(of_damage(&at.op).to_owned());
+            }
+            Receipt::StaysOff { text } => {
+                texts.push(text);
+                hints.push(of_one_that_stays_off(&at.program));
+            }
             Receipt::Judged(how) if !how.is_valid() => {
                 let hint = "knib backup show names the picture of its screen, where there is one";
                 return Some(Ended::Found {
@@ -420,18 +427,34 @@ fn found<'a>(op: &Op, learned: impl Iterator<Item = &'a Receipt>) -> Option<Ende
             _ => {}
         }
     }
-    let hint = match op {
+    hints.dedup();
+    (!texts.is_empty()).then(|| Ended::Found {
+        text: texts.join("; "),
+        hint: hints.join("; "),
+    })
+}
+
+fn of_damage(op: &Op) -> &'static str {
+    match op {
         Op::Verify(_) => {
             "nothing continues it any more, the next backup of its VM is full; knib backup list shows what else there is"
         }
         _ => {
             "what was restored holds what is in the damaged file: knib backup list shows what else there is"
         }
-    };
-    (!damaged.is_empty()).then(|| Ended::Found {
-        text: damaged.join("; "),
-        hint: hint.to_owned(),
-    })
+    }
+}
+
+fn of_one_that_stays_off(program: &Program) -> String {
+    let mut steps = program.steps().map(|(_, _, step)| step);
+    let back = steps.find_map(|step| match step {
+        Step::Describe { to, .. } => Some(format!("; to go back instead: virsh define '{to}'")),
+        _ => None,
+    });
+    format!(
+        "its disks are whole and nothing of it reads the backup: mend what keeps it off, then start it{}",
+        back.unwrap_or_default()
+    )
 }
 
 fn both(cause: &StepError, undo: &StepError) -> StepError {

@@ -104,13 +104,13 @@ impl Record {
         needing
     }
 
-    /// What loses its files when `backup` is let go: itself, unless it is needed, and what was kept
-    /// only for it.
+    /// What loses its files when these are let go: those that nothing else needs, and what was kept
+    /// only for them.
     #[must_use]
-    pub fn goes_with(&self, backup: &BackupId) -> Vec<BackupId> {
+    pub fn goes_with(&self, backups: &BTreeSet<BackupId>) -> Vec<BackupId> {
         let already = self.unneeded();
-        let mut goes = self.unneeded_without(Some(backup));
-        goes.retain(|id| !already.contains(id) || id == backup);
+        let mut goes = self.unneeded_without(backups);
+        goes.retain(|id| !already.contains(id) || backups.contains(id));
         goes
     }
 
@@ -118,13 +118,13 @@ impl Record {
     /// those that continue it.
     #[must_use]
     pub fn unneeded(&self) -> Vec<BackupId> {
-        self.unneeded_without(None)
+        self.unneeded_without(&BTreeSet::new())
     }
 
-    fn unneeded_without(&self, without: Option<&BackupId>) -> Vec<BackupId> {
+    fn unneeded_without(&self, without: &BTreeSet<BackupId>) -> Vec<BackupId> {
         let children = self.children();
         let mut gone: Vec<BackupId> = Vec::new();
-        let let_go = |id: &&BackupId| !self.is_listed(id) || Some(*id) == without;
+        let let_go = |id: &&BackupId| !self.is_listed(id) || without.contains(*id);
         let mut left: Vec<&BackupId> = self.backups.keys().filter(let_go).collect();
         loop {
             let before = left.len();

@@ -69,6 +69,11 @@ pub enum Receipt {
         #[serde(default)]
         missing: bool,
     },
+    /// A VM that was to run cannot be started; all else went on.
+    StaysOff {
+        /// In words.
+        text: String,
+    },
     /// A backup was booted: this is how it went.
     Judged(Box<Validated>),
     /// The stage is complete: this is what `backup.json` says.

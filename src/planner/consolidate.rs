@@ -37,13 +37,16 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
     }
 }
 
-/// Of one VM.
+/// Of one VM, with whatever else was interrupted on it.
 #[must_use]
 pub fn resume(vm: &VmId, world: &World, options: &Options) -> Plan {
     let mut draft = Draft::new(world, options, "UTC");
     let guest = world.guests.get(vm);
     request::about(&mut draft, guest);
     if let Some(guest) = guest {
+        for open in &guest.open {
+            recover::one(&mut draft, open);
+        }
         of_guest(&mut draft, guest);
     }
     draft.finish(None, Vec::new(), Vec::new())

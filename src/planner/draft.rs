@@ -102,6 +102,10 @@ pub(super) struct Draft<'a> {
     timezone: String,
     actions: Vec<Action>,
     latest: BTreeMap<Key, ActionId>,
+    /// Actions that something stands in the way of.
+    waiting: BTreeSet<ActionId>,
+    /// VMs of which something wants a human.
+    blocked: BTreeSet<VmId>,
     allotted: BTreeSet<BackupId>,
     /// Backups that stay, where that was asked.
     kept: Vec<KeptBackup>,
@@ -122,6 +126,8 @@ impl<'a> Draft<'a> {
             timezone: timezone.to_owned(),
             actions: Vec::new(),
             latest: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            blocked: BTreeSet::new(),
             allotted: BTreeSet::new(),
             kept: Vec::new(),
         }
@@ -156,11 +162,7 @@ impl<'a> Draft<'a> {
 
     /// Whether anything of a VM wants a human.
     pub(super) fn blocks(&self, vm: &VmId) -> bool {
-        let of_it = self
-            .actions
-            .iter()
-            .filter(|action| action.vm.as_ref().is_some_and(|about| about.uuid == *vm));
-        of_it.into_iter().any(Action::is_blocked)
+        self.blocked.contains(vm)
     }
 
     /// From here on this state owns what a storage holds of a VM.
@@ -271,6 +273,12 @@ impl<'a> Draft<'a> {
             result: None,
             error: None,
         };
+        if !free {
+            self.waiting.insert(action.id.clone());
+        }
+        if let Some(vm) = action.vm.as_ref().filter(|_| action.is_blocked()) {
+            self.blocked.insert(vm.uuid.clone());
+        }
         self.actions.push(action);
         free
     }
@@ -362,12 +370,10 @@ impl<'a> Draft<'a> {
     }
 
     fn first_blocked(&self, depends_on: &[ActionId]) -> Option<ActionId> {
-        let blocked = |id: &&ActionId| {
-            self.actions
-                .iter()
-                .any(|action| action.id == **id && !action.is_free())
-        };
-        depends_on.iter().find(blocked).cloned()
+        depends_on
+            .iter()
+            .find(|id| self.waiting.contains(*id))
+            .cloned()
     }
 
     pub(super) fn finish(

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::model::bytes::Bytes;
 use crate::model::finding::Origin;
 use crate::model::id::BackupId;
 use crate::model::id::VmId;
@@ -21,6 +22,7 @@ use crate::model::policy::Policy;
 use crate::model::reason::Block;
 use crate::model::reason::Field;
 use crate::model::reason::Reason;
+use crate::model::record::Record;
 use crate::model::retention::Rules;
 use crate::model::retention::Verdict;
 use crate::model::world::Guest;
@@ -119,6 +121,15 @@ fn let_go(draft: &mut Draft<'_>, guest: &Guest, rules: &Rules, change: &Changing
     let in_force = record.retention.as_deref();
     let in_force = in_force.map(|rules| rules.judge(record, now));
     let before = kept_before(draft, vm);
+    let spared = |id: &BackupId| match &in_force {
+        Some(all) => all.get(id).is_some_and(Verdict::stays),
+        None => true,
+    };
+    let held = going
+        .iter()
+        .filter(|id| spared(id) && !draft.allows(vm, id));
+    let held: BTreeSet<BackupId> = held.cloned().collect();
+    let frees = would_free(record, &going, &held);
     // None before one that it continues: all are let go before any file goes.
     let mut order: Vec<&BackupId> = going.iter().collect();
     order.sort_by_cached_key(|id| (record.ancestors(id).len(), *id));
@@ -129,11 +140,7 @@ fn let_go(draft: &mut Draft<'_>, guest: &Guest, rules: &Rules, change: &Changing
             .iter()
             .map(ToString::to_string)
             .collect();
-        let spared = match &in_force {
-            Some(all) => all.get(id).is_some_and(Verdict::stays),
-            None => true,
-        };
-        let (class, reason) = if spared {
+        let (class, reason) = if spared(id) {
             let reason = Reason::PolicyChange {
                 kept_by_before,
                 passed,
@@ -148,16 +155,44 @@ fn let_go(draft: &mut Draft<'_>, guest: &Guest, rules: &Rules, change: &Changing
             };
             (Class::Routine, reason)
         };
-        let held = spared && !draft.allows(vm, id);
+        let held = held.contains(id);
         let going = Going {
             reason,
             class,
             blocks: held.then(|| destructive(guest)).into_iter().collect(),
             beside: &going,
+            frees: held.then(|| frees.get(id).copied().unwrap_or_default()),
         };
         removal::let_go(draft, vm, id, going);
     }
     removal::sweep(draft, vm);
+}
+
+/// What the held ones give back if they go with all the others: each its own files, and one of them those
+/// that are kept for nothing else.
+fn would_free(
+    record: &Record,
+    going: &BTreeSet<BackupId>,
+    held: &BTreeSet<BackupId>,
+) -> BTreeMap<BackupId, Bytes> {
+    let mut frees: BTreeMap<BackupId, Bytes> = BTreeMap::new();
+    let Some(newest) = held.last() else {
+        return frees;
+    };
+    let without: BTreeSet<BackupId> = going.difference(held).cloned().collect();
+    let without = record.goes_with(&without);
+    for id in record.goes_with(going) {
+        if let Some(backup) = record.backups.get(&id).filter(|_| !without.contains(&id)) {
+            let by = if held.contains(&id) {
+                id
+            } else {
+                newest.clone()
+            };
+            let sum = frees.entry(by).or_default();
+            *sum = *sum + backup.size();
+        }
+    }
+    frees
 }
 
 /// What keeps each backup by the retention in force, on what is there now.

@@ -17,30 +17,34 @@ use crate::planner::draft::Wish;
 
 /// An action for each open one whose run is dead; a living run's is left to it.
 pub(super) fn plan(draft: &mut Draft<'_>) {
-    let world = draft.now;
-    for open in world
-        .opens()
-        .filter(|open| !open.alive && !open.consolidates())
-    {
-        let vm = open.op.vm().cloned();
-        let name = vm
-            .as_ref()
-            .map_or_else(|| open.action.to_string(), |vm| vm.name.clone());
-        let op = Op::Recover(Recover {
-            action: open.action.clone(),
-            vm: vm.clone(),
-            lane: open.op.lane(),
-        });
-        let mut wish = Wish::new(
-            format!("recover.{name}/{}", open.op.verb().as_str()),
-            op,
-            Class::Recovery,
-            interrupted(open),
-        );
-        wish.gives = Vec::from_iter(gives(&open.op));
-        draft.findings.extend(stuck(open, &name));
-        draft.take_up(wish, open);
+    for open in draft.now.opens() {
+        one(draft, open);
     }
+}
+
+/// The same of one open action.
+pub(super) fn one<'a>(draft: &mut Draft<'a>, open: &'a Open) {
+    if open.alive || open.consolidates() {
+        return;
+    }
+    let vm = open.op.vm().cloned();
+    let name = vm
+        .as_ref()
+        .map_or_else(|| open.action.to_string(), |vm| vm.name.clone());
+    let op = Op::Recover(Recover {
+        action: open.action.clone(),
+        vm: vm.clone(),
+        lane: open.op.lane(),
+    });
+    let mut wish = Wish::new(
+        format!("recover.{name}/{}", open.op.verb().as_str()),
+        op,
+        Class::Recovery,
+        interrupted(open),
+    );
+    wish.gives = Vec::from_iter(gives(&open.op));
+    draft.findings.extend(stuck(open, &name));
+    draft.take_up(wish, open);
 }
 
 /// What failed where it could only be left open may fail for ever.

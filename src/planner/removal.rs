@@ -59,6 +59,7 @@ pub fn delete(asked: &Removal, world: &World, options: &Options) -> Plan {
                 class: Class::Destructive,
                 blocks: Vec::new(),
                 beside: &BTreeSet::new(),
+                frees: None,
             };
             let_go(&mut draft, vm, id, going);
         }
@@ -135,6 +136,8 @@ pub(super) struct Going<'a> {
     pub(super) blocks: Vec<Block>,
     /// Those that go for the same reason, so that they need nothing for long.
     pub(super) beside: &'a BTreeSet<BackupId>,
+    /// What it gives back together with them, where it does not go by itself.
+    pub(super) frees: Option<Bytes>,
 }
 
 /// One that others need is let go, any other one goes with its files.
@@ -156,6 +159,7 @@ pub(super) fn let_go(draft: &mut Draft<'_>, vm: &VmId, id: &BackupId, going: Goi
         wish.change.after = json!({ "status": "removed", "needed_by": needed_by });
         wish.class = going.class;
         wish.blocks.extend(going.blocks);
+        wish.estimate.frees = going.frees.unwrap_or_default();
         wish.needs = vec![Key::Vm(vm.clone())];
         wish.gives = vec![Key::Backup(vm.clone(), id.clone())];
         draft.add(wish);
@@ -175,6 +179,7 @@ pub(super) fn sweep(draft: &mut Draft<'_>, vm: &VmId) {
             class: Class::Routine,
             blocks: Vec::new(),
             beside: &BTreeSet::new(),
+            frees: None,
         };
         remove(draft, vm, &id, going);
     }
@@ -207,7 +212,7 @@ fn remove(draft: &mut Draft<'_>, vm: &VmId, id: &BackupId, going: Going<'_>) {
         .backups
         .get(id)
         .map_or(Bytes(0), |backup| backup.size());
-    wish.estimate.frees = wish.estimate.frees + size;
+    wish.estimate.frees = going.frees.unwrap_or(wish.estimate.frees + size);
     draft.add(wish);
 }
 

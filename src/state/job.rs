@@ -15,6 +15,10 @@ use crate::model::id::VmId;
 use crate::model::job::Job;
 use crate::model::job::JobKind;
 use crate::model::job::JobState;
+use crate::model::lease::Holder;
+use crate::model::lease::Lease;
+use crate::model::lease::Mode;
+use crate::model::lease::Subject;
 use crate::model::op::Attempt;
 use crate::model::op::Lane;
 use crate::model::op::OneBackup;
@@ -86,6 +90,41 @@ impl State {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What begins to compress gives way to a swap that waits for nothing but others that compress: one
+    /// after another, each would read what is to be swapped before the last one ended.
+    pub(super) fn expect_turn(
+        &self,
+        db: &Connection,
+        action: &ActionId,
+        op: &Op,
+        leases: &[Lease],
+        now: Timestamp,
+    ) -> Result<(), Trouble> {
+        let Op::Compress(compress) = op else {
+            return Ok(());
+        };
+        let read = leases.iter().filter(|lease| lease.mode == Mode::Shared);
+        for Lease { subject, .. } in read {
+            let Subject::Backup(backup) = subject else {
+                continue;
+            };
+            let swap = JobId::of(backup, JobKind::Finalize.as_str());
+            let swap = one(db, &compress.of.vm.uuid, &swap)?;
+            if !swap.is_some_and(|swap| swap.is_waiting() && !swap.is_early(now)) {
+                continue;
+            }
+            let mut holders = self.holders(db, action, subject, Mode::Exclusive)?;
+            let compresses = |holder: &Holder| holder.operation == op.verb().as_str();
+            if holders.iter().all(compresses) {
+                holders.retain(|holder| holder.alive);
+                if let Some(holder) = holders.pop() {
+                    return Err(StateError::Held(holder).into());
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -61,6 +61,7 @@ impl State {
             expect_as_read(db, op)?;
             job::wish(db, op)?;
             self.expect_place(db, op)?;
+            self.expect_turn(db, action, op, leases, now)?;
             db.prepare_cached(
                 "INSERT INTO action (id, begun_by, held_by, held_since, verb, vm, vm_name, op,
                      stages, no_return, started)

@@ -63,6 +63,19 @@ impl State {
         subject: &Subject,
         mode: Mode,
     ) -> Result<Option<Holder>, Trouble> {
+        let mut holders = self.holders(db, action, subject, mode)?;
+        let first = holders.iter().position(|holder| holder.alive).unwrap_or(0);
+        Ok((first < holders.len()).then(|| holders.swap_remove(first)))
+    }
+
+    /// Everybody who holds something in a way that keeps `action` from having it so.
+    pub(super) fn holders(
+        &self,
+        db: &Connection,
+        action: &ActionId,
+        subject: &Subject,
+        mode: Mode,
+    ) -> Result<Vec<Holder>, Trouble> {
         let (kind, id) = columns(subject);
         let mut statement = db.prepare_cached(&format!(
             "SELECT {HOLDER} FROM lease
@@ -74,15 +87,11 @@ impl State {
         ))?;
         let alone = mode == Mode::Exclusive;
         let mut rows = statement.query(params![kind, id, action.as_str(), alone])?;
-        let mut first = None;
+        let mut holders = Vec::new();
         while let Some(row) = rows.next()? {
-            let holder = self.holder_in(row)?;
-            if holder.alive {
-                return Ok(Some(holder));
-            }
-            first.get_or_insert(holder);
+            holders.push(self.holder_in(row)?);
         }
-        Ok(first)
+        Ok(holders)
     }
 
     /// Who has an open action.

@@ -29,8 +29,8 @@ const MASKS: [(&str, &str); 13] = [
     ),
     // As wide as the room is written.
     (
-        r"(?m)^STORAGE +PATH +TYPE +FREE +TOTAL +BACKUPS +USED$",
-        "STORAGE  PATH  TYPE  FREE  TOTAL  BACKUPS  USED",
+        r"(?m)^STORAGE +PATH +TYPE +FREE +TOTAL +BACKUPS +USED +VERIFIED$",
+        "STORAGE  PATH  TYPE  FREE  TOTAL  BACKUPS  USED  VERIFIED",
     ),
     (r"(?m)^(  \$RUN-\S+) +(\d+)  ([\d.]+ \wiB)$", "$1  $2  $3"),
 ];

@@ -36,6 +36,10 @@ pub(super) trait Ground {
     /// Somebody lays the definition of the VM aside, and may bring it back later.
     fn definition(&self) -> String;
     fn bring_back(&self, definition: &str);
+    /// A definition that wants to be in a network besides.
+    fn in_network(&self, definition: &str, network: &str) -> String;
+    /// Nobody but its owner may read an image, or everybody may again.
+    fn shut(&self, image: &Utf8Path, shut: bool);
 }
 
 /// The format of an image, which its name tells.

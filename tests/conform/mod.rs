@@ -5,6 +5,7 @@ mod failures;
 mod ground;
 mod images;
 mod real;
+mod restores;
 mod running;
 mod simulated;
 mod trace;
@@ -44,6 +45,9 @@ scenarios! {
     a_vm_defined_from_another: vms, 20;
     a_definition_that_is_behind: vms, 20;
     disks_that_come_and_go: vms, 40;
+    what_a_definition_wants: restores, 20;
+    what_qemu_may_read: restores, 12;
+    a_disk_over_files_that_its_definition_names: restores, 60;
     overlays_that_cannot_be_made: failures, 40;
     commits_that_cannot_be_made: failures, 30;
     images_in_use: failures, 20;

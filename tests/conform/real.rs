@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fs;
 use std::ops::Range;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Child;
 use std::process::Command;
@@ -149,5 +150,15 @@ impl Ground for Real {
         let file = self.live.path("older.xml");
         fs::write(&file, definition).expect("the directory is the test's own");
         virsh([Path::new("define"), &file]).must();
+    }
+
+    fn in_network(&self, definition: &str, network: &str) -> String {
+        let card = format!("<interface type='network'><source network='{network}'/></interface>");
+        definition.replace("</devices>", &(card + "</devices>"))
+    }
+
+    fn shut(&self, image: &Utf8Path, shut: bool) {
+        let mode = fs::Permissions::from_mode(if shut { 0o600 } else { 0o644 });
+        fs::set_permissions(image, mode).expect("the test's own");
     }
 }

@@ -46,6 +46,7 @@ impl Simulated {
             name: "a".to_owned(),
             note: None,
             disks,
+            networks: Vec::new(),
         });
         for disk in &vm.stored.disks {
             vm.wrote.insert(disk.target.clone(), vec![0; CELLS]);
@@ -161,5 +162,20 @@ impl Ground for Simulated {
         let vm = site.vms.get_mut(&self.vm()).expect("it is there");
         vm.stored = serde_json::from_str(definition).expect("it is JSON");
         vm.watched = false;
+    }
+
+    fn in_network(&self, definition: &str, network: &str) -> String {
+        let mut text: Definition = serde_json::from_str(definition).expect("it is JSON");
+        text.networks.push(network.to_owned());
+        serde_json::to_string(&text).expect("it is JSON")
+    }
+
+    fn shut(&self, image: &Utf8Path, shut: bool) {
+        let shut_ones = &mut self.sim.site.borrow_mut().shut;
+        if shut {
+            shut_ones.insert(image.to_owned());
+        } else {
+            shut_ones.remove(image);
+        }
     }
 }

@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
+use crate::sim::STORAGE;
 use crate::sim::Sim;
 use crate::sim::Site;
 use crate::sim::Trouble;
@@ -66,10 +67,22 @@ pub(crate) enum Ran {
     Killed,
 }
 
+/// Where backups are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum From {
+    /// Where the record says.
+    Record,
+    /// What is asked names a storage; later runs go by the record.
+    Storage,
+    /// There is no record, but a journal of what was asked.
+    StorageAlone,
+}
+
 /// Everything that outlives a run.
 pub(crate) struct Bench<'a> {
     pub(crate) sim: Rc<Sim>,
     pub(crate) policy: Rc<Policy>,
+    pub(crate) from: Cell<From>,
     desk: &'a Desk,
     /// Open until the run that opened it is killed.
     state: RefCell<Option<Rc<State>>>,
@@ -82,6 +95,7 @@ pub(crate) struct Bench<'a> {
 pub(crate) struct Kept {
     pub(crate) site: Site,
     pub(crate) policy: Rc<Policy>,
+    from: From,
     state: Vec<u8>,
     now: Timestamp,
     runs: usize,
@@ -90,12 +104,11 @@ pub(crate) struct Kept {
 impl Kept {
     /// Nothing has happened yet.
     pub(crate) fn new(site: Site, policy: Rc<Policy>) -> Self {
-        let desk = Desk::new();
-        drop(State::open(&desk.state()).expect("a state can be made"));
         Self {
             site,
             policy,
-            state: desk.content(),
+            from: From::Record,
+            state: no_state(),
             now: BEGINNING.parse().expect("an instant"),
             runs: 0,
         }
@@ -105,6 +118,21 @@ impl Kept {
     pub(crate) fn wait(&mut self, at: Timestamp) {
         self.now = at;
     }
+
+    /// From here on backups are read there.
+    pub(crate) fn read_from(&mut self, from: From) {
+        self.from = from;
+        if from == From::StorageAlone {
+            self.state = no_state();
+        }
+    }
+}
+
+/// A state on which nothing is on record.
+fn no_state() -> Vec<u8> {
+    let desk = Desk::new();
+    drop(State::open(&desk.state()).expect("a state can be made"));
+    desk.content()
 }
 
 impl<'a> Bench<'a> {
@@ -120,6 +148,7 @@ impl<'a> Bench<'a> {
         Self {
             sim,
             policy: Rc::clone(&kept.policy),
+            from: Cell::new(kept.from),
             desk,
             state: RefCell::default(),
             clock: Rc::new(clock),
@@ -131,6 +160,7 @@ impl<'a> Bench<'a> {
         Kept {
             site: self.sim.site.borrow().clone(),
             policy: Rc::clone(&self.policy),
+            from: self.from.get(),
             state: self.desk.content(),
             now: self.now(),
             runs: self.runs.get(),
@@ -211,6 +241,11 @@ impl<'a> Bench<'a> {
     }
 
     async fn observe(&self, state: &State) -> Result<World, String> {
+        if self.from.get() != From::Record {
+            let world = engine::observe_only(&self.sim, Some(state), STORAGE.into(), self.now());
+            let world = world.await.map_err(|error| error.to_string())?;
+            return world.ok_or_else(|| "there is no storage".to_owned());
+        }
         let storages: BTreeMap<_, _> = self
             .policy
             .storages

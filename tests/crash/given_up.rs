@@ -160,6 +160,11 @@ fn snapshot_delete_on() {
 }
 
 #[test]
+fn compress_chain() {
+    everywhere(&stories::compress_chain());
+}
+
+#[test]
 fn snapshot_revert() {
     everywhere(&stories::revert_below_delta());
 }

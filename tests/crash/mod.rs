@@ -16,6 +16,7 @@ mod schedule;
 mod singles;
 mod started;
 mod stories;
+mod turns;
 mod verdict;
 mod verified;
 

@@ -1,7 +1,7 @@
 //! Two troubles, one after the other: a sample of them, the same every time.
 //!
-//! All of them, which takes hours, or those of some scenarios:
-//! `KNIB_CRASH_PAIRS=all [KNIB_CRASH_SCENARIO=merge] cargo test --release --test main crash::pairs`
+//! All of them, which takes hours, or two kills, at every pair of ticks; or those of some scenarios:
+//! `KNIB_CRASH_PAIRS=all|kills [KNIB_CRASH_SCENARIO=merge] cargo test --release --test main crash::pairs`
 
 use std::env;
 
@@ -9,6 +9,7 @@ use crate::crash::explore::Keep;
 use crate::crash::explore::explore;
 use crate::crash::singles::every;
 use crate::sim::Dice;
+use crate::sim::Trouble;
 
 /// So many ways to go on are tried from each schedule.
 const SAMPLE: usize = 1;
@@ -16,15 +17,21 @@ const SAMPLE: usize = 1;
 #[test]
 #[expect(clippy::print_stdout, reason = "a test says how much it tried")]
 fn sample() {
-    let keep = match env::var("KNIB_CRASH_PAIRS").ok().as_deref() {
+    let pairs = env::var("KNIB_CRASH_PAIRS").ok();
+    let keep = match pairs.as_deref() {
         None => Keep::Few(SAMPLE),
-        Some("all") => Keep::All,
+        Some("all" | "kills") => Keep::All,
         Some(number) => Keep::Few(number.parse().expect("a number")),
     };
     let only = env::var("KNIB_CRASH_SCENARIO").unwrap_or_default();
     let mut lost = Vec::new();
     for scenario in every() {
-        let scenario = scenario();
+        let mut scenario = scenario();
+        if pairs.as_deref() == Some("kills") {
+            scenario
+                .troubles
+                .retain(|trouble| *trouble == Trouble::Kill);
+        }
         if !scenario.name.contains(&only) {
             continue;
         }

@@ -10,6 +10,7 @@ use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
 use knib::planner::restore::OneDisk;
 
+use crate::crash::bench::From;
 use crate::crash::scenario::Ask;
 use crate::crash::scenario::DB;
 use crate::crash::scenario::Scenario;
@@ -82,6 +83,21 @@ pub(crate) fn quick_in_place(power: Power) -> Scenario {
     story.asks(format!("quick in place, {power:?}"), ask, 0)
 }
 
+/// The same of a VM that cannot be started.
+pub(crate) fn quick_in_place_unstartable() -> Scenario {
+    let mut scenario = quick_in_place(Power::Off);
+    unstartable(&mut scenario);
+    scenario
+}
+
+/// It wants to be in a network that is not here.
+fn unstartable(scenario: &mut Scenario) {
+    scenario.name += ", cannot start";
+    let vm = scenario.kept.site.vms.get_mut(&VmId::new(DB));
+    let stored = &mut vm.expect("it is there").stored;
+    stored.networks.push("nowhere".to_owned());
+}
+
 /// The disks of one of two backups, in place.
 pub(crate) fn in_place(newest: bool, power: Power, discard: bool) -> Scenario {
     let story = backed_up().apply("2026-11-23T02:30:00Z");
@@ -118,6 +134,13 @@ pub(crate) fn quick_disk(power: Power) -> Scenario {
     disk_comes(quick_allowed(), power, QUICK)
 }
 
+/// To a VM that cannot be started.
+pub(crate) fn quick_disk_unstartable() -> Scenario {
+    let mut scenario = quick_disk(Power::Off);
+    unstartable(&mut scenario);
+    scenario
+}
+
 fn disk_comes(story: Story, power: Power, how: How) -> Scenario {
     let story = power.set(story);
     let ask = Ask::OneDisk(OneDisk {
@@ -136,12 +159,39 @@ fn disk_comes(story: Story, power: Power, how: How) -> Scenario {
 
 /// A VM that is gone, with its disks, is defined again as it was.
 pub(crate) fn again(quick: bool) -> Scenario {
+    let name = if quick { "again, quick" } else { "again" };
+    is_back(name, quick, From::Record)
+}
+
+/// The same from the storage alone: the state is gone as well.
+pub(crate) fn again_from(quick: bool) -> Scenario {
+    let name = if quick {
+        "again from, quick"
+    } else {
+        "again from"
+    };
+    is_back(name, quick, From::StorageAlone)
+}
+
+/// The disks of a backup in place, of a storage that is named.
+pub(crate) fn in_place_from(quick: bool) -> Scenario {
+    let mut scenario = if quick {
+        quick_in_place(Power::Off)
+    } else {
+        in_place(true, Power::Off, false)
+    };
+    scenario.name += ", from";
+    scenario.kept.read_from(From::Storage);
+    scenario
+}
+
+fn is_back(name: &str, quick: bool, from: From) -> Scenario {
     let (story, how) = if quick {
         (quick_allowed(), QUICK)
     } else {
         (backed_up(), How::default())
     };
-    let story = story.stop().site(|site| {
+    let story = story.read_from(from).stop().site(|site| {
         site.vms.remove(&VmId::new(DB));
         let files = site.files.below(PRIMARY.into()).into_iter();
         let gone: Vec<_> = files
@@ -160,7 +210,6 @@ pub(crate) fn again(quick: bool) -> Scenario {
         how,
     };
     let ground = Box::new(story.ground(&backup));
-    let name = if quick { "again, quick" } else { "again" };
     story.asks(name, Ask::Again(asked, ground), 0)
 }
 

@@ -31,6 +31,7 @@ use knib::policy::Sources;
 
 use crate::crash::bench::Bench;
 use crate::crash::bench::Desk;
+use crate::crash::bench::From;
 use crate::crash::bench::Kept;
 use crate::crash::bench::Ran;
 use crate::crash::bench::tell;
@@ -88,6 +89,8 @@ pub(crate) enum Ask {
     Again(InPlace, Box<Ground>),
     /// `knib restore disk`.
     OneDisk(OneDisk),
+    /// What a restore without a state left.
+    Rest,
     /// `knib snapshot`.
     Snapshot(Asked),
     /// `knib backup validate`.
@@ -103,6 +106,7 @@ impl Ask {
         match self {
             Self::Apply => planner::reconcile(policy, world, options),
             Self::Backup(asked) => planner::request::backup(asked, Some(policy), world, options),
+            Self::Rest => restore::rest(world, options),
             Self::Restore(asked) => restore::new_vm(asked, &Ground::default(), world, options),
             Self::OneDisk(asked) => restore::disk(asked, &Ground::default(), world, options),
             Self::InPlace(asked) => restore::vms(asked, &Ground::default(), world, options),
@@ -250,6 +254,7 @@ pub(crate) fn site() -> Site {
             DiskDef::hard_disk("vdb", image("/images/db-01-data.raw", Format::Raw)),
             cdrom,
         ],
+        networks: Vec::new(),
     };
     let mut vm = Vm::off(definition);
     for disk in &vm.stored.disks[..2] {
@@ -279,6 +284,12 @@ impl Story {
     pub(crate) fn site(mut self, change: impl FnOnce(&mut Site)) -> Self {
         change(&mut self.kept.site);
         self.kept.site.watch();
+        self
+    }
+
+    /// From here on backups are read there.
+    pub(crate) fn read_from(mut self, from: From) -> Self {
+        self.kept.read_from(from);
         self
     }
 

@@ -20,6 +20,7 @@ use knib::model::world::World;
 
 use crate::crash::bench::Bench;
 use crate::crash::bench::Desk;
+use crate::crash::bench::From;
 use crate::crash::bench::Ran;
 use crate::crash::bench::tell;
 use crate::crash::scenario::Ask;
@@ -97,7 +98,7 @@ pub(crate) async fn until_rest(
             bench.sim.mend();
             broken = 0;
         }
-        let asked = if run == 0 { ask } else { &Ask::Apply };
+        let asked = if run == 0 { ask } else { go_on(bench) };
         let before = bench.sim.ticks().len();
         let mut seen = None;
         let ran = bench
@@ -143,6 +144,17 @@ pub(crate) async fn until_rest(
         }
     }
     None
+}
+
+/// What a person does after that, where backups are read by then.
+fn go_on(bench: &Bench<'_>) -> &'static Ask {
+    match bench.from.get() {
+        From::StorageAlone => &Ask::Rest,
+        From::Storage | From::Record => {
+            bench.from.set(From::Record);
+            &Ask::Apply
+        }
+    }
 }
 
 /// Does what a person would, where only a person can: stops a VM whose disk was made smaller.

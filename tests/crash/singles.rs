@@ -114,6 +114,8 @@ singles! {
     quick: restores::quick();
     quick_in_place_on: restores::quick_in_place(Power::On);
     quick_in_place_off: restores::quick_in_place(Power::Off);
+    quick_in_place_unstartable: restores::quick_in_place_unstartable();
+    quick_disk_unstartable: restores::quick_disk_unstartable();
     in_place_on: restores::in_place(true, Power::On, false);
     in_place_off: restores::in_place(true, Power::Off, false);
     in_place_older: restores::in_place(false, Power::Off, false);
@@ -124,6 +126,10 @@ singles! {
     one_disk_off: restores::one_disk(Power::Off);
     again: restores::again(false);
     again_quick: restores::again(true);
+    again_from: restores::again_from(false);
+    again_from_quick: restores::again_from(true);
+    in_place_from: restores::in_place_from(false);
+    in_place_from_quick: restores::in_place_from(true);
     replaced_on: restores::replaced(Power::On);
     replaced_off: restores::replaced(Power::Off);
     frozen: stories::frozen("preferred", None);

@@ -108,7 +108,7 @@ pub(super) fn beside(site: &Site) -> String {
 }
 
 /// What a file is known by in a backup's record: its length and the digest of its bytes.
-fn is_as_recorded(backup: &Backup, disk: &str) {
+pub(super) fn is_as_recorded(backup: &Backup, disk: &str) {
     let bytes = fs::read(backup.file(disk)).expect("a backup's file is there");
     let digest = format!("blake3:{}", blake3::hash(&bytes).to_hex());
     let record = fs::read_to_string(backup.dir().join("backup.json")).expect("a record");

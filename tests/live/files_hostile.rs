@@ -73,7 +73,6 @@ fn hostile(site: &Site) -> PathBuf {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one guest with all of it")]
 fn a_hostile_guest_is_listed_and_taken_and_reaches_nothing_else() {
     let site = files::site();
     let tree = hostile(&site);

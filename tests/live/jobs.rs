@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -17,6 +18,7 @@ use super::compression::COMPRESSED;
 use super::compression::JOBS;
 use super::compression::PLAIN;
 use super::compression::beside;
+use super::compression::is_as_recorded;
 use super::compression::jobs;
 use super::compression::knib;
 use super::compression::line;
@@ -26,6 +28,7 @@ use super::compression::site;
 use super::compression::states;
 use super::compression::told;
 use super::judge::assert_holds;
+use super::site::Backup;
 use super::site::Site;
 
 /// A VM whose disk is easily compressed.
@@ -186,28 +189,49 @@ fn worker(words: &[&str]) -> Option<String> {
 }
 
 #[test]
-fn no_file_is_swapped_under_a_reader() {
+fn in_any_order_and_beside_a_reader_every_backup_stays_what_it_was() {
     let site = site("task.enabled: false");
     let vm = vm(&site, "a");
-    let parent = site.first(&vm);
-    vm.write("vda", MIB, 0x33, MIB);
-    let child = site.backup(&vm, &[]);
-    let truth = vm.truth("vda");
+    let mut taken: Vec<(Backup, PathBuf)> = Vec::new();
+    let mut take = || {
+        let n = taken.len() as u64;
+        vm.write("vda", n * MIB, 0x10, MIB);
+        let backup = if n == 0 {
+            site.first(&vm)
+        } else {
+            site.backup(&vm, &[])
+        };
+        taken.push((backup, vm.truth("vda")));
+        if n == 2 {
+            site.knib(["chain", "finish", &vm.name]).exits(0);
+        }
+    };
+    (0..4).for_each(|_| take());
+    let all = site.backups(&vm);
+    let marks = |key: &str| -> Vec<bool> { all.iter().map(|one| one.0[key] == true).collect() };
+    assert_eq!(marks("end_of_chain"), [false, false, true, false]);
+    assert_eq!(marks("current"), [false, false, false, true]);
     site.change_policy("task.enabled: false", "task.enabled: true");
-    let inode =
-        |one: &super::site::Backup| fs::metadata(one.file("vda")).expect("it is there").ino();
-    let inodes = [&parent, &child].map(inode);
+    let inodes = || {
+        let each = all.iter().map(|one| fs::metadata(one.file("vda")));
+        let each = each.map(|file| file.expect("it is there").ino());
+        each.collect::<Vec<_>>()
+    };
+    let before = inodes();
+    let swapped = || -> Vec<bool> {
+        let now = inodes().into_iter().zip(&before);
+        now.map(|(now, before)| now != *before).collect()
+    };
 
-    // A restore of the child reads both, and stands still.
+    // A restore of the second reads it and the first, and stands still. What continues it is compressed
+    // before it, and so is the current one.
     let copy = format!("{}-copy", site.run);
-    let slow = site.path("slow");
-    site.make_dir("slow");
-    let target = slow.display().to_string();
+    let target = site.make_dir("slow").display().to_string();
     let gate = Gate::of_converts(&site, &target);
     let restore = [
         "restore",
         "new",
-        child.id(),
+        all[1].id(),
         "--name",
         &copy,
         "--disk-dir",
@@ -215,47 +239,79 @@ fn no_file_is_swapped_under_a_reader() {
     ];
     let restore = gate.knib(&site, &restore).start();
     let reader = wait_for("the restore", 120, || worker(&[&target]));
+    let starts = [0, 1].map(|n: usize| format!("{}.start", all[n].id()));
+    for start in &starts {
+        site.knib(["job", "cancel", start]).exits(0);
+    }
+    site.knib(JOBS).exits(0);
+    assert_eq!(swapped(), [false, false, true, true]);
+
+    // What is read is compressed beside it.
+    for start in &starts {
+        site.knib(["job", "retry", start]).exits(0);
+    }
     let held = site.knib(JOBS).exits(6);
     assert!(said(&held).contains("restore new"), "{held}");
-    assert_eq!([&parent, &child].map(inode), inodes, "nothing was swapped");
-    assert_eq!(
-        beside(&site).lines().count(),
-        2,
-        "both are compressed beside"
-    );
-    for job in jobs(&site, &["--type", "finalize"]) {
-        assert_eq!(
-            (&job["state"], &job["attempts"]),
-            (&"scheduled".into(), &0.into())
-        );
-    }
+    assert_eq!(swapped(), [false, false, true, true], "under the reader");
+    assert_eq!(beside(&site).lines().count(), 2);
+    let waiting = jobs(&site, &["--type", "finalize", "--scheduled"]);
+    assert_eq!(waiting.len(), 2);
+    assert!(waiting.iter().all(|job| job["attempts"] == 0));
     gate.open();
     restore.finish().exits(0);
     assert!(!Path::new(&format!("/proc/{reader}")).exists());
-    assert_holds(&site.defined("copy").source("vda"), &truth);
-
+    assert_holds(&site.defined("copy").source("vda"), &taken[1].1);
     site.knib(JOBS).exits(0);
-    let now = [&parent, &child].map(inode);
-    assert!(now.iter().zip(inodes).all(|(now, before)| *now != before));
-    assert_holds(&site.newest(&vm).file("vda"), &truth);
+    assert_eq!(swapped(), [true; 4]);
+
+    // A child after its parent.
+    let mut take = || {
+        vm.write("vda", 5 * MIB, 0x20, MIB);
+        taken.push((site.backup(&vm, &[]), vm.truth("vda")));
+    };
+    take();
+    site.knib(JOBS).exits(0);
+    let now = site.backups(&vm);
+    assert_eq!(now.len(), 5);
+    for (backup, (before, truth)) in now.iter().zip(&taken) {
+        assert_eq!(backup.0["compression"], "compressed");
+        assert_holds(&backup.file("vda"), truth);
+        is_as_recorded(backup, "vda");
+        let keys = ["birth", "parent"].map(|key| [backup, before].map(|one| &one.disk("vda")[key]));
+        assert!(keys.iter().all(|[now, before]| now == before));
+    }
     assert_eq!(beside(&site), "");
+    site.knib(["backup", "verify", "--all"]).exits(0);
+    site.knib(["plan", "--vm", &vm.name, "--detailed-exitcode"])
+        .exits(0);
 }
 
 /// A `qemu-img` whose copies wait until it is opened.
-struct Gate(std::path::PathBuf);
+struct Gate(PathBuf);
 
 impl Gate {
     /// Those that name this.
     fn of_converts(site: &Site, word: &str) -> Self {
+        Self::closed(site, |wait| {
+            format!("case \"$*\" in *convert*{word}*) {wait};; esac")
+        })
+    }
+
+    /// Those that compress do not end, although they are done.
+    fn after_compressions(site: &Site) -> Self {
+        let real = run("which", ["qemu-img"]).must();
+        let real = real.trim();
+        Self::closed(site, |wait| {
+            format!("case \"$*\" in *' -c '*) {real} \"$@\"; code=$?; {wait}; exit $code;; esac")
+        })
+    }
+
+    /// `first` says what is done before anything else, with what waits for it.
+    fn closed(site: &Site, first: impl FnOnce(&str) -> String) -> Self {
         let gate = site.path("closed");
         fs::write(&gate, "").expect("the directory is the test's own");
-        let gate_shown = gate.display();
-        told(
-            site,
-            &format!(
-                "case \"$*\" in *convert*{word}*) while [ -e {gate_shown} ]; do sleep 0.05; done;; esac"
-            ),
-        );
+        let wait = format!("while [ -e {} ]; do sleep 0.05; done", gate.display());
+        told(site, &first(&wait));
         Self(gate)
     }
 
@@ -375,29 +431,32 @@ fn an_hourly_schedule_keeps_every_slot_while_a_slow_compression_goes_on() {
     site.set_clock(&format!("@{}", clock.display()));
     let vm = site
         .vm("a")
-        .disk(Disk::qcow2("vda", 64 * MIB))
+        .disk(Disk::qcow2("vda", 16 * MIB))
         .start_paused();
-    vm.write("vda", 0, 0x5a, 32 * MIB);
-    let apply = site
-        .knib_with(["apply", "--auto-approve"])
-        .env("KNIB_AGAIN", "200");
-    let apply = apply.start();
-    wait_until("the first backup is being compressed", 60, || {
+    vm.write("vda", 0, 0x5a, 4 * MIB);
+    // However fast this machine is, it takes longer than three hours of that clock.
+    let gate = Gate::after_compressions(&site);
+    let apply = gate
+        .knib(&site, &["apply", "--auto-approve"])
+        .env("KNIB_AGAIN", "200")
+        .start();
+    wait_until("the first backup is being compressed", 120, || {
         states(&site, &["--executing"]).contains(&"start executing".to_owned())
     });
     let first = site.newest(&vm);
     let slow = format!("{}.start", first.id());
     let mut taken = vec![(first, vm.truth("vda"))];
     for hour in 10..13 {
-        vm.write("vda", 50 * MIB, hour, MIB);
+        vm.write("vda", 8 * MIB, hour, MIB);
         let truth = vm.truth("vda");
         set(hour);
-        wait_until("the slot is served", 60, || {
+        wait_until("the slot is served", 120, || {
             site.backups(&vm).len() == taken.len() + 1
         });
         taken.push((site.newest(&vm), truth));
         assert_eq!(states(&site, &["--id", &slow]), ["start executing"]);
     }
+    gate.open();
     apply.finish().exits(0);
     let served: Vec<_> = taken[1..]
         .iter()
@@ -406,6 +465,11 @@ fn an_hourly_schedule_keeps_every_slot_while_a_slow_compression_goes_on() {
     let hours = [10, 11, 12].map(|hour| format!("2026-11-23T{hour}:00:00Z"));
     assert_eq!(served, hours);
     site.apply().exits(0);
+    let told = lines(&site, " -c ");
+    assert!(
+        told.iter().all(|line| line.contains(" -r 1000000 ")),
+        "{told:#?}"
+    );
     for (backup, truth) in &taken {
         assert_holds(&backup.file("vda"), truth);
     }

@@ -6,10 +6,14 @@ use std::path::Path;
 use crate::support::Disk;
 use crate::support::KIB;
 use crate::support::MIB;
+use crate::support::Vm;
 use crate::support::oracle;
 use crate::support::tool::virsh;
 
 use super::judge::assert_holds;
+use super::quick::assert_alone;
+use super::quick::readable;
+use super::quick::slowly;
 use super::site::Site;
 use super::site::assert_unchanged;
 
@@ -47,17 +51,21 @@ fn run(site: &Site, command: &str) -> String {
 
 #[test]
 fn vms_primary_and_state_are_gone_and_come_back_from_the_storage_alone() {
-    let site = Site::new();
+    let site = Site::with(
+        "backupChainSize: 0",
+        "backupChainSize: 0, allowQuickRestore: true",
+    );
+    readable(&site);
     let card = "<interface type='user'><model type='virtio'/></interface>";
     let vms = ["a", "b"].map(|name| {
         let vm = site.vm(name).device(card);
         let vm = vm
-            .disk(Disk::qcow2("vda", 4 * MIB))
+            .disk(Disk::qcow2("vda", 16 * MIB))
             .disk(Disk::raw("vdb", 2 * MIB));
         vm.define()
     });
     for (n, vm) in (1..).zip(&vms) {
-        vm.write("vda", 0, n, MIB);
+        vm.write("vda", 0, n, 12 * MIB);
         vm.write("vdb", 64 * KIB, n + 8, 256 * KIB);
     }
     site.apply().exits(0);
@@ -117,21 +125,7 @@ fn vms_primary_and_state_are_gone_and_come_back_from_the_storage_alone() {
     site.knib(["plan", "--detailed-exitcode"]).exits(0);
     let next = site.backup(&vms[0], &[]);
     assert_eq!(next.kind(), "full");
-    // Without a state, to a VM that comes anew, and killed half way: an apply goes on with it.
-    let name = format!("{}-new", site.run);
-    let from = site.storage().display().to_string();
-    let other = site.path("other.db").display().to_string();
-    let latest = format!("{}@latest", vms[1].name);
-    let new = ["restore", "new", &latest, "--name", &name, "--from", &from];
-    let killed = site.knib_with(new.iter().chain(&["--state", &other]));
-    let killed = killed.env("KNIB_CRASH_AT", "3").run();
-    assert_ne!(killed.code(), Some(0), "{killed}");
-    assert!(site.path("other.db.restore").exists());
-    let apply = ["apply", "--auto-approve", "--state", &other];
-    let went_on = site.knib(apply).exits(1);
-    assert!(went_on.stderr.contains("that was interrupted"), "{went_on}");
-    assert!(!site.path("other.db.restore").exists());
-    assert_holds(&site.defined("new").source("vda"), &truths[1][0].1);
+    without_a_state(&site, &vms[1], &truths[1][0].1);
 
     // Once more: they are defined, and restored in place.
     let all = format!("{}-*@latest", site.run);
@@ -140,4 +134,68 @@ fn vms_primary_and_state_are_gone_and_come_back_from_the_storage_alone() {
         assert_holds(&vms[1].source(target), truth);
     }
     assert!(Path::new(&state).exists());
+}
+
+/// Restores without a state that are interrupted: the plan and the status say so, an apply goes on with one, `resume`
+/// with another, even if nothing is on record of that at all.
+fn without_a_state(site: &Site, vm: &Vm, truth: &Path) {
+    let from = site.storage().display().to_string();
+    let other = site.path("other.db").display().to_string();
+    let journal = site.path("other.db.restore");
+    let latest = format!("{}@latest", vm.name);
+    let name = format!("{}-new", site.run);
+    let stateless = |args: &[&str]| {
+        let named = [args, &["--state", &other]].concat();
+        named.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    // A policy that knows nothing of the storage.
+    let policy = site.path("bare.yaml").display().to_string();
+    fs::write(&policy, "version: 1\npolicies: {}\n").expect("the directory is the test's own");
+    let bare = |args: &[&str]| stateless(&[args, &["-f", &policy]].concat());
+
+    let new = ["restore", "new", &latest, "--name", &name, "--from", &from];
+    let killed = site.knib_with(stateless(&new));
+    let killed = killed.env("KNIB_CRASH_AT", "3").run();
+    assert_ne!(killed.code(), Some(0), "{killed}");
+    assert!(journal.exists());
+    let plan = site.knib(bare(&["plan", "--detailed-exitcode"])).exits(2);
+    assert!(plan.stdout.contains("recover"), "{plan}");
+    let status = site.knib(bare(&["status"])).exits(0);
+    assert!(status.stdout.contains("interrupted"), "{status}");
+    let saved = site.path("saved.json").display().to_string();
+    site.knib(bare(&["plan", "-o", &saved])).exits(0);
+    let went_on = site.knib(bare(&["apply", &saved, "--auto-approve"]));
+    let went_on = went_on.exits(0);
+    assert!(went_on.stderr.contains("was interrupted"), "{went_on}");
+    assert!(!journal.exists());
+    assert_holds(&site.defined("new").source("vda"), truth);
+    let plan = site.knib(stateless(&["plan"])).exits(1);
+    assert!(!plan.stderr.contains("interrupted"), "{plan}");
+
+    let name = format!("{}-quick", site.run);
+    let new = ["restore", "new", &latest, "--name", &name, "--from", &from];
+    let quick = [&new[..], &["--quick", "--detach"]].concat();
+    let quick = stateless(&quick);
+    slowly(site, &quick.iter().map(String::as_str).collect::<Vec<_>>())
+        .run()
+        .exits(0);
+    virsh(["suspend", &name]).must();
+    let plan = site.knib(bare(&["plan"])).exits(0);
+    assert!(plan.stdout.contains("consolidate"), "{plan}");
+    let plan = site.knib(stateless(&["plan"])).exits(1);
+    assert!(plan.stderr.contains("restore resume"), "{plan}");
+    let resume = ["restore", "resume", &name];
+    let left = site.knib(stateless(&[&resume[..], &["--detach"]].concat()));
+    let left = left.exits(0);
+    assert!(left.stdout.contains("QEMU goes on"), "{left}");
+    for gone in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{gone}", journal.display()));
+    }
+    let quick = site.defined("quick");
+    quick.kill();
+    site.knib(stateless(&[&resume[..], &["--from", &from]].concat()))
+        .exits(0);
+    assert!(!journal.exists());
+    assert_alone(&quick);
+    assert_holds(&quick.source("vda"), truth);
 }

@@ -28,6 +28,7 @@ mod owners;
 mod portable;
 mod quick;
 mod quick_disk;
+mod quick_ends;
 mod races;
 mod readonly;
 mod rebuild;

@@ -113,9 +113,25 @@ fn rotation_and_an_edit_that_waits_for_a_human() {
         .join("vda.qcow2");
     oracle::assert_same(&first, &truth);
 
-    let right = ["apply", "--auto-approve", "--allow-destructive", "2"];
+    // One of the two: its files stay, for the other needs them.
+    live.policy(&POLICY.replace("keepLast: 3", "keepLast: 2"));
+    let right = ["apply", "--auto-approve", "--allow-destructive", "1"];
     night.at("2026-11-25T02:45:00Z", &right).exits(0);
-    assert_eq!(night.backups().0, left[2..]);
+    assert_eq!(night.backups(), (left[1..].to_vec(), 3));
+    // The other by a saved plan: what it alone needed goes with it, and there is nothing left to do.
+    live.policy(&POLICY.replace("keepLast: 3", "keepLast: 1"));
+    let save = ["plan", "-o", "plan.json"];
+    let saved = night.at("2026-11-25T02:46:00Z", &save).exits(0);
+    assert!(saved.stdout.contains("1 backup stays for now"), "{saved}");
+    let right = [
+        "apply",
+        "plan.json",
+        "--auto-approve",
+        "--allow-destructive",
+        "1",
+    ];
+    night.at("2026-11-25T02:47:00Z", &right).exits(0);
+    assert_eq!(night.backups(), (left[2..].to_vec(), 1));
     let plan = night
         .at("2026-11-25T02:50:00Z", &["plan", "--detailed-exitcode"])
         .exits(0);

@@ -129,3 +129,16 @@ fn a_paused_policy_asks_for_nothing() {
     let policy = format!("paused: true\n{NIGHTLY}");
     assert_eq!(planned(&policy, "2026-11-23T02:10:00Z"), "");
 }
+
+/// Protecting a VM in the morning copies nothing before the night, where that is said.
+#[test]
+fn a_first_backup_waits_for_its_slot_where_that_is_said() {
+    let policy = make::one_policy(&format!("first: nextSlot\n{NIGHTLY}"));
+    let mut world = make::world("2026-11-22T12:00:00Z");
+    make::add(&mut world, make::vm("db-01", &["vda"]));
+    assert!(!make::lines(&make::plan(&policy, &world)).contains("backup"));
+    let morning = make::applied(&policy, &world, "2026-11-23T01:59:00Z");
+    assert_snapshot!(make::lines(&make::plan(&policy, &morning)), @"");
+    let night = make::applied(&policy, &morning, "2026-11-23T02:00:00Z");
+    assert_snapshot!(make::lines(&make::plan(&policy, &night)), @"backup backup.db-01/nightly@2026-11-23T02:00Z chain 1 at 1, vda full: first_of_chain");
+}

@@ -1,5 +1,7 @@
 //! The calendar played forward, against arithmetic and against living through it.
 
+use std::sync::Arc;
+
 use knib::cli::render::Look;
 use knib::cli::render::forecast as render;
 use knib::model::bytes::Bytes;
@@ -101,4 +103,85 @@ fn it_is_drawn_within_eighty_columns() {
         "{drawn}"
     );
     insta::assert_snapshot!(drawn);
+}
+
+const GIB: Bytes = Bytes(1 << 30);
+const QUARTER: Bytes = Bytes(1 << 28);
+
+/// What each night writes and leaves of a VM whose backups became a quarter when they were compressed: the
+/// second of a chain of three comes first, after it the third and a full one.
+fn packed_nights(offering: &str) -> Vec<(Bytes, Bytes)> {
+    let policy = make::policy(&format!(
+        "version: 1\nstorage: {{ nas: {{ path: /nas }} }}\nofferings: {{ small: {{ {offering} }} }}\n\
+         settings: {{ backup.chain.size: 3 }}\npolicies:\n  all:\n    select: {{ names: [\"db-*\"] }}\n    \
+         offering: small\n    storage: nas\n    schedules: {{ nightly: {{ cron: \"0 2 * * *\" }} }}\n"
+    ));
+    let mut world = make::world("2026-11-22T12:00:00Z");
+    let mut guest = make::vm("db-01", &["vda"]);
+    make::backed_up(&mut guest, "2026-11-20T12:00:00Z", 1);
+    for backup in guest.record.backups.values_mut() {
+        let backup = Arc::make_mut(backup);
+        backup.marks.compressed = true;
+        for disk in backup.disks.values_mut() {
+            (disk.size, disk.uncompressed) = (QUARTER, Some(GIB));
+        }
+    }
+    make::add(&mut world, guest);
+    let world = make::applied(&policy, &world, "2026-11-22T13:00:00Z");
+    let played = play(&policy, &world, "2026-11-25T12:00:00Z");
+    let nas = &played.storages[0];
+    let used = nas
+        .days
+        .windows(2)
+        .map(|pair| pair[1].used.less(pair[0].used));
+    let written = nas.days[1..].iter().map(|day| day.written);
+    written.zip(used).collect()
+}
+
+/// A guest's changes are a fiftieth of its disks where no increment is known, and all of it is reckoned as the
+/// full backup on record became.
+#[test]
+fn what_is_compressed_is_reckoned_as_small_as_before() {
+    // Its disk and the delta on it.
+    let full = Bytes(GIB.0 + (64 << 20));
+    let part = Bytes(full.0 / 50);
+    let quarter = |bytes: Bytes| Bytes(bytes.0 / 4);
+    // Beside the copy its compressed file is written, and takes its place.
+    let job = |bytes: Bytes| (bytes + quarter(bytes), quarter(bytes));
+    let inline = |bytes: Bytes| (quarter(bytes), quarter(bytes));
+    let plain = |bytes: Bytes| (bytes, bytes);
+    assert_eq!(
+        packed_nights("compress: true"),
+        [job(part), job(part), job(full)]
+    );
+    assert_eq!(
+        packed_nights("compress: true, compressMode: inline"),
+        [inline(part), inline(part), inline(full)]
+    );
+    assert_eq!(
+        packed_nights("compress: false"),
+        [plain(part), plain(part), plain(full)]
+    );
+}
+
+/// More than twice the median is told, twice is not.
+#[test]
+fn a_heavy_night_is_told() {
+    let heavy = |more: &str| {
+        let policy = make::policy(&format!(
+            "version: 1\nstorage: {{ nas: {{ path: /nas }} }}\nofferings: {{ whole: {{ backupChainSize: 1 }} }}\n\
+             policies:\n  all:\n    select: {{ names: [\"db-*\"] }}\n    offering: whole\n    storage: nas\n    \
+             schedules: {{ nightly: {{ cron: \"0 2 * * *\" }}{more} }}\n"
+        ));
+        let played = play(&policy, &begun(&policy, &["db-01"]), "2026-11-29T12:00:00Z");
+        let told = played
+            .findings
+            .iter()
+            .filter(|one| one.code == "heavy_night");
+        told.map(|one| one.text.clone()).collect::<Vec<_>>()
+    };
+    let saturday = ", second: { cron: \"0 3 * * 6\", isolated: true }";
+    assert_eq!(heavy(saturday), [] as [String; 0]);
+    let third = format!("{saturday}, third: {{ cron: \"0 4 * * 6\", isolated: true }}");
+    insta::assert_snapshot!(heavy(&third).join("\n"), @"2026-11-28 writes 3.2 GiB to nas, more than twice the median of 1.1 GiB: 3 full");
 }

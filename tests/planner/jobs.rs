@@ -88,6 +88,41 @@ fn settings_travel_with_each_attempt() {
     assert_snapshot!(told(&make::plan(&policy, &world)), @"");
 }
 
+/// What each attempt is bound by: places, thousandths of its size that must be free, how long, how often, and when again.
+fn bounds(settings: &str) -> String {
+    let (world, policy) = waiting(settings);
+    let plan = make::plan(&policy, &world);
+    let each = plan.actions.iter().filter_map(|action| match &action.op {
+        Op::Compress(op) => Some((op, action.op.lane())),
+        _ => None,
+    });
+    let mut words: Vec<_> = each
+        .map(|(op, lane)| match &op.phase {
+            Phase::Start { room, timeout, .. } => {
+                format!("start: {lane:?}, {room}, {timeout:?}, {:?}", op.retry)
+            }
+            Phase::Finalize => format!("finalize: {lane:?}, {:?}", op.retry),
+        })
+        .collect();
+    words.dedup();
+    words.truncate(2);
+    words.join("\n")
+}
+
+#[test]
+fn attempts_are_bound_as_the_settings_say_and_swaps_wait_for_no_place() {
+    assert_snapshot!(bounds(""), @r"
+    start: Job { kind: Start, places: Some(5) }, 1000, Seconds(28800), Retry { attempts: Some(2), interval: Seconds(3600) }
+    finalize: Free, Retry { attempts: None, interval: Seconds(3600) }
+    ");
+    let settings = "backup.compression.max.concurrent.compressions.per.host: 1, backup.compression.minimum.free.storage: 1.5, \
+                    backup.compression.timeout: 30m, backup.compression.max.job.retries: 4, backup.compression.retry.interval: 5";
+    assert_snapshot!(bounds(settings), @r"
+    start: Job { kind: Start, places: Some(1) }, 1500, Seconds(1800), Retry { attempts: Some(4), interval: Seconds(300) }
+    finalize: Free, Retry { attempts: None, interval: Seconds(300) }
+    ");
+}
+
 #[test]
 fn an_old_qemu_compresses_with_zlib_and_keeps_to_no_rate() {
     let (mut world, policy) = waiting("");

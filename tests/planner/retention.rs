@@ -233,8 +233,11 @@ fn every_way_to_keep_less_wants_a_human() {
     let world = after(&make::one_policy(own), &dailies(7, 1));
     let named = make::one_policy(&own.replace("nightly:", "daily:"));
     assert_eq!(count(&named, &world), 6);
+}
 
-    // A tag takes it to a policy that keeps less.
+/// The same as an edit: blocked as often as it is applied, and without the tag it is as if nothing had been.
+#[test]
+fn a_tag_that_moves_a_vm_waits_for_a_human_as_well() {
     let two = make::policy(
         &"version: 1\nstorage: { nas: { path: /nas } }\nofferings: { plain: {} }\npolicies:\n  all:\n    \
          select: { names: [\"db-*\"] }\n    offering: plain\n    storage: nas\n    {SCHEDULES}\n    retention: { keepDaily: 7 }\n  \
@@ -242,19 +245,54 @@ fn every_way_to_keep_less_wants_a_human() {
          retention: { keepLast: 1 }\n"
             .replace("{SCHEDULES}", "schedules: { yearly: { cron: \"@yearly\" } }"),
     );
-    let mut world = dailies(7, 1);
-    assert_eq!(count(&two, &world), 0);
-    let machine = world
-        .guests
-        .values_mut()
-        .next()
-        .and_then(|guest| guest.machine.as_mut());
-    machine
-        .expect("a VM")
-        .tags
-        .insert("tier".to_owned(), "lean".to_owned());
-    assert_eq!(count(&two, &world), 6);
-    assert_eq!(count(&two, &after(&two, &world)), 6);
+    let tag = |world: &mut World, tier: Option<&str>| {
+        let guest = world.guests.values_mut().next().expect("it is there");
+        let machine = guest.machine.as_mut().expect("a VM");
+        machine.tags.remove("tier");
+        let tier = tier.map(|tier| ("tier".to_owned(), tier.to_owned()));
+        machine.tags.extend(tier);
+    };
+    let spared = |world: &World| planner::spared(&make::plan(&two, world)).len();
+    let mut world = after(&two, &dailies(7, 1));
+    assert_eq!(spared(&world), 0);
+    tag(&mut world, Some("lean"));
+    for n in 0..10 {
+        assert_eq!(spared(&world), 6, "apply {n}");
+        world = after(&two, &world);
+        let record = &world.guests.values().next().expect("it is there").record;
+        let policy = record.assigned.as_ref().map(|held| held.policy.as_str());
+        assert_eq!((record.backups.len(), policy), (7, Some("lean")));
+    }
+    tag(&mut world, None);
+    world = after(&two, &world);
+    assert_eq!(told(&make::plan(&two, &world)), "");
+    let record = &world.guests.values().next().expect("it is there").record;
+    assert_eq!(record.backups.len(), 7);
+}
+
+/// What wants a human holds up nothing else, and says what would be freed.
+#[test]
+fn what_is_blocked_stops_no_backup() {
+    let lines = "schedules: { nightly: { cron: \"0 2 * * *\" } }\nretention: { keepDaily: 3 }";
+    let policy = make::one_policy(lines);
+    let world = make::applied(&policy, &dailies(7, 4), "2026-11-23T02:10:00Z");
+    let plan = make::plan(&policy, &world);
+    assert_snapshot!(told(&plan), @r"
+    backup backup.db-01/nightly@2026-11-23T02:00Z
+    expire 1116
+    expire 1120 destructive !
+    expire 1117 destructive !
+    expire 1118 destructive !
+    delete 1119 destructive !
+    ");
+    // The first chain goes whole, of the second the newest is kept and needs the others.
+    assert_snapshot!(blocked_bytes(&plan).to_string(), @"4 GiB");
+}
+
+/// What those that wait for a human would give back.
+fn blocked_bytes(plan: &Plan) -> knib::model::bytes::Bytes {
+    let waiting = plan.actions.iter().filter(|one| !one.is_free());
+    waiting.map(|one| one.estimate.frees).sum()
 }
 
 /// Backups of so many days, and no retention in force.

@@ -538,7 +538,7 @@ fn numbers_have_bounds() {
     × `knib.timeout` must be between 1m and 366d
     × `knib.timeout` must be between 1m and 366d
     × a rate limit must be 0MB/s, for none, or at least 1MB/s
-    × setting `backup.compression.rate.limit` must be 1000000 or less
+    × setting `backup.compression.rate.limit` must be between 0 and 1000000
     × `jitter` must be less than the 1d from one slot to the next
     × `deadline` must be between 1m and 366d
     × `version` must be 1

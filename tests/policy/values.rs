@@ -13,6 +13,7 @@ use knib::model::policy::ValidationStep;
 use knib::model::seconds::Seconds;
 
 use super::one;
+use super::report;
 use super::several;
 use super::sound;
 use super::with_top;
@@ -471,12 +472,77 @@ fn rates_below_one_are_no_limit() {
         sound(&one(with_top(&line))).settings.compression.rate_limit
     };
     assert_eq!(rate("0"), None);
-    assert_eq!(rate("-5"), None);
     assert_eq!(rate("0.5"), None);
     assert_eq!(rate("0MB/s"), None);
     assert_eq!(rate("1"), Some(Bytes(1_000_000)));
     assert_eq!(rate("1.5"), Some(Bytes(1_500_000)));
     assert_eq!(rate("1MiB/s"), Some(Bytes(1 << 20)));
+}
+
+#[test]
+fn what_no_compression_can_be_told_is_refused_where_it_stands() {
+    let setting = |line: &str| {
+        let line = format!("settings: {{ backup.compression.{line} }}\n");
+        report(&one(with_top(&line)))
+    };
+    let library = with_top("").replace("gold: {}", "gold: { compressionLibrary: lzma }");
+    let refused = [
+        report(&one(library)),
+        setting("coroutines: 0"),
+        setting("coroutines: 17"),
+        setting("rate.limit: -5"),
+        setting("rate.limit: -5MB/s"),
+    ];
+    insta::assert_snapshot!(refused.join("\n"), @r#"
+    unknown_word
+      × `compressionLibrary` of offering `gold` must be `zstd` or `zlib`
+       ╭─[policy.yaml:5:31]
+     4 │ offerings:
+     5 │   gold: { compressionLibrary: lzma }
+       ·                               ──┬─
+       ·                                 ╰── not one of them
+     6 │ policies:
+       ╰────
+    1 problem in policy.yaml. Nothing was read from the host.
+    out_of_range
+      × setting `backup.compression.coroutines` must be between 1 and 16
+        ╭─[policy.yaml:15:44]
+     14 │         cron: "0 4 * * *"
+     15 │ settings: { backup.compression.coroutines: 0 }
+        ·                                            ┬
+        ·                                            ╰── out of range
+        ╰────
+    1 problem in policy.yaml. Nothing was read from the host.
+    out_of_range
+      × setting `backup.compression.coroutines` must be between 1 and 16
+        ╭─[policy.yaml:15:44]
+     14 │         cron: "0 4 * * *"
+     15 │ settings: { backup.compression.coroutines: 17 }
+        ·                                            ─┬
+        ·                                             ╰── out of range
+        ╰────
+    1 problem in policy.yaml. Nothing was read from the host.
+    out_of_range
+      × setting `backup.compression.rate.limit` must be between 0 and 1000000
+        ╭─[policy.yaml:15:44]
+     14 │         cron: "0 4 * * *"
+     15 │ settings: { backup.compression.rate.limit: -5 }
+        ·                                            ─┬
+        ·                                             ╰── out of range
+        ╰────
+    1 problem in policy.yaml. Nothing was read from the host.
+    bad_rate
+      × `-5MB/s` is not a rate
+        ╭─[policy.yaml:15:44]
+     14 │         cron: "0 4 * * *"
+     15 │ settings: { backup.compression.rate.limit: -5MB/s }
+        ·                                            ──┬─
+        ·                                              ╰── less than nothing
+        ╰────
+      help: a number with `B`, `KiB`, `MiB`, `GiB`, `TiB`, `kB`, `MB`, `GB` or `TB`, as in
+            `200GiB`
+    1 problem in policy.yaml. Nothing was read from the host.
+    "#);
 }
 
 #[test]

@@ -269,7 +269,7 @@ fn live(events: &[Event], chain_size: i64) -> Result<(), TestCaseError> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 24,
+        cases: super::cases(8),
         failure_persistence: None,
         max_shrink_iters: 400,
         rng_seed: proptest::test_runner::RngSeed::Fixed(12),

@@ -1,6 +1,7 @@
 //! Changes to a sound world, each of which makes it less so: what other people, other programs and a damaged file might
 //! do, and a little of what nobody could.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -27,10 +28,12 @@ use knib::model::machine::Power;
 use knib::model::machine::Source;
 use knib::model::op::Merge;
 use knib::model::op::Op;
+use knib::model::policy::Retention;
 use knib::model::program::Direction;
 use knib::model::program::Program;
 use knib::model::program::StepError;
 use knib::model::record::Failed;
+use knib::model::retention::Rules;
 use knib::model::snapshot::Snapshots;
 use knib::model::world::Guest;
 use knib::model::world::Open;
@@ -83,6 +86,7 @@ pub(super) enum Mischief {
     Served(usize, Timestamp),
     Failures(usize, Timestamp, bool),
     Unassigned(usize),
+    InForce(usize, Option<u32>),
     Open(usize, bool),
     Storage(StorageFound),
     Free(u64),
@@ -238,6 +242,7 @@ pub(super) fn mischief() -> impl Strategy<Value = Mischief> {
         (n(), instant()).prop_map(|(a, b)| M::Served(a, b)),
         (n(), instant(), any::<bool>()).prop_map(|(a, b, c)| M::Failures(a, b, c)),
         n().prop_map(M::Unassigned),
+        (n(), proptest::option::of(1..5_u32)).prop_map(|(a, b)| M::InForce(a, b)),
         (n(), any::<bool>()).prop_map(|(a, b)| M::Open(a, b)),
     ];
     let host = prop_oneof![
@@ -435,6 +440,19 @@ impl Mischief {
                 });
             }
             Self::Unassigned(n) => guest(world, n)?.record.assigned = None,
+            Self::InForce(n, last) => {
+                let rules = last.map(|last| Rules {
+                    policy: "all".to_owned(),
+                    timezone: "UTC".to_owned(),
+                    min_backups: 1,
+                    retention: Some(Retention {
+                        keep_last: last,
+                        ..Retention::default()
+                    }),
+                    schedules: BTreeMap::new(),
+                });
+                guest(world, n)?.record.retention = rules.map(Box::new);
+            }
             Self::Open(n, alive) => {
                 let guest = guest(world, n)?;
                 let vm = guest.vm.clone();

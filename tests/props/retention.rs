@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::LazyLock;
 
 use jiff::SignedDuration;
 use jiff::Timestamp;
 use knib::model::backup::Unusable;
 use knib::model::id::BackupId;
 use knib::model::op::Op;
+use knib::model::policy::Policy;
 use knib::model::policy::Retention;
 use knib::model::record::Record;
 use knib::model::retention::Rules;
@@ -123,10 +125,13 @@ fn good(record: &Record) -> Vec<&BackupId> {
 }
 
 /// A policy that says what the rules say.
-fn policy_of(rules: &Rules) -> knib::model::policy::Policy {
-    let mut policy = make::one_policy(
-        "schedules:\n  nightly: { cron: \"0 0 1 1 *\" }\n  monthly: { cron: \"0 0 1 1 *\" }\nretention: {}",
-    );
+fn policy_of(rules: &Rules) -> Policy {
+    static BARE: LazyLock<Policy> = LazyLock::new(|| {
+        make::one_policy(
+            "schedules:\n  nightly: { cron: \"0 0 1 1 *\" }\n  monthly: { cron: \"0 0 1 1 *\" }\nretention: {}",
+        )
+    });
+    let mut policy = BARE.clone();
     policy.timezone.clone_from(&rules.timezone);
     let spec = policy.policies.get_mut("all").expect("it is there");
     spec.retention.clone_from(&rules.retention);
@@ -157,7 +162,7 @@ fn record(world: &World) -> &Record {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 150,
+        cases: super::cases(150),
         failure_persistence: None,
         rng_seed: proptest::test_runner::RngSeed::Fixed(13),
         ..ProptestConfig::default()
@@ -203,6 +208,15 @@ proptest! {
         let pinned = guest.record.backups.iter().filter(|(_, one)| one.marks.pinned && one.marks.removed.is_none());
         prop_assert!(pinned.map(|(id, _)| id).all(|id| stay.contains(id)));
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: super::cases(40),
+        failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(13),
+        ..ProptestConfig::default()
+    })]
 
     /// Whatever the edit: what is in force keeps its backups, and what needs no human is done at once.
     #[test]

@@ -76,6 +76,9 @@ impl Site {
         let Some(vm) = self.vms.get(id).filter(|vm| vm.running.is_none()) else {
             return false;
         };
+        if !vm.stored.networks.is_empty() {
+            return false;
+        }
         let mut definition = vm.stored.clone();
         let mut open = std::collections::BTreeMap::new();
         for disk in definition.disks.iter_mut().filter(|disk| is_written(disk)) {

@@ -152,8 +152,8 @@ impl Host for Sim {
         Site::stored(definition)
     }
 
-    async fn missing(&self, _definition: &str) -> Result<Vec<String>> {
-        Ok(Vec::new())
+    async fn missing(&self, definition: &str) -> Result<Vec<String>> {
+        Site::missing(definition)
     }
 
     async fn attach(&self, vm: &VmId, definition: &str, from: &Target, head: &Head) -> Result<()> {
@@ -339,7 +339,7 @@ impl Host for Sim {
     }
 
     async fn readable(&self, image: &Image) -> Result<()> {
-        self.look("readable", |site| site.layers(image).map(drop))
+        self.look("readable", |site| site.readable_by_qemu(image))
             .await
     }
 

@@ -239,9 +239,13 @@ impl Site {
         Ok(serde_json::to_string(&definition).expect("a definition is plain data"))
     }
 
+    pub(crate) fn missing(definition: &str) -> Result<Vec<String>> {
+        let networks = understood(definition)?.networks.into_iter();
+        Ok(networks.map(|name| format!("network {name}")).collect())
+    }
+
     pub(crate) fn stored(definition: &str) -> Result<Machine> {
-        let stored: Definition = serde_json::from_str(definition)
-            .map_err(|error| HostError::new(Fault::Conflict, "read", error.to_string()))?;
+        let stored = understood(definition)?;
         let layers = |disk: &DiskDef| -> Vec<Layer> {
             let below = disk.below.iter().flatten();
             let layer = |path: &Utf8PathBuf| Layer {
@@ -489,6 +493,11 @@ impl Site {
         self.vms.remove(id);
         Ok(())
     }
+}
+
+fn understood(definition: &str) -> Result<Definition> {
+    serde_json::from_str(definition)
+        .map_err(|error| HostError::new(Fault::Conflict, "read", error.to_string()))
 }
 
 /// What a definition says of the files below a disk.

@@ -72,6 +72,14 @@ impl Site {
         self.readable(&image.path, "see that nobody writes")
     }
 
+    pub(crate) fn readable_by_qemu(&self, image: &step::Image) -> Result<()> {
+        let chain = self.files.chain(&image.path)?;
+        match chain.iter().find(|path| self.shut.contains(*path)) {
+            None => Ok(()),
+            Some(path) => Err(HostError::new(Fault::Denied, "open", path.as_str())),
+        }
+    }
+
     fn readable(&self, path: &Utf8Path, verb: &str) -> Result<()> {
         if self.is_written(path) {
             return Err(locked(verb, path));

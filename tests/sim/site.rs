@@ -40,6 +40,8 @@ pub(crate) struct Site {
     pub(crate) logs: BTreeSet<String>,
     /// Images that programs have open; true: for writing.
     pub(crate) programs: Vec<(Utf8PathBuf, bool)>,
+    /// Files that QEMU, as VMs are run here, may not read.
+    pub(crate) shut: BTreeSet<Utf8PathBuf>,
     /// What guests had written when overlays were made, by the backup that is to show it.
     pub(crate) moments: BTreeMap<BackupId, Moment>,
     /// What guests had written when snapshots were made, by name.

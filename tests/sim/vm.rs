@@ -30,6 +30,8 @@ pub(crate) struct Definition {
     pub(crate) name: String,
     pub(crate) note: Option<Note>,
     pub(crate) disks: Vec<DiskDef>,
+    /// Those it wants to be in. There are none here, so it cannot be started.
+    pub(crate) networks: Vec<String>,
 }
 
 /// A disk of a definition.

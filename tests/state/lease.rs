@@ -1,10 +1,22 @@
 //! Leases: who may hold what beside whom.
 
+use knib::model::change::Change;
+use knib::model::id::ActionId;
 use knib::model::id::BackupId;
+use knib::model::job::Job;
+use knib::model::job::JobKind;
 use knib::model::lease::Holder;
 use knib::model::lease::Lease;
 use knib::model::lease::Mode;
 use knib::model::lease::Subject;
+use knib::model::op::Compress;
+use knib::model::op::Compression;
+use knib::model::op::OneBackup;
+use knib::model::op::Op;
+use knib::model::op::Phase;
+use knib::model::op::Retry;
+use knib::model::policy::CompressionLibrary;
+use knib::model::seconds::Seconds;
 use knib::state::StateError;
 
 use super::Place;
@@ -193,4 +205,75 @@ fn sqlite_itself_refuses_conflicts_and_loose_ends() {
     ] {
         assert!(sql.execute_batch(batch).is_err(), "{batch}");
     }
+}
+
+#[test]
+fn what_begins_to_compress_gives_way_to_a_swap_that_waits_for_others_that_do() {
+    let place = Place::new();
+    let state = place.open();
+    let run = state.start_run("apply", at(0)).expect("a run");
+    let job = |n, kind, not_before| Change::Wished {
+        vm: vm(1),
+        job: Job::new(backup_id(n), kind, at(not_before)),
+    };
+    let published = |n| Change::Published(Box::new(super::backup(&vm(1), &backup_id(n), None)));
+    let mut changes: Vec<_> = (1..5).map(published).collect();
+    changes.extend((1..5).map(|n| job(n, JobKind::Start, 0)));
+    changes.push(job(1, JobKind::Finalize, 50));
+    super::apply(&state, &run.id, &action(0), &changes).expect("wished");
+
+    let mut actions = 1..;
+    let mut begin = |op: Op, leases: &[Lease], now| {
+        let action = action(actions.next().expect("there is always one more"));
+        let begun = state.begin(&run.id, &action, &op, &program(&[]), leases, at(now));
+        begun.map(|()| action)
+    };
+    let read = |n| (1..=n).map(|n| Lease::shared(Subject::Backup(backup_id(n))));
+    let compress = |n| {
+        let phase = Phase::Start {
+            how: Compression {
+                library: CompressionLibrary::Zstd,
+                coroutines: 1,
+                rate: None,
+            },
+            room: 1000,
+            timeout: Seconds(60),
+            at_once: None,
+        };
+        let of = OneBackup {
+            vm: vm(1),
+            backup: backup_id(n),
+            storage: None,
+            at: at(0),
+        };
+        let retry = Retry {
+            attempts: Some(2),
+            interval: Seconds(60),
+        };
+        let op = Op::Compress(Box::new(Compress { of, phase, retry }));
+        (op, read(n).collect::<Vec<_>>())
+    };
+    let held = |begun: Result<ActionId, StateError>| match begun {
+        Err(StateError::Held(holder)) => assert_eq!(holder.operation, "compress"),
+        other => panic!("{other:?}"),
+    };
+    let close = |action| state.close(&action, true, &[], at(99)).expect("closed");
+
+    // A swap that is tried later is in nobody's way; one whose time has come is, for what it waits for.
+    let (op, leases) = compress(2);
+    let second = begin(op, &leases, 40).expect("it is early");
+    let (op, leases) = compress(3);
+    held(begin(op.clone(), &leases, 50));
+    // Beside somebody who reads it for something else giving way would be in vain.
+    let reader = begin(merge_op(&vm(2)), &leases[..1], 51).expect("readers share");
+    let third = begin(op, &leases, 52).expect("others read it anyway");
+    close(reader);
+    let (op, leases) = compress(4);
+    held(begin(op.clone(), &leases, 53));
+    close(second);
+    held(begin(op.clone(), &leases, 54));
+    close(third);
+    let fourth = begin(op, &leases, 55).expect("nobody is at it");
+    close(fourth);
+    place.check();
 }

@@ -15,12 +15,12 @@ use crate::cli::render::plan::Detail;
 use crate::cli::render::text;
 use crate::cli::saved;
 use crate::cli::session::Session;
+use crate::cli::stateless;
 use crate::cli::times;
 use crate::cli::verbs::abandon;
 use crate::cli::verbs::plan;
 use crate::cli::verbs::plan::Ask;
 use crate::cli::verbs::plan::Narrow;
-use crate::cli::verbs::restore::stateless;
 use crate::cli::work;
 use crate::cli::work::Work;
 use crate::model::id::BackupId;
@@ -93,11 +93,10 @@ pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
         Some(plan) => session.basis_of(plan),
         None => session.basis_in_files()?,
     };
-    if let Err(failure) = stateless::carry_on(session, &basis).await {
-        session.note(&format!(
-            "a restore that was interrupted waits: {}",
-            failure.brief()
-        ));
+    let begun_without = stateless::opens(&basis)?;
+    if !carry_on(session, json, &args, &basis).await? {
+        session.note("nothing was changed");
+        return Ok(Exit::Error);
     }
     wait(session, &basis, &args).await?;
     let seen = session.see(&basis).await?;
@@ -108,6 +107,7 @@ pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
         saved::check_host(&plan, path, &seen.world.host.id)?;
         not_applied(&plan, path, &basis)?;
         let mut plan = superseded(session, plan, &seen.world, args.consent.skip_superseded);
+        saved::carried_on(&mut plan, &begun_without);
         saved::count_from(&mut plan, session.now);
         ask.allowed = allowed(&args, &plan)?;
         if ask.allowed.is_empty() {
@@ -154,6 +154,25 @@ pub(super) async fn run(session: &Session, args: Apply) -> Result<Exit> {
         // What a saved plan says and was not done is no longer so: it wants a new plan.
         Exit::Busy if is_saved && is_stale(&finished.plan) => Exit::Refused,
         exit => exit,
+    })
+}
+
+/// What a restore without a state left comes first: it is in no journal that the plan is about. False: nobody wants it.
+async fn carry_on(session: &Session, json: bool, args: &Apply, basis: &Basis) -> Result<bool> {
+    let ask = |plan: &Plan| {
+        if args.auto_approve {
+            return Ok(true);
+        }
+        show(session, json, args, plan)?;
+        agreed(session, plan)
+    };
+    let gone_on = stateless::carry_on(session, basis, ask).await;
+    gone_on.or_else(|failure| {
+        session.note(&format!(
+            "a restore that was interrupted waits: {}",
+            failure.brief()
+        ));
+        Ok(true)
     })
 }
 

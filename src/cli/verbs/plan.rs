@@ -16,6 +16,7 @@ use crate::cli::render::plan as render;
 use crate::cli::render::text;
 use crate::cli::saved;
 use crate::cli::session::Session;
+use crate::cli::stateless;
 use crate::cli::times;
 use crate::cli::work;
 use crate::model::finding::Finding;
@@ -121,7 +122,7 @@ pub(super) async fn run(session: &Session, args: Plan) -> Result<Exit> {
     let basis = session.basis_in_files()?;
     let mut world = match &args.world {
         Some(file) => replayed(file)?,
-        None => session.see(&basis).await?.world,
+        None => stateless::see(session, &basis).await?.world,
     };
     if let Some(at) = &args.at {
         world.now = times::instant(at, &basis.zone())?;

@@ -8,6 +8,7 @@ use crate::cli::failure::Result;
 use crate::cli::find;
 use crate::cli::render::lists;
 use crate::cli::session::Session;
+use crate::cli::stateless;
 use crate::cli::view::vm;
 use crate::cli::view::vm::VmView;
 use crate::model::world::World;
@@ -129,7 +130,7 @@ async fn list(session: &Session, args: &List) -> Result<Exit> {
 
 /// Every VM, and what a plan made now would say of it.
 pub(super) async fn views(session: &Session, basis: &Basis) -> Result<Vec<VmView>> {
-    let seen = session.see(basis).await?;
+    let seen = stateless::see(session, basis).await?;
     let options = basis.options()?;
     let policy = basis.policy.as_ref();
     let plan = policy.map(|policy| planner::reconcile(policy, &seen.world, &options));

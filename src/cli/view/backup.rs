@@ -1,6 +1,7 @@
 //! A backup.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
@@ -251,7 +252,7 @@ fn viewed(
     let unusable = backup.marks.unusable.clone();
     let (validation, validated) = validation(known, guest, backup);
     let slots = backup.slots.clone();
-    let goes = record.goes_with(&backup.id);
+    let goes = record.goes_with(&BTreeSet::from([backup.id.clone()]));
     let goes = goes.iter().filter_map(|id| record.backups.get(id));
     BackupView {
         id: backup.id.clone(),

@@ -2,6 +2,7 @@
 //! rules, and what keeps a backup.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -239,7 +240,9 @@ pub fn backup(guest: &Guest, backup: &Backup, now: Timestamp) -> BackupExplained
     let rules = record.retention.as_deref();
     let verdict = rules.and_then(|rules| rules.judge(record, now).remove(&backup.id));
     let verdict = verdict.unwrap_or_default();
-    let goes = record.goes_with(&backup.id).into_iter();
+    let goes = record
+        .goes_with(&BTreeSet::from([backup.id.clone()]))
+        .into_iter();
     let goes = goes.filter_map(|id| record.backups.get(&id).map(|one| one.size()));
     BackupExplained {
         id: backup.id.clone(),

@@ -69,7 +69,7 @@ pub struct LastGood {
     pub verified: Option<Timestamp>,
 }
 
-/// VMs that are here or have backups, by name. `plan` is what would be done now.
+/// VMs that are here, have backups, or are being made, by name. `plan` is what would be done now.
 #[must_use]
 pub fn all(world: &World, plan: Option<&Plan>) -> Vec<VmView> {
     let known = Known {
@@ -77,7 +77,9 @@ pub fn all(world: &World, plan: Option<&Plan>) -> Vec<VmView> {
         applied: &world.applied,
     };
     let guests = world.guests.values();
-    let here = guests.filter(|guest| guest.machine.is_some() || !guest.record.backups.is_empty());
+    let here = guests.filter(|guest| {
+        guest.machine.is_some() || !guest.record.backups.is_empty() || !guest.open.is_empty()
+    });
     let mut views: Vec<_> = here.map(|guest| view(known, guest, plan)).collect();
     views.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
     views

@@ -26,24 +26,38 @@ pub(super) const NONE: Remark = Remark::Becomes {
     files: BTreeMap::new(),
 };
 
-/// Every compressed file is there, as it was written; only then the record says so.
+/// Every compressed file is there, as it was written; only then the record says so. Where an earlier
+/// swap was given up half way, the rest of it is done: what took its place stays, and a file whose
+/// compressed one is lost stays as it was.
 pub(super) async fn announce<H: Host>(engine: &Engine<H>, of: &BackupAt) -> Performed {
     unread(engine, of).await?;
     let job = JobId::of(&of.backup, JobKind::Finalize.as_str());
-    let files = engine
+    let mut files = engine
         .state
         .job(&of.vm, &job)?
         .map(|job| job.files)
         .unwrap_or_default();
-    let paths: Vec<_> = files
+    let own: Vec<_> = files
         .keys()
-        .map(|target| layout::compressed(&of.dir().join(layout::disk_file(target))))
+        .map(|target| of.dir().join(layout::disk_file(target)))
         .collect();
-    let lengths = engine.host.lengths(&paths).await?;
-    for ((path, length), Compressed { size, .. }) in paths.iter().zip(lengths).zip(files.values()) {
-        if length != Some(*size) {
-            return Err(lost(of, path));
+    let paths: Vec<_> = own.iter().map(|file| layout::compressed(file)).collect();
+    let beside = engine.host.lengths(&paths).await?;
+    let there = engine.host.lengths(&own).await?;
+    let (mut swapped, mut missing) = (false, Vec::new());
+    let lengths = paths.iter().zip(beside.iter().zip(there));
+    for ((target, Compressed { size, .. }), (path, lengths)) in files.iter().zip(lengths) {
+        match lengths {
+            (Some(length), _) if length == size => {}
+            (None, Some(length)) if length == *size => swapped = true,
+            _ => missing.push((target.clone(), path)),
         }
+    }
+    if let Some((_, path)) = missing.first().filter(|_| !swapped) {
+        return Err(lost(of, path));
+    }
+    for (target, _) in missing {
+        files.remove(&target);
     }
     if !files.is_empty() {
         let files = files.clone();

@@ -106,7 +106,7 @@ pub(in crate::policy) enum AmountOfTime {
 #[serde(untagged)]
 pub(in crate::policy) enum AmountPerSecond {
     /// In MB/s.
-    Bare(#[schemars(range(max = 1_000_000))] f64),
+    Bare(#[schemars(range(min = 0, max = 1_000_000))] f64),
     /// With its unit.
     Text(Rate),
 }

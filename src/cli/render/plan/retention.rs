@@ -164,7 +164,11 @@ fn line(
         sign,
         subject: vm.to_owned(),
         what,
-        cost: (fate == Fate::Deleted).then(|| format!("frees {freed}")),
+        cost: match fate {
+            Fate::LetGo => None,
+            Fate::Deleted => Some(format!("frees {freed}")),
+            Fate::Blocked => Some(format!("{freed} to free")),
+        },
         details,
         hints: Vec::new(),
         steps: Vec::new(),

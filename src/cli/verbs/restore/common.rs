@@ -1,21 +1,19 @@
 //! What all restores have: where they read and write, and how they are carried out.
 
-use camino::Utf8Path;
 use camino::Utf8PathBuf;
 
 use crate::cli::at_once;
 use crate::cli::at_once::Patience;
 use crate::cli::basis::Basis;
 use crate::cli::exit::Exit;
-use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 use crate::cli::render::plan as render;
 use crate::cli::saved;
 use crate::cli::session::Seen;
 use crate::cli::session::Session;
+use crate::cli::stateless;
 use crate::cli::verbs::restore::left_to_qemu;
 use crate::cli::verbs::restore::quick::Quick;
-use crate::cli::verbs::restore::stateless;
 use crate::cli::work;
 use crate::engine;
 use crate::model::backup::Backup;
@@ -25,7 +23,6 @@ use crate::model::world::World;
 use crate::planner::Options;
 use crate::planner::restore;
 use crate::planner::restore::How;
-use crate::state::State;
 
 /// What all restores have.
 #[derive(Debug, clap::Args)]
@@ -53,14 +50,11 @@ pub(super) struct Common {
 impl Common {
     /// What it works from.
     pub(super) fn basis(&self, session: &Session) -> Result<Basis> {
-        let mut basis = session.basis_anyhow()?;
-        if let Some(dir) = &self.from {
-            basis.from = Some(directory(dir)?);
-            if State::look(&basis.state)?.is_none() {
-                basis.state = stateless::journal(&basis.state);
-            }
+        let basis = session.basis_anyhow()?;
+        match &self.from {
+            Some(dir) => stateless::reading(basis, dir),
+            None => Ok(basis),
         }
-        Ok(basis)
     }
 
     /// How the backups are read.
@@ -74,7 +68,8 @@ impl Common {
 
     /// Where the disks go, if that was said.
     pub(super) fn dir(&self) -> Result<Option<Utf8PathBuf>> {
-        self.disk_dir.as_deref().map(directory).transpose()
+        let dir = self.disk_dir.as_deref();
+        dir.map(stateless::directory).transpose()
     }
 
     /// What there is where these backups are read and written.
@@ -121,10 +116,4 @@ impl Common {
         stateless::forget(&basis.state)?;
         Ok(exit)
     }
-}
-
-/// A directory as everything else will name it.
-fn directory(dir: &Utf8Path) -> Result<Utf8PathBuf> {
-    dir.canonicalize_utf8()
-        .map_err(|error| Failure::file("use the directory", dir, &error))
 }

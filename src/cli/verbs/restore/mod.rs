@@ -5,7 +5,6 @@ mod disk;
 mod new;
 mod quick;
 mod resume;
-pub(super) mod stateless;
 mod vm;
 
 use std::fmt::Write;

@@ -8,6 +8,7 @@ use crate::cli::render::text;
 use crate::cli::session::Session;
 use crate::cli::verbs::restore::DiskFormat;
 use crate::model::backup::Backup;
+use crate::model::op::Op;
 use crate::model::plan::Outcome;
 use crate::model::plan::Plan;
 use crate::model::program::Program;
@@ -67,14 +68,16 @@ impl Quick {
 pub(super) fn left_to_qemu(plan: &Plan) -> String {
     let mut said = String::new();
     for action in &plan.actions {
-        let steps = action.program.iter().flat_map(Program::steps);
-        let mut pulls = steps.filter(|(_, _, step)| matches!(step, Step::Pull { .. }));
+        let mut steps = action.program.iter().flat_map(Program::steps);
+        // What carries another one on has no program of its own.
+        let pulls = matches!(action.op, Op::Consolidate(_))
+            || steps.any(|(_, _, step)| matches!(step, Step::Pull { .. }));
         let detached = action.result == Some(Outcome::Held) && action.is_free();
-        if let (true, Some(vm), Some(_)) = (detached, &action.vm, pulls.next()) {
+        if let (true, Some(vm)) = (detached && pulls, &action.vm) {
             let name = &vm.name;
             let _ = writeln!(
                 said,
-                "{name} runs; QEMU goes on with its disks. The next apply sees it done, or: knib restore resume {name}"
+                "{name} runs; QEMU goes on with what it is at. The next apply sees to the rest, or: knib restore resume {name}"
             );
         }
     }

@@ -1,5 +1,7 @@
 //! `knib restore resume`: a VM that was restored quickly gets the rest of its disks.
 
+use camino::Utf8PathBuf;
+
 use crate::cli::at_once;
 use crate::cli::at_once::Patience;
 use crate::cli::exit::Exit;
@@ -7,6 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::failure::Result;
 use crate::cli::find;
 use crate::cli::session::Session;
+use crate::cli::stateless;
 use crate::cli::work;
 use crate::planner::consolidate;
 
@@ -19,6 +22,9 @@ pub(in crate::cli) struct Resume {
     /// Return as soon as QEMU is at it
     #[arg(long)]
     detach: bool,
+    /// A storage that is mounted here and that no policy names; a restore that was begun so is known anyway
+    #[arg(long, value_name = "DIR")]
+    from: Option<Utf8PathBuf>,
     #[command(flatten)]
     patience: Patience,
 }
@@ -26,6 +32,12 @@ pub(in crate::cli) struct Resume {
 pub(super) async fn run(session: &Session, args: &Resume) -> Result<Exit> {
     let json = session.global.format.is_json()?;
     let basis = session.basis_anyhow()?;
+    let begun_without = stateless::of_vm(&basis, &args.vm)?;
+    let basis = match (&args.from, begun_without) {
+        (Some(dir), _) => stateless::reading(basis, dir)?,
+        (None, Some(without)) => without,
+        (None, None) => basis,
+    };
     let seen = session.see(&basis).await?;
     let vm = find::vm(&seen.world.guests, &args.vm)?.vm.clone();
     if args.detach {
@@ -40,7 +52,7 @@ pub(super) async fn run(session: &Session, args: &Resume) -> Result<Exit> {
     })
     .await?;
     let left = super::left_to_qemu(&finished.plan);
-    finished.conclude(session, json, || match left.as_str() {
+    let exit = finished.conclude(session, json, || match left.as_str() {
         "" if finished.plan.actions.is_empty() => {
             format!("Nothing of {} refers to a backup.\n", vm.name)
         }
@@ -49,5 +61,8 @@ pub(super) async fn run(session: &Session, args: &Resume) -> Result<Exit> {
             vm.name
         ),
         _ => left,
-    })
+    })?;
+    drop(finished);
+    stateless::forget(&basis.state)?;
+    Ok(exit)
 }

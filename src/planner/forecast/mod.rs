@@ -1,11 +1,12 @@
 //! The calendar played forward: what the coming days write, let go and free, by storage.
 //!
 //! Each VM lives through its slots on its own, with the planner that plans for now, on the world that
-//! each plan will leave. Sizes are those on record: a full as its disks are now, an increment as those
-//! before it. Room is not looked at while playing; whether it would do is told afterwards.
+//! each plan will leave. Sizes are reckoned from those on record. Room is not looked at while playing;
+//! whether it would do is told afterwards.
+
+mod sizes;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -13,13 +14,11 @@ use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::backup::Kind;
 use crate::model::backup::VmRef;
 use crate::model::bytes::Bytes;
 use crate::model::finding::Finding;
 use crate::model::finding::Severity;
 use crate::model::id::BackupId;
-use crate::model::op::BackupOp;
 use crate::model::op::Op;
 use crate::model::plan::Action;
 use crate::model::plan::Plan;
@@ -27,16 +26,11 @@ use crate::model::policy::Policy;
 use crate::model::program::Program;
 use crate::model::record::Record;
 use crate::model::step::Step;
-use crate::model::world::Guest;
 use crate::model::world::World;
 use crate::planner::Options;
 use crate::planner::ahead;
-use crate::planner::space;
+use crate::planner::forecast::sizes::Sizes;
 
-/// A VM without any incremental backup is reckoned to change by a part of its disks.
-const UNKNOWN: u64 = 50;
-/// So many incremental backups tell what the next ones take.
-const RECENT: usize = 7;
 /// A schedule that fires more often than anybody has patience for.
 const MOST: u32 = 20_000;
 
@@ -164,59 +158,6 @@ fn of_vm(plan: &Plan, vm: &VmRef) -> Plan {
     plan
 }
 
-/// What backups of a VM take.
-struct Sizes {
-    full: Bytes,
-    increment: Bytes,
-}
-
-impl Sizes {
-    fn of(guest: &Guest) -> Self {
-        let disks = guest.machine.iter().flat_map(|machine| &machine.disks);
-        let full: Bytes = disks.map(space::whole).sum();
-        let increments = guest.record.backups.values();
-        let increments = increments.filter(|backup| backup.kind() == Kind::Incremental);
-        let recent: Vec<Bytes> = increments
-            .rev()
-            .take(RECENT)
-            .map(|backup| backup.size())
-            .collect();
-        let known = u64::try_from(recent.len()).unwrap_or(u64::MAX);
-        let sum: Bytes = recent.into_iter().sum();
-        Self {
-            full,
-            increment: Bytes(sum.0.checked_div(known).unwrap_or(full.0 / UNKNOWN)),
-        }
-    }
-
-    fn of_backup(&self, op: &BackupOp) -> Bytes {
-        match op.parent {
-            Some(_) => self.increment,
-            None => self.full,
-        }
-    }
-
-    /// Gives the backups of a plan, as they are foreseen, the sizes they will have.
-    fn weigh(&self, world: &mut World, plan: &Plan) {
-        for op in backups(plan) {
-            let guest = world.guests.get_mut(&op.vm.uuid);
-            let backup = guest.and_then(|guest| guest.record.backups.get_mut(&op.id));
-            let file = backup.and_then(|backup| Arc::make_mut(backup).disks.values_mut().next());
-            if let Some(file) = file {
-                file.size = self.of_backup(op);
-            }
-        }
-    }
-}
-
-fn backups(plan: &Plan) -> impl Iterator<Item = &BackupOp> {
-    let free = plan.actions.iter().filter(|action| action.is_free());
-    free.filter_map(|action| match &action.op {
-        Op::Backup(op) => Some(op.as_ref()),
-        _ => None,
-    })
-}
-
 fn count(plan: &Plan, world: &World, sizes: &Sizes, date: Date, days: &mut Days) {
     for action in plan.actions.iter().filter(|action| action.is_free()) {
         let Some(storage) = storage_of(action) else {
@@ -229,7 +170,12 @@ fn count(plan: &Plan, world: &World, sizes: &Sizes, date: Date, days: &mut Days)
                     Some(_) => day.incremental += 1,
                     None => day.full += 1,
                 }
-                day.written = day.written + sizes.of_backup(op);
+                day.written = day.written + sizes.copied(op);
+            }
+            Op::Compress(op) => {
+                let swap = sizes.compressed(plan, action, op);
+                day.written = day.written + swap.written;
+                day.freed = day.freed + swap.freed;
             }
             Op::Expire(of) if is_there(world, &of.vm, &of.backup) => day.let_go += 1,
             Op::Delete(_) => {
@@ -254,6 +200,7 @@ fn storage_of(action: &Action) -> Option<String> {
     match &action.op {
         Op::Backup(op) => Some(op.storage.is.name.clone()),
         Op::Expire(of) | Op::Delete(of) => Some(of.storage.as_ref()?.is.name.clone()),
+        Op::Compress(op) => Some(op.of.storage.as_ref()?.is.name.clone()),
         _ => None,
     }
 }
@@ -316,7 +263,8 @@ fn findings(storages: &[StorageDays], policy: &Policy, world: &World) -> Vec<Fin
         written.retain(|bytes| *bytes > 0);
         written.sort_unstable();
         let median = written.get(written.len() / 2).copied().unwrap_or(0);
-        for day in storage.days.iter().filter(|day| day.written.0 / 2 > median) {
+        let heavy = |day: &&Day| day.written.0 > median.saturating_mul(2);
+        for day in storage.days.iter().filter(heavy) {
             let Day { date, full, .. } = day;
             let text = format!(
                 "{date} writes {} to {name}, more than twice the median of {}: {full} full",
