@@ -44,8 +44,20 @@ const VERBS: [(&str, &str, &str); 28] = [
     ("offering_delete", "offering", "to remove"),
     ("policy_delete", "policy", "to remove"),
 ];
-/// Those after which something is not there any more.
-const DELETE: [&str; 4] = ["expire", "delete", "discard", "clear"];
+/// Those that only add: whatever was there before is there afterwards.
+const ADD: [&str; 11] = [
+    "backup",
+    "compress",
+    "validate",
+    "verify",
+    "storage_create",
+    "offering_create",
+    "policy_create",
+    "offering_update",
+    "policy_update",
+    "assign",
+    "retain",
+];
 /// So many slots are told.
 const TOLD: usize = 3;
 
@@ -90,12 +102,10 @@ pub(super) fn counts(plan: &Plan) -> String {
 /// What is written and freed; nothing where nothing is.
 pub(super) fn bytes(plan: &Plan) -> Option<String> {
     let (written, freed) = (plan.summary.bytes_written, plan.summary.bytes_freed);
-    let verbs = &plan.summary.verbs;
-    let deletes = DELETE
-        .iter()
-        .any(|verb| verbs.get(*verb).is_some_and(|n| *n > 0));
+    let mut verbs = plan.summary.verbs.iter().filter(|(_, n)| **n > 0);
+    let adds = verbs.all(|(verb, _)| ADD.contains(&verb.as_str()));
     let mut said = Vec::new();
-    if written.0 > 0 && !deletes && freed.0 == 0 {
+    if written.0 > 0 && adds && freed.0 == 0 {
         said.push(format!("Writes about {written}, deletes nothing."));
     } else if written.0 > 0 {
         said.push(format!("Writes about {written}."));
