@@ -54,7 +54,7 @@ qemu_starts() { grep -c "^event 'lifecycle' for domain 'knib-.*: Started" "$scra
 suite() {
   # No snapshot is accepted by the way, and nothing goes on after a failure unseen.
   # Most tests wait for libvirt, for QEMU and for the disk: several for each processor keep it busy.
-  INSTA_UPDATE=no cargo test --no-fail-fast --features test-hooks -- --test-threads=$((4 * $(nproc))) 2>&1 |
+  INSTA_UPDATE=no cargo test --no-fail-fast --features test-hooks -- --test-threads=$((6 * $(nproc))) 2>&1 |
     tee "$scratch/suite"
 }
 

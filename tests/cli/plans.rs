@@ -1,6 +1,7 @@
-//! Plans, drawn. The plans are the planner's own, over worlds made by hand.
+//! Plans, drawn. The worlds are made by hand; where a person would see them whole, knib itself plans over them, saved.
 
 use std::collections::BTreeMap;
+use std::fs;
 
 use knib::cli::render::Look;
 use knib::cli::render::plan;
@@ -19,6 +20,8 @@ use knib::planner;
 
 use crate::planner::make;
 use crate::planner::retention;
+use crate::support::Sandbox;
+use crate::support::knib::Knib;
 
 const TWO_POLICIES: &str = r#"
 version: 1
@@ -54,6 +57,20 @@ pub(crate) fn every_kind() -> Vec<(Plan, World)> {
 /// As `knib plan` draws it in a pipe.
 pub(super) fn drawn(plan: &Plan) -> String {
     plan::human(plan, Detail::Normal, Look::PLAIN)
+}
+
+/// What `knib plan` prints over a saved world.
+fn printed(policy: &str, world: &World, args: &[&str]) -> String {
+    let sandbox = Sandbox::new();
+    sandbox.set_clock(&world.now.to_string());
+    let saved = serde_json::to_string(world).expect("a world is plain data");
+    for (name, text) in [("policy.yaml", policy), ("world.json", &saved)] {
+        fs::write(sandbox.path(name), text).expect("the directory is the test's own");
+    }
+    // As a person would name them: paths are told as they were given.
+    let plan = sandbox.knib_with(["plan", "-f", "policy.yaml", "--world", "world.json"]);
+    let plan = args.iter().fold(plan, Knib::arg).env("KNIB_IDS", "plans");
+    plan.run().exits(0).stdout
 }
 
 pub(super) fn fleet(now: &str) -> World {
@@ -198,8 +215,8 @@ fn changed() -> (Plan, World) {
 
 #[test]
 fn a_first_plan() {
-    let (_, _, plan) = first_plan();
-    insta::assert_snapshot!(drawn(&plan));
+    let (_, world, _) = first_plan();
+    insta::assert_snapshot!(printed(TWO_POLICIES, &world, &[]));
 }
 
 #[test]
@@ -264,12 +281,13 @@ fn nothing_to_do() {
 
 #[test]
 fn a_night_with_trouble() {
-    insta::assert_snapshot!(drawn(&busy_plan()));
+    insta::assert_snapshot!(printed(TWO_POLICIES, &busy().1, &[]));
 }
 
 #[test]
 fn a_night_with_trouble_in_markdown() {
-    insta::assert_snapshot!(plan::markdown(&busy_plan()));
+    let args = ["--format", "markdown"];
+    insta::assert_snapshot!(printed(TWO_POLICIES, &busy().1, &args));
 }
 
 #[test]
@@ -280,9 +298,10 @@ fn a_changed_policy_and_one_that_goes() {
 /// Rotation, an edit that would let more go, and every backup with its reasons.
 #[test]
 fn an_edited_retention() {
-    let policy = make::one_policy(
+    let text = make::one_policy_text(
         "schedules: { nightly: { cron: \"0 2 * * *\" } }\nretention: { keepDaily: 3, keepWeekly: 4 }",
     );
+    let policy = make::policy(&text);
     let mut world = retention::dailies(16, 4);
     world.now = make::at("2026-11-23T02:05:00Z");
     for guest in world.guests.values_mut() {
@@ -293,8 +312,9 @@ fn an_edited_retention() {
     let mut options = make::options();
     options.show_kept = true;
     let plan = planner::reconcile(&policy, &world, &options);
-    insta::assert_snapshot!(drawn(&plan));
-    insta::assert_snapshot!("an_edited_retention_in_markdown", plan::markdown(&plan));
+    insta::assert_snapshot!(printed(&text, &world, &["--show-kept"]));
+    let markdown = printed(&text, &world, &["--show-kept", "--format", "markdown"]);
+    insta::assert_snapshot!("an_edited_retention_in_markdown", markdown);
     // With -v the policy is shown as it was and as it will be.
     let whole = plan::human(&plan, Detail::Steps, Look::PLAIN);
     assert!(

@@ -73,11 +73,16 @@ pub(crate) fn policy(text: &str) -> Policy {
 
 /// One policy `all` over VMs `db-*`, with more lines of its own.
 pub(crate) fn one_policy(lines: &str) -> Policy {
+    policy(&one_policy_text(lines))
+}
+
+/// Its text.
+pub(crate) fn one_policy_text(lines: &str) -> String {
     let more: String = lines.lines().map(|line| format!("    {line}\n")).collect();
-    policy(&format!(
+    format!(
         "version: 1\nstorage:\n  nas: {{ path: /nas }}\nofferings:\n  plain: {{}}\npolicies:\n  all:\n    \
          select: {{ names: [\"db-*\"] }}\n    offering: plain\n    storage: nas\n{more}"
-    ))
+    )
 }
 
 pub(crate) fn world(now: &str) -> World {

@@ -44,6 +44,20 @@ const VERBS: [(&str, &str, &str); 28] = [
     ("offering_delete", "offering", "to remove"),
     ("policy_delete", "policy", "to remove"),
 ];
+/// Those that only add: whatever was there before is there afterwards.
+const ADD: [&str; 11] = [
+    "backup",
+    "compress",
+    "validate",
+    "verify",
+    "storage_create",
+    "offering_create",
+    "policy_create",
+    "offering_update",
+    "policy_update",
+    "assign",
+    "retain",
+];
 /// So many slots are told.
 const TOLD: usize = 3;
 
@@ -88,8 +102,12 @@ pub(super) fn counts(plan: &Plan) -> String {
 /// What is written and freed; nothing where nothing is.
 pub(super) fn bytes(plan: &Plan) -> Option<String> {
     let (written, freed) = (plan.summary.bytes_written, plan.summary.bytes_freed);
+    let mut verbs = plan.summary.verbs.iter().filter(|(_, n)| **n > 0);
+    let adds = verbs.all(|(verb, _)| ADD.contains(&verb.as_str()));
     let mut said = Vec::new();
-    if written.0 > 0 {
+    if written.0 > 0 && adds && freed.0 == 0 {
+        said.push(format!("Writes about {written}, deletes nothing."));
+    } else if written.0 > 0 {
         said.push(format!("Writes about {written}."));
     }
     if freed.0 > 0 {
