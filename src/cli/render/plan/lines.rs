@@ -240,9 +240,12 @@ fn sign(action: &Action) -> Sign {
 
 #[expect(clippy::too_many_lines, reason = "one arm a verb")]
 fn described(action: &Action, new: &BTreeSet<&BackupId>) -> (String, String) {
-    let made = |id: &BackupId| match new.contains(id) {
-        true => "its new backup".to_owned(),
-        false => id.to_string(),
+    let made = |id: &BackupId| {
+        if new.contains(id) {
+            "its new backup".to_owned()
+        } else {
+            id.to_string()
+        }
     };
     let vm = || action.vm.as_ref().map_or("?", |vm| &vm.name).to_owned();
     match &action.op {

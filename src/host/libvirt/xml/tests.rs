@@ -223,7 +223,7 @@ fn pointing_forgets_what_a_pull_left_and_no_chain() {
         )
     };
     let log = head("vdb", "/var/lib/libvirt/images/log.raw", Format::Raw);
-    let pointed = point(&pulled(OFF), &[log.clone()]).expect("pointed");
+    let pointed = point(&pulled(OFF), std::slice::from_ref(&log)).expect("pointed");
     let lines = |xml: &str| xml.split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(lines(&pointed), lines(OFF));
     let pointed = point(CHAIN_INACTIVE, &[log]).expect("pointed");
