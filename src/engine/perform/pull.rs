@@ -126,11 +126,9 @@ impl Pull<'_> {
             return self.no_longer_used(engine, &machine).await;
         };
         if machine.power.is_on() {
-            self.look_at_running(engine, &machine, disk, &mut done.pulls)
-                .await
+            self.look_at_running(engine, &machine, disk, done).await
         } else {
-            self.look_at_stopped(engine, scene, &machine, &mut done.flat)
-                .await
+            self.look_at_stopped(engine, scene, &machine, done).await
         }
     }
 
@@ -139,14 +137,14 @@ impl Pull<'_> {
         engine: &Engine<H>,
         machine: &Machine,
         disk: &Disk,
-        pulls: &mut u32,
+        done: &mut Done,
     ) -> Result<Looked, StepError> {
         if disk.live.len() > 1 {
-            if *pulls == PULLS {
+            if done.pulls == PULLS {
                 return Err(given_up(machine, self.target));
             }
             engine.host.pull(self.vm, self.target).await?;
-            *pulls += 1;
+            done.pulls += 1;
             return Ok(Looked::Changed);
         }
         if self.is_below(engine).await? {
@@ -172,7 +170,7 @@ impl Pull<'_> {
         engine: &Engine<H>,
         scene: &Scene,
         machine: &Machine,
-        flat: &mut bool,
+        done: &mut Done,
     ) -> Result<Looked, StepError> {
         if machine.managed_save {
             let name = &machine.name;
@@ -182,7 +180,7 @@ impl Pull<'_> {
             ));
         }
         if !self.is_below(engine).await? {
-            let Some(below) = self.below.filter(|_| !*flat) else {
+            let Some(below) = self.below.filter(|_| !done.flat) else {
                 return self.forget_chain(engine).await;
             };
             engine.host.layers(below).await?;
@@ -196,7 +194,7 @@ impl Pull<'_> {
         };
         engine.host.flatten(self.head, &task).await?;
         engine.host.sync(&self.head.path).await?;
-        *flat = true;
+        done.flat = true;
         Ok(Looked::Changed)
     }
 
