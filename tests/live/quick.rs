@@ -335,6 +335,20 @@ fn what_qemu_had_not_written_when_it_was_killed_is_brought_again() {
 
 #[test]
 fn without_a_state_what_a_vm_reads_is_enough_to_go_by() {
+    let (site, vm, taken) = with_a_chain(4 * MIB);
+    name_by_a_link(&site);
+    let (backup, truth) = &taken[1];
+    let new = half_way(&site, backup, truth);
+    in_the_middle(&new);
+    new.kill();
+    goes_on_without_a_state(&site, &new, &[&taken[0].0, backup]);
+    assert_consolidated(&site, &new);
+    site.apply().exits(0);
+    site.backup(&vm, &[]);
+}
+
+#[test]
+fn without_a_state_the_end_of_one_pull_leaves_nothing_behind() {
     let site = Site::with(
         "backupChainSize: 0",
         "backupChainSize: 0, allowQuickRestore: true",
@@ -347,9 +361,7 @@ fn without_a_state_what_a_vm_reads_is_enough_to_go_by() {
     let full = site.first(&vm);
     vm.write("vda", MIB, 0x22, MIB);
     let backup = site.backup(&vm, &[]);
-    // The policy names its storage by a link, QEMU what that leads to.
-    symlink(site.storage(), site.path("link")).expect("the directory is the test's own");
-    site.change_policy("$DIR/storage", "$DIR/link");
+    name_by_a_link(&site);
     let new = half_way(&site, &backup, &vm.truth("vda"));
     new.goes_back_to("vdb", &vm.truth("vdb"));
     in_the_middle(&new);
@@ -360,18 +372,31 @@ fn without_a_state_what_a_vm_reads_is_enough_to_go_by() {
             .contains("<backingStore/>\n      <target dev='vda'")
     });
     new.destroy();
-    fs::remove_file(site.path("state.db")).expect("there is a state");
-    site.knib(["state", "rebuild"]).exits(0);
-    let plan = site.knib(["plan"]).exits(0);
-    assert!(plan.stdout.contains("it runs from the files of"), "{plan}");
-    let delete = ["backup", "delete", "--force", full.id()];
-    site.is_held(&[&delete[..], &[backup.id()]].concat());
-    let apply = ["apply", "--auto-approve", "--only", "backup"];
-    site.knib(apply.iter().chain(&["--vm", &new.name])).exits(0);
+    goes_on_without_a_state(&site, &new, &[&full, &backup]);
     assert_holds(&new.source("vdb"), &new.truth("vdb"));
     assert_consolidated(&site, &new);
     site.apply().exits(0);
     site.backup(&vm, &[]);
+}
+
+/// The policy names its storage by a link, QEMU what that leads to.
+fn name_by_a_link(site: &Site) {
+    symlink(site.storage(), site.path("link")).expect("the directory is the test's own");
+    site.change_policy("$DIR/storage", "$DIR/link");
+}
+
+/// Loses the state, makes it again, and has the next apply consolidate what reads from a chain.
+#[track_caller]
+fn goes_on_without_a_state(site: &Site, new: &Vm, chain: &[&Backup]) {
+    fs::remove_file(site.path("state.db")).expect("there is a state");
+    site.knib(["state", "rebuild"]).exits(0);
+    let plan = site.knib(["plan"]).exits(0);
+    assert!(plan.stdout.contains("it runs from the files of"), "{plan}");
+    let mut delete = vec!["backup", "delete", "--force"];
+    delete.extend(chain.iter().map(|backup| backup.id()));
+    site.is_held(&delete);
+    let apply = ["apply", "--auto-approve", "--only", "backup"];
+    site.knib(apply.iter().chain(&["--vm", &new.name])).exits(0);
 }
 
 #[test]
