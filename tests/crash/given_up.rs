@@ -70,12 +70,7 @@ fn is_stopped_by_a_job(rest: &Rest) -> bool {
 }
 
 /// What is wrong after a kill at a tick; none where nothing was begun by then. `before` is asked before all goes on.
-fn given_up_at(
-    scenario: &Scenario,
-    desk: &Desk,
-    tick: usize,
-    before: &Ask,
-) -> Option<Vec<String>> {
+fn given_up_at(scenario: &Scenario, desk: &Desk, tick: usize, before: &Ask) -> Option<Vec<String>> {
     tell(async {
         let bench = Bench::from(&scenario.kept, desk, vec![(tick, Trouble::Kill)]);
         let policy = std::rc::Rc::clone(&bench.policy);

@@ -185,7 +185,12 @@ fn what_failed_before_goes_by_the_settings_in_force() {
     let held = first(&interval(90), 1, JobState::Waiting);
     assert!(held.contains("2026-11-22T14:00:00Z"), "{held}");
 
-    let attempts = |most| format!("{}, backup.compression.max.job.retries: {most}", interval(10));
+    let attempts = |most| {
+        format!(
+            "{}, backup.compression.max.job.retries: {most}",
+            interval(10)
+        )
+    };
     assert_eq!(first(&attempts(2), 2, JobState::Failed), "not tried");
     assert_eq!(first(&attempts(3), 2, JobState::Failed), "tried");
     assert_eq!(first(&attempts(2), 2, JobState::Waiting), "not tried");

@@ -116,9 +116,8 @@ async fn difference<H: Host>(
     let from = ReadFrom::Storage { rate };
     let (found, _) = engine.host.digest(path, from, task).await?;
     let whole = found == digest || is_swapped((length, found));
-    Ok((!whole).then(|| {
-        format!("{path} is damaged: its digest is {found}, it was written as {digest}")
-    }))
+    Ok((!whole)
+        .then(|| format!("{path} is damaged: its digest is {found}, it was written as {digest}")))
 }
 
 /// What a swap that waits makes of the backup's files. One that was given up may have made some of it.
