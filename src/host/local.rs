@@ -144,6 +144,10 @@ impl Host for Local {
         self.libvirt.pull(vm, target).await
     }
 
+    async fn flush(&self, vm: &VmId, target: &Target) -> Result<()> {
+        self.libvirt.flush(vm, target).await
+    }
+
     async fn commit(
         &self,
         vm: &VmId,

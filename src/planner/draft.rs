@@ -18,6 +18,7 @@ use crate::model::id::StateId;
 use crate::model::id::VmId;
 use crate::model::layout;
 use crate::model::lease::Lease;
+use crate::model::machine::Disk;
 use crate::model::machine::Machine;
 use crate::model::op::Group;
 use crate::model::op::Op;
@@ -436,11 +437,7 @@ fn readers(world: &World) -> BTreeMap<(VmId, BackupId), &Machine> {
     let guests = world.guests.values();
     let machines = guests.filter_map(|guest| guest.machine.as_ref());
     let read = machines.flat_map(|machine| {
-        let disks = machine.disks.iter();
-        let files = disks.flat_map(|disk| {
-            let layers = disk.layers.iter().map(|layer| &layer.path);
-            layers.chain(&disk.live)
-        });
+        let files = machine.disks.iter().flat_map(Disk::files);
         let backups = files.filter_map(|file| layout::backup_of(file));
         backups.map(move |backup| (backup, machine))
     });
