@@ -19,6 +19,7 @@ use crate::support::Vm;
 use crate::support::deadline::wait_for;
 use crate::support::deadline::wait_until;
 use crate::support::oracle;
+use crate::support::tool::qemu_img;
 use crate::support::tool::run;
 use crate::support::tool::virsh;
 
@@ -187,4 +188,45 @@ fn killed_twenty_times_in_a_copy_every_backup_is_good_and_nothing_is_left() {
     });
     vm.destroy();
     assert_holds(&vm.source("vda"), &vm.truth("vda"));
+}
+
+/// QEMU ends a merge below the active layer in this order: the header above, then the tables of the base. Killed in
+/// between, the chain looks merged and the base has nothing yet.
+#[test]
+fn a_merge_whose_qemu_is_killed_before_the_base_is_written_down_is_made_again() {
+    let site = Site::new();
+    let vm = site
+        .vm("a")
+        .disk(Disk::qcow2("vda", 4 * MIB))
+        .start_paused();
+    vm.write("vda", 0, 0x11, 192 * KIB);
+    site.first(&vm);
+    let base = vm.disks["vda"].clone();
+    // Until knib is killed with its backup published and the older delta where it was.
+    let merging = (20..60).find_map(|at: u8| {
+        vm.write("vda", 64 * KIB, at, 192 * KIB);
+        let backup = ["backup", "run", &vm.name];
+        let run = site.knib_with(backup).env("KNIB_CRASH_AT", at.to_string());
+        let killed = run.run().code().is_none();
+        assert!(killed, "no crash point is at the merge");
+        let deltas = oracle::deltas(&site.primary());
+        let merging = deltas.len() == 2 && site.leftovers().is_empty();
+        if !merging {
+            site.apply().exits(0);
+        }
+        merging.then(|| vm.source("vda"))
+    });
+    let head = merging.expect("the merge is before that");
+    vm.write("vda", 256 * KIB, 0x33, 64 * KIB);
+    let truth = vm.truth("vda");
+    vm.kill();
+    let below = ["rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b"].map(Path::new);
+    qemu_img(below.into_iter().chain([base.as_path(), &head])).must();
+
+    site.apply().exits(0);
+    assert_holds(&head, &truth);
+    assert_eq!(oracle::deltas(&site.primary()), [head]);
+    let next = site.backup(&vm, &[]);
+    assert_eq!(next.kind(), "incremental");
+    assert_holds(&next.file("vda"), &truth);
 }
