@@ -323,7 +323,7 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
         let mut backup = Backup {
             format: 1,
             id: id.clone(),
-            vm: vm.clone(),
+            vm: Arc::new(vm.clone()),
             created,
             parent,
             link: Some(Link {
@@ -337,10 +337,10 @@ fn guest(n: u32, now: Timestamp, since: Timestamp) -> Guest {
                 spec: Offering::default(),
             })),
             slots: Vec::new(),
-            storage: StorageRef {
+            storage: Arc::new(StorageRef {
                 name: "nas".to_owned(),
                 id: StorageId::new(STORAGE),
-            },
+            }),
             origin: Arc::new(Maker {
                 host: HostId::new("40570000-0000-4000-8000-000000000001"),
                 hostname: "kvm1".to_owned(),

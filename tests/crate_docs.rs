@@ -294,6 +294,7 @@ fn restores(vm: &VmRef, asked: &NewVm, record: &Record, world: &World) -> Vec<(O
             vm: asked.from.clone(),
             backup: asked.backup.clone(),
         },
+        below: None,
         ancestors: record.ancestors(&asked.backup),
     };
     let consolidate = Consolidate {

@@ -43,7 +43,7 @@ pub(super) fn changes(op: &Adopt) -> Vec<Change> {
         }));
         changes.extend(estate.backups.iter().map(|backup| {
             let mut backup = backup.as_ref().clone();
-            backup.storage = estate.storage.is.clone();
+            backup.storage = Arc::new(estate.storage.is.clone());
             Change::Published(Box::new(backup))
         }));
     }

@@ -68,9 +68,9 @@ pub(super) fn program(op: &Consolidate, guest: &Guest) -> Result<Program, Refusa
         to: to.clone(),
     };
     let heads = op.disks.iter();
-    let heads = heads.map(|(target, on)| (target.clone(), on.head.clone()));
+    let heads = heads.map(|(target, on)| (target, &on.head, on.below.clone()));
     let mut stages = vec![read.iter().map(lend).collect()];
-    stages.extend(restore::pulls(to, &heads.collect()));
+    stages.extend(restore::pulls(to, heads));
     stages.push(read.iter().map(release).collect());
     Ok(Program {
         stages,

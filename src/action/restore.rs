@@ -180,11 +180,16 @@ pub(super) fn consolidates(
     origin: &Origin,
     vm: &VmRef,
     heads: &BTreeMap<Target, Image>,
+    mut backing: BTreeMap<Target, Vec<Image>>,
 ) -> Vec<Vec<Step>> {
     if !origin.quick {
         return Vec::new();
     }
-    let mut stages = pulls(&vm.uuid, heads);
+    let lie = heads.iter().map(|(target, head)| {
+        let below = backing.remove(target).unwrap_or_default();
+        (target, head, below.into_iter().next())
+    });
+    let mut stages = pulls(&vm.uuid, lie);
     if let Some(first) = stages.first_mut() {
         first.extend(of_each(origin, |target, files| Step::Audit {
             target,
@@ -199,15 +204,19 @@ pub(super) fn consolidates(
 }
 
 /// One disk after another: QEMU 7.2 crashes when one of two pulls ends while the other goes on.
-pub(super) fn pulls(vm: &VmId, heads: &BTreeMap<Target, Image>) -> Vec<Vec<Step>> {
-    let pull = |(target, head): (&Target, &Image)| {
+pub(super) fn pulls<'a>(
+    vm: &VmId,
+    heads: impl Iterator<Item = (&'a Target, &'a Image, Option<Image>)>,
+) -> Vec<Vec<Step>> {
+    let pull = |(target, head, below): (&Target, &Image, Option<Image>)| {
         vec![Step::Pull {
             vm: vm.clone(),
             target: target.clone(),
             head: head.clone(),
+            below,
         }]
     };
-    heads.iter().map(pull).collect()
+    heads.map(pull).collect()
 }
 
 /// What the record learns of a VM that was given disks, and of what they were read from.

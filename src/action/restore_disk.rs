@@ -29,6 +29,8 @@ pub(super) fn program(op: &RestoreDisk, guest: &Guest) -> Result<Program, Refusa
     let [fetch, rename] = restore::fetch(&op.origin, &op.disk, &op.image);
     stages.extend([vec![fetch], vec![rename]]);
     let no_return = stages.len();
+    let backing = restore::backing(&op.origin).remove(&op.disk);
+    let backing = backing.unwrap_or_default();
     stages.push(vec![Step::Attach {
         vm: machine.id.clone(),
         claim,
@@ -36,14 +38,17 @@ pub(super) fn program(op: &RestoreDisk, guest: &Guest) -> Result<Program, Refusa
         disk: op.disk.clone(),
         target: op.target.clone(),
         image: op.image.clone(),
-        backing: restore::backing(&op.origin)
-            .remove(&op.disk)
-            .unwrap_or_default(),
+        backing: backing.clone(),
     }]);
     let heads = BTreeMap::from([(op.target.clone(), op.image.clone())]);
     if !machine.power.is_on() {
         stages.extend(restore::starts(&op.origin, &op.vm, &heads));
     }
-    stages.extend(restore::consolidates(&op.origin, &op.vm, &heads));
+    stages.extend(restore::consolidates(
+        &op.origin,
+        &op.vm,
+        &heads,
+        BTreeMap::from([(op.target.clone(), backing)]),
+    ));
     Ok(Program { stages, no_return })
 }

@@ -34,6 +34,11 @@ pub(super) fn program(op: &RestoreNew, source: Option<&Guest>) -> Result<Program
         }]);
     }
     stages.extend(restore::starts(origin, &op.vm, &op.disks));
-    stages.extend(restore::consolidates(origin, &op.vm, &op.disks));
+    stages.extend(restore::consolidates(
+        origin,
+        &op.vm,
+        &op.disks,
+        restore::backing(origin),
+    ));
     Ok(Program { stages, no_return })
 }

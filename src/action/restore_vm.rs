@@ -67,7 +67,12 @@ fn again(op: &RestoreVm, guest: Option<&Guest>) -> Program {
     }]);
     let no_return = stages.len() - usize::from(!op.origin.quick);
     stages.extend(restore::starts(&op.origin, &op.vm, &op.disks));
-    stages.extend(restore::consolidates(&op.origin, &op.vm, &op.disks));
+    stages.extend(restore::consolidates(
+        &op.origin,
+        &op.vm,
+        &op.disks,
+        restore::backing(&op.origin),
+    ));
     Program { stages, no_return }
 }
 
@@ -136,7 +141,12 @@ fn in_place(op: &RestoreVm, guest: &Guest) -> Result<Program, Refusal> {
     stages.insert(place, left);
     stages.extend(others(op, guest, &ahead, claim)?);
     stages.extend(restore::starts(&op.origin, &op.vm, &op.disks));
-    stages.extend(restore::consolidates(&op.origin, &op.vm, &op.disks));
+    stages.extend(restore::consolidates(
+        &op.origin,
+        &op.vm,
+        &op.disks,
+        restore::backing(&op.origin),
+    ));
     stages.retain(|stage| !stage.is_empty());
     Ok(Program { stages, no_return })
 }

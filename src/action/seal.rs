@@ -101,7 +101,7 @@ pub(super) fn sealed(
     Ok(Backup {
         format: backup::FORMAT,
         id: op.id.clone(),
-        vm: op.vm.clone(),
+        vm: Arc::new(op.vm.clone()),
         created,
         parent: op.parent.clone(),
         link: op.link,
@@ -109,7 +109,7 @@ pub(super) fn sealed(
         policy: op.policy.clone(),
         offering: op.offering.clone().map(Arc::new),
         slots: op.slots.clone(),
-        storage: op.storage.is.clone(),
+        storage: Arc::new(op.storage.is.clone()),
         origin: Arc::new(maker.clone()),
         disks,
         files,

@@ -11,6 +11,7 @@ use crate::engine::EngineError;
 use crate::engine::kept;
 use crate::engine::observe;
 use crate::host::Host;
+use crate::model::backup::VmRef;
 use crate::model::finding::Finding;
 use crate::model::finding::Severity;
 use crate::model::world::Guest;
@@ -44,7 +45,7 @@ pub async fn observe_only<H: Host>(
             world.findings.push(finding);
         }
         let newest = kept.backups.iter().max_by_key(|backup| backup.created);
-        let Some(vm) = newest.map(|backup| backup.vm.clone()) else {
+        let Some(vm) = newest.map(|backup| VmRef::clone(&backup.vm)) else {
             continue;
         };
         let guest = world.guests.entry(kept.vm);

@@ -164,10 +164,7 @@ async fn leases<H: Host>(
         let guest = world.guests.get(&vm);
         let machines = guest.and_then(|guest| guest.machine.as_ref());
         let mut disks = machines.iter().flat_map(|machine| &machine.disks);
-        let reads = disks.any(|disk| {
-            let layers = disk.layers.iter().map(|layer| &layer.path);
-            layers.chain(&disk.live).any(|path| of.holds(path))
-        });
+        let reads = disks.any(|disk| disk.files().any(|path| of.holds(path)));
         let at_work = guest.is_some_and(|guest| guest.open.iter().any(Open::consolidates));
         if young || reads || at_work {
             continue;

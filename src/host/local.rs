@@ -149,6 +149,10 @@ impl Host for Local {
         crash::after("pull", self.libvirt.pull(vm, target)).await
     }
 
+    async fn flush(&self, vm: &VmId, target: &Target) -> Result<()> {
+        self.libvirt.flush(vm, target).await
+    }
+
     async fn commit(
         &self,
         vm: &VmId,

@@ -250,6 +250,8 @@ pub trait Host: 'static {
     async fn destroy(&self, vm: &VmId) -> Result<()>;
     /// Starts to bring all that the files below a disk's top hold into the top.
     async fn pull(&self, vm: &VmId, target: &Target) -> Result<()>;
+    /// Lets the QEMU of a VM write what it still keeps of a disk's top into its file.
+    async fn flush(&self, vm: &VmId, target: &Target) -> Result<()>;
     /// Starts to commit `top` into `base`, the files below it down to and without `base` included;
     /// nothing is deleted.
     async fn commit(

@@ -61,7 +61,7 @@ pub struct Backup {
     /// Sorts by time.
     pub id: BackupId,
     /// Of which VM.
-    pub vm: VmRef,
+    pub vm: Arc<VmRef>,
     /// The instant it shows.
     pub created: Timestamp,
     /// The backup before it in its chain, which its incremental files continue.
@@ -77,7 +77,7 @@ pub struct Backup {
     /// The slots it served.
     pub slots: Vec<Slot>,
     /// Where it is.
-    pub storage: StorageRef,
+    pub storage: Arc<StorageRef>,
     /// Who made it.
     pub origin: Arc<Maker>,
     /// One entry a disk, by target.
@@ -306,6 +306,12 @@ impl Backup {
         if self.offering == other.offering {
             self.offering.clone_from(&other.offering);
         }
+        if self.vm == other.vm {
+            self.vm = Arc::clone(&other.vm);
+        }
+        if self.storage == other.storage {
+            self.storage = Arc::clone(&other.storage);
+        }
     }
 
     /// Takes a remark up.
@@ -343,7 +349,7 @@ impl Backup {
     pub fn imprint(&self) -> Digest {
         let mut bare = self.clone();
         bare.marks = Marks::default();
-        bare.storage.name.clear();
+        Arc::make_mut(&mut bare.storage).name.clear();
         let text = serde_json::to_vec(&bare).expect("it is plain data");
         Digest::of(&text)
     }

@@ -46,6 +46,15 @@ pub fn backup_dir(storage: &Utf8Path, vm: &VmId, backup: &BackupId) -> Utf8PathB
     vm_dir(storage, vm).join(backup.as_str())
 }
 
+/// Whose directory a file lies in, by whatever name the storage is known; none: not a backup's.
+#[must_use]
+pub fn backup_of(file: &Utf8Path) -> Option<(VmId, BackupId)> {
+    let dir = file.parent()?;
+    let backup = dir.file_name().filter(|name| BackupId::is_one(name))?;
+    let vm = dir.parent()?.file_name()?;
+    Some((VmId::new(vm), BackupId::new(backup)))
+}
+
 /// A backup that is being made, beside the place it will have, so that its relative backing links
 /// are right before and after the rename.
 #[must_use]

@@ -333,6 +333,12 @@ impl Machine {
 }
 
 impl Disk {
+    /// Every file it is known to read: what image headers say, and what the running VM has open.
+    pub fn files(&self) -> impl Iterator<Item = &Utf8PathBuf> {
+        let layers = self.layers.iter().map(|layer| &layer.path);
+        layers.chain(&self.live)
+    }
+
     /// A hard disk that is a file, of which no more is known.
     #[must_use]
     pub fn new(target: Target, image: &Image) -> Self {

@@ -126,6 +126,9 @@ fn on_backup(world: &World, disk: &Disk) -> Option<OnBackup> {
     Some(OnBackup {
         head: Image::new(head.path.clone(), head.format.clone()),
         of,
+        below: below
+            .first()
+            .map(|layer| Image::new(layer.path.clone(), layer.format.clone())),
         ancestors: backups.map(|of| of.backup).collect(),
     })
 }

@@ -16,7 +16,10 @@ use crate::model::id::BackupId;
 use crate::model::id::JobId;
 use crate::model::id::StateId;
 use crate::model::id::VmId;
+use crate::model::layout;
 use crate::model::lease::Lease;
+use crate::model::machine::Disk;
+use crate::model::machine::Machine;
 use crate::model::op::Group;
 use crate::model::op::Op;
 use crate::model::plan::Action;
@@ -98,6 +101,7 @@ pub(super) struct Draft<'a> {
     pub(super) ahead: World,
     /// What else there is to say.
     pub(super) findings: Vec<Finding>,
+    readers: BTreeMap<(VmId, BackupId), &'a Machine>,
     options: &'a Options,
     timezone: String,
     actions: Vec<Action>,
@@ -122,6 +126,7 @@ impl<'a> Draft<'a> {
                 .filter(|finding| options.concerns(finding))
                 .cloned()
                 .collect(),
+            readers: readers(world),
             options,
             timezone: timezone.to_owned(),
             actions: Vec::new(),
@@ -158,6 +163,11 @@ impl<'a> Draft<'a> {
                 kept_by: verdict.reasons(),
             });
         }
+    }
+
+    /// A VM that reads the files of a backup, as one that was started from them does.
+    pub(super) fn reader(&self, vm: &VmId, backup: &BackupId) -> Option<&'a Machine> {
+        self.readers.get(&(vm.clone(), backup.clone())).copied()
     }
 
     /// Whether anything of a VM wants a human.
@@ -420,6 +430,22 @@ impl<'a> Draft<'a> {
         };
         (plan, self.ahead)
     }
+}
+
+/// Every backup whose files a VM reads, with the first such VM.
+fn readers(world: &World) -> BTreeMap<(VmId, BackupId), &Machine> {
+    let guests = world.guests.values();
+    let machines = guests.filter_map(|guest| guest.machine.as_ref());
+    let read = machines.flat_map(|machine| {
+        let files = machine.disks.iter().flat_map(Disk::files);
+        let backups = files.filter_map(|file| layout::backup_of(file));
+        backups.map(move |backup| (backup, machine))
+    });
+    let mut readers = BTreeMap::new();
+    for (backup, machine) in read {
+        readers.entry(backup).or_insert(machine);
+    }
+    readers
 }
 
 /// Who has what an action needs, if somebody has.

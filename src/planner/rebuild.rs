@@ -195,7 +195,7 @@ fn take(record: &mut Record, kept: &Kept, findings: &mut Vec<Finding>) {
             continue;
         }
         let mut backup = backup.as_ref().clone();
-        backup.storage = kept.storage.clone();
+        backup.storage = Arc::new(kept.storage.clone());
         record.backups.insert(backup.id.clone(), Arc::new(backup));
     }
 }

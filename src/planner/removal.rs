@@ -11,7 +11,7 @@ use crate::model::backup::Backup;
 use crate::model::bytes::Bytes;
 use crate::model::id::BackupId;
 use crate::model::id::VmId;
-use crate::model::machine::Disk;
+use crate::model::machine::Machine;
 use crate::model::op::Group;
 use crate::model::op::OneBackup;
 use crate::model::op::Op;
@@ -250,7 +250,7 @@ pub(super) fn wish(
         Op::Compress(op) if op.phase == Phase::Finalize => Some(&op.of),
         _ => None,
     };
-    let read = goes.and_then(|of| in_use(draft.now, of));
+    let read = goes.and_then(|of| Some(in_use(of, draft.reader(&of.vm.uuid, &of.backup)?)));
     wish.blocks.extend(read);
     if let Some(storage) = storage {
         let owned = backups::owned_elsewhere(draft, guest, &storage.is.name);
@@ -259,33 +259,21 @@ pub(super) fn wish(
     wish
 }
 
-/// A VM that reads the files of a backup, as one that was started from them does.
-fn in_use(world: &World, of: &OneBackup) -> Option<Block> {
-    let place = of.place()?;
-    let machines = world
-        .guests
-        .values()
-        .filter_map(|guest| guest.machine.as_ref());
-    let reads = |disk: &Disk| {
-        let layers = disk.layers.iter().map(|layer| &layer.path);
-        layers.chain(&disk.live).any(|path| place.holds(path))
-    };
-    let reader = machines
-        .into_iter()
-        .find(|machine| machine.disks.iter().any(reads))?;
+/// What to say of a VM that reads the files of a backup.
+fn in_use(of: &OneBackup, reader: &Machine) -> Block {
     let text = format!("{} of {} is read by {}", of.backup, of.vm.name, reader.name);
     if reader.persistent {
         // Until it is consolidated, which is planned of each such VM.
-        return Some(Block::Held { until: None, text });
+        return Block::Held { until: None, text };
     }
-    Some(blocked(
+    blocked(
         "in_use",
         text,
         format!(
             "virsh domblklist {}; give it disks of its own first",
             reader.name
         ),
-    ))
+    )
 }
 
 fn described(record: &Record, backup: &Backup) -> serde_json::Value {

@@ -31,11 +31,30 @@ pub fn matched(
     uuid: &str,
     tags: &BTreeMap<String, String>,
 ) -> Option<Matched> {
-    if select.names.is_empty() && select.uuids.is_empty() && select.tags.is_empty() {
+    if takes_out(select, name, uuid, tags) {
         return None;
     }
+    rules(select, name, uuid, tags)
+}
+
+/// Whether the VM is taken out of what is selected.
+#[must_use]
+pub fn excludes(select: &Select, name: &str, uuid: &str, tags: &BTreeMap<String, String>) -> bool {
+    takes_out(select, name, uuid, tags) && rules(select, name, uuid, tags).is_some()
+}
+
+fn takes_out(select: &Select, name: &str, uuid: &str, tags: &BTreeMap<String, String>) -> bool {
     let exclude = select.exclude.as_deref();
-    if exclude.is_some_and(|exclude| selects(exclude, name, uuid, tags)) {
+    exclude.is_some_and(|exclude| selects(exclude, name, uuid, tags))
+}
+
+fn rules(
+    select: &Select,
+    name: &str,
+    uuid: &str,
+    tags: &BTreeMap<String, String>,
+) -> Option<Matched> {
+    if select.names.is_empty() && select.uuids.is_empty() && select.tags.is_empty() {
         return None;
     }
     let mut matched = Matched::default();

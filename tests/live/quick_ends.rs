@@ -18,6 +18,7 @@ use super::quick::in_the_middle_of;
 use super::quick::owners;
 use super::quick::readable;
 use super::quick::slowly;
+use super::quick::start_again;
 use super::site::Site;
 
 /// So often the guest goes down before the end: `KNIB_QUICK_ENDS=10`.
@@ -111,9 +112,9 @@ fn site() -> Site {
 #[test]
 fn its_guest_goes_down_again_and_again_and_finds_what_it_wrote() {
     let site = site();
-    let disk = Disk::qcow2("vda", 32 * MIB);
+    let disk = Disk::qcow2("vda", 64 * MIB);
     let vm = site.vm("a").disk(disk).define();
-    vm.write("vda", 12 * MIB, 0x11, 16 * MIB);
+    vm.write("vda", 12 * MIB, 0x11, 48 * MIB);
     let sector = site.path("boot-sector");
     std::fs::write(&sector, boot_sector()).expect("the directory is the test's own");
     let write = format!("write -s {} 0 {SECTOR}", sector.display());
@@ -133,7 +134,7 @@ fn its_guest_goes_down_again_and_again_and_finds_what_it_wrote() {
         in_the_middle_of(&new, "vda");
         press(&new);
         booted(&new, time);
-        virsh(["start", &name]).must();
+        start_again(&new);
         let resume = ["restore", "resume", &name, "--detach"];
         slowly(&site, &resume).run().exits(0);
     }

@@ -257,7 +257,7 @@ pub(crate) fn backed_up(guest: &mut Guest, created: &str, position: u32) -> Back
     let backup = Backup {
         format: 1,
         id: id.clone(),
-        vm: guest.vm.clone(),
+        vm: Arc::new(guest.vm.clone()),
         created: at(created),
         parent,
         link: Some(Link { chain: 1, position }),
@@ -265,10 +265,10 @@ pub(crate) fn backed_up(guest: &mut Guest, created: &str, position: u32) -> Back
         policy: Some("all".to_owned()),
         offering: None,
         slots: Vec::new(),
-        storage: StorageRef {
+        storage: Arc::new(StorageRef {
             name: "nas".to_owned(),
             id: StorageId::new(STORAGE),
-        },
+        }),
         origin: Arc::new(maker()),
         disks,
         files: Vec::new(),
@@ -336,7 +336,7 @@ pub(crate) fn past(
     let backup = Backup {
         format: 1,
         id: id.clone(),
-        vm: guest.vm.clone(),
+        vm: Arc::new(guest.vm.clone()),
         created,
         parent: parent.cloned(),
         link: Some(Link { chain, position }),
@@ -347,10 +347,10 @@ pub(crate) fn past(
             schedule: schedule.to_owned(),
             at: created,
         }],
-        storage: StorageRef {
+        storage: Arc::new(StorageRef {
             name: "nas".to_owned(),
             id: StorageId::new(STORAGE),
-        },
+        }),
         origin: Arc::new(maker()),
         disks: BTreeMap::from([(Target::new("vda"), Box::new(file))]),
         files: Vec::new(),

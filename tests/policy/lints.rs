@@ -216,11 +216,11 @@ fn kl007_a_time_that_a_change_of_clocks_touches() {
 
 #[test]
 fn kl008_and_kl009_are_told_by_who_sees_more() {
-    let one_vm = lint::unprotected(&["ci-runner".into()]);
-    let two = lint::unprotected(&["ci-runner".into(), "web-02".into()]);
+    let one_vm = lint::unprotected(&["ci-runner".into()], &["everything".to_owned()].into());
+    let two = lint::unprotected(&["ci-runner".into(), "web-02".into()], &[].into());
     insta::assert_snapshot!([&one_vm.text, &two.text].map(String::as_str).join("\n"), @r"
-    VM ci-runner matches no policy
-    2 VMs match no policy: ci-runner, web-02
+    VM ci-runner is not protected: no policy selects it (excluded by everything)
+    2 VMs are not protected, no policy selects them: ci-runner, web-02
     ");
     let policy = sound(&one(with_top("state: /mnt/nas1/state.db\n")));
     let network = lint::state_on_network(&policy, "nfs4");

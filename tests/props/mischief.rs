@@ -397,7 +397,10 @@ impl Mischief {
             }
             Self::Place(n, place) => backup(world, n)?.link = place,
             Self::Created(n, at) => backup(world, n)?.created = at,
-            Self::OnStorage(n, id) => backup(world, n)?.storage.id = StorageId::new(id),
+            Self::OnStorage(n, id) => {
+                let at = &mut backup(world, n)?.storage;
+                Arc::make_mut(at).id = StorageId::new(id);
+            }
             Self::Unusable(n) => {
                 backup(world, n)?.marks.unusable = Some(Unusable {
                     code: "missing".to_owned(),

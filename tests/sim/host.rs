@@ -185,6 +185,10 @@ impl Host for Sim {
         self.act("pull", |site| site.pull(vm, target)).await
     }
 
+    async fn flush(&self, vm: &VmId, _target: &Target) -> Result<()> {
+        self.act("flush", |site| site.vm(vm).map(drop)).await
+    }
+
     async fn commit(
         &self,
         vm: &VmId,

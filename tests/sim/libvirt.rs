@@ -222,6 +222,9 @@ impl Site {
         if heads.is_empty() {
             return Ok(());
         }
+        for disk in &mut self.vm_mut(id)?.stored.disks {
+            disk.below.take_if(|below| below.is_empty());
+        }
         // One that runs is not hurt yet. Whether it is when it stops, the watch will tell.
         if self.vm(id)?.running.is_none() {
             self.go_on_from(id, shown);

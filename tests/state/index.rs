@@ -392,7 +392,7 @@ fn a_parent_is_known_by_id_and_identity() {
     let disk = other_bytes.disks.get_mut(&vda).expect("a disk");
     disk.parent.as_mut().expect("a parent").birth = Digest::of(b"other");
     let mut of_another_vm = incremental.clone();
-    of_another_vm.vm = vm(2);
+    of_another_vm.vm = Arc::new(vm(2));
     let mut reborn = full.clone();
     reborn.disks.get_mut(&vda).expect("a disk").birth = Digest::of(b"other");
     let wrong = [

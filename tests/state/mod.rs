@@ -258,7 +258,7 @@ fn backup(vm: &VmRef, id: &BackupId, parent: Option<&Backup>) -> Backup {
     Backup {
         format: FORMAT,
         id: id.clone(),
-        vm: vm.clone(),
+        vm: Arc::new(vm.clone()),
         created: at(1),
         parent: parent.map(|parent| parent.id.clone()),
         link: Some(Link {
@@ -269,7 +269,7 @@ fn backup(vm: &VmRef, id: &BackupId, parent: Option<&Backup>) -> Backup {
         policy: Some("databases".to_owned()),
         offering: None,
         slots: vec![slot("nightly", 0)],
-        storage: storage(),
+        storage: Arc::new(storage()),
         origin: Arc::new(maker()),
         disks: BTreeMap::from([(vda, Box::new(disk))]),
         files: vec!["domain.xml".to_owned()],

@@ -27,12 +27,14 @@ use crate::model::op::Group;
 use crate::model::op::Op;
 use crate::model::plan;
 use crate::model::policy::Policy;
+use crate::model::policy::VmPolicy;
 use crate::model::world::Guest;
 use crate::model::world::World;
 use crate::planner;
 use crate::planner::Options;
 use crate::policy::glob::Glob;
 use crate::policy::lint;
+use crate::policy::select;
 
 /// Show what would be done, and why; change nothing
 #[derive(Debug, clap::Args)]
@@ -182,7 +184,9 @@ pub(super) fn draw_up(basis: &Basis, world: &World, ask: &Ask<'_>) -> Result<pla
         });
     }
     if !plan.unprotected.is_empty() {
-        plan.findings.push(lint::unprotected(&plan.unprotected));
+        let excluding = excluding(policy, &plan, world);
+        let finding = lint::unprotected(&plan.unprotected, &excluding);
+        plan.findings.push(finding);
     }
     if let Some(text) = emptied(policy, &plan, world) {
         let finding = Finding::new(Severity::Warning, "empty", text);
@@ -191,6 +195,23 @@ pub(super) fn draw_up(basis: &Basis, world: &World, ask: &Ask<'_>) -> Result<pla
     }
     plan.resolved = Some(Box::new(policy.clone()));
     Ok(plan)
+}
+
+/// The policies that take a VM out which no other selects.
+fn excluding(policy: &Policy, plan: &plan::Plan, world: &World) -> BTreeSet<String> {
+    let guests = world.guests.values();
+    let machines = guests.filter_map(|guest| guest.machine.as_ref());
+    let unprotected: Vec<_> = machines
+        .filter(|machine| plan.unprotected.contains(&machine.name))
+        .collect();
+    let excludes = |spec: &VmPolicy| {
+        unprotected.iter().any(|machine| {
+            let (name, uuid) = (&machine.name, machine.id.as_str());
+            select::excludes(&spec.select, name, uuid, &machine.tags)
+        })
+    };
+    let policies = policy.policies.iter().filter(|(_, spec)| excludes(spec));
+    policies.map(|(name, _)| name.clone()).collect()
 }
 
 /// What a policy says that lets every VM leave which has one, as it does that lost a line by accident.

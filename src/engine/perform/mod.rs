@@ -310,8 +310,19 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
         Step::Release { of, to } => lend::release(engine, of, to).await,
         Step::Lay { on, path, .. } => restore::lay(engine, on, path).await,
         Step::Start { vm, heads } => start::start(engine, scene, vm, heads).await,
-        Step::Pull { vm, target, head } => {
-            let pull = pull::Pull { vm, target, head };
+        Step::Pull {
+            vm,
+            target,
+            head,
+            below,
+        } => {
+            let below = below.as_ref();
+            let pull = pull::Pull {
+                vm,
+                target,
+                head,
+                below,
+            };
             pull.perform(engine, scene).await
         }
         Step::Fetch { target, chain, to } => restore::fetch(engine, scene, target, chain, to).await,

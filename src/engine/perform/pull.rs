@@ -2,7 +2,9 @@
 //!
 //! Consolidated means: nothing is below the file in its header, in what runs, and in the definition.
 //! Everything that ends it half way, in the guest, in QEMU, here, leaves a disk that shows what it
-//! showed, so it is begun again. No time limit: a job is followed to its end, now or by the next run.
+//! showed, so it is begun again. QEMU takes the file below out of the header before all that it brought is in the file,
+//! so a header alone proves nothing: one that was not seen written out is put on that file again, and what it lacks is
+//! brought once more. No time limit: a job is followed to its end, now or by the next run.
 
 use std::time::Duration;
 
@@ -37,6 +39,17 @@ pub(super) struct Pull<'a> {
     pub(super) vm: &'a VmId,
     pub(super) target: &'a Target,
     pub(super) head: &'a Image,
+    /// What it lay on at first.
+    pub(super) below: Option<&'a Image>,
+}
+
+/// What this run did so far.
+#[derive(Default)]
+struct Done {
+    /// So many pulls were begun.
+    pulls: u32,
+    /// Everything was written by a program that ended well.
+    flat: bool,
 }
 
 /// What a look found.
@@ -52,9 +65,9 @@ enum Looked {
 impl Pull<'_> {
     pub(super) async fn perform<H: Host>(&self, engine: &Engine<H>, scene: &Scene) -> Performed {
         let mut wait = SHORTEST_WAIT;
-        let (mut tries, mut pulls) = (0, 0);
+        let (mut tries, mut done) = (0, Done::default());
         loop {
-            match self.look(engine, scene, &mut pulls).await {
+            match self.look(engine, scene, &mut done).await {
                 Ok(Looked::Alone) => return Ok(Receipt::Done),
                 Ok(Looked::Changed) => wait = SHORTEST_WAIT,
                 Ok(Looked::Working) if engine.stop.level() >= StopLevel::Detach => {
@@ -78,7 +91,7 @@ impl Pull<'_> {
         &self,
         engine: &Engine<H>,
         scene: &Scene,
-        pulls: &mut u32,
+        done: &mut Done,
     ) -> Result<Looked, StepError> {
         let machine = match engine.host.machine(self.vm).await {
             Err(error) if error.fault == Fault::Gone => {
@@ -113,9 +126,9 @@ impl Pull<'_> {
             return self.no_longer_used(engine, &machine).await;
         };
         if machine.power.is_on() {
-            self.look_at_running(engine, &machine, disk, pulls).await
+            self.look_at_running(engine, &machine, disk, done).await
         } else {
-            self.look_at_stopped(engine, scene, &machine).await
+            self.look_at_stopped(engine, scene, &machine, done).await
         }
     }
 
@@ -124,14 +137,14 @@ impl Pull<'_> {
         engine: &Engine<H>,
         machine: &Machine,
         disk: &Disk,
-        pulls: &mut u32,
+        done: &mut Done,
     ) -> Result<Looked, StepError> {
         if disk.live.len() > 1 {
-            if *pulls == PULLS {
+            if done.pulls == PULLS {
                 return Err(given_up(machine, self.target));
             }
             engine.host.pull(self.vm, self.target).await?;
-            *pulls += 1;
+            done.pulls += 1;
             return Ok(Looked::Changed);
         }
         if self.is_below(engine).await? {
@@ -147,6 +160,8 @@ impl Pull<'_> {
                 ),
             ));
         }
+        engine.host.flush(self.vm, self.target).await?;
+        engine.host.sync(&self.head.path).await?;
         self.forget_chain(engine).await
     }
 
@@ -155,6 +170,7 @@ impl Pull<'_> {
         engine: &Engine<H>,
         scene: &Scene,
         machine: &Machine,
+        done: &mut Done,
     ) -> Result<Looked, StepError> {
         if machine.managed_save {
             let name = &machine.name;
@@ -164,7 +180,11 @@ impl Pull<'_> {
             ));
         }
         if !self.is_below(engine).await? {
-            return self.forget_chain(engine).await;
+            let Some(below) = self.below.filter(|_| !done.flat) else {
+                return self.forget_chain(engine).await;
+            };
+            engine.host.layers(below).await?;
+            engine.host.rebase(self.head, below).await?;
         }
         let report = engine.reporter(scene, "consolidate", self.target);
         let task = Task {
@@ -174,6 +194,7 @@ impl Pull<'_> {
         };
         engine.host.flatten(self.head, &task).await?;
         engine.host.sync(&self.head.path).await?;
+        done.flat = true;
         Ok(Looked::Changed)
     }
 

@@ -67,6 +67,29 @@ impl Libvirt {
         .await
     }
 
+    /// Has QEMU write what it still keeps of a disk's top. libvirt has no word for that, so the monitor is asked: the
+    /// guest is not paused for it, and may be.
+    pub(in crate::host) async fn flush(&self, vm: &VmId, target: &Target) -> Result<()> {
+        let target = target.clone();
+        self.on(vm, format!("write out {target}"), move |_, vm, tried| {
+            let disk = live_disk(vm, &target, tried)?;
+            let index = disk.chain.first().and_then(|top| top.index);
+            let index = index.ok_or_else(|| {
+                let cause = "libvirt does not tell what QEMU calls it";
+                HostError::new(Fault::Unsupported, tried, cause)
+            })?;
+            let order = format!("qemu-io libvirt-{index}-format flush");
+            let hmp = sys::VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP;
+            let said = vm.domain.qemu_monitor_command(&order, hmp);
+            let said = said.map_err(|error| faults::error(tried, &error))?;
+            match said.trim() {
+                "" => Ok(()),
+                cause => Err(HostError::new(Fault::Io, tried, cause)),
+            }
+        })
+        .await
+    }
+
     /// The block job of a disk. None as well of a VM that is off, or has no such disk.
     pub(in crate::host) async fn job(&self, vm: &VmId, target: &Target) -> Result<Option<Job>> {
         let target = target.clone();

@@ -67,6 +67,9 @@ pub struct OnBackup {
     pub head: Image,
     /// What is directly below.
     pub of: BackupAt,
+    /// The file of that.
+    #[serde(default)]
+    pub below: Option<Image>,
     /// All that is below that, nearest first.
     pub ancestors: Vec<BackupId>,
 }

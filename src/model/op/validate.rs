@@ -50,11 +50,11 @@ pub struct Trial {
 }
 
 impl fmt::Display for Trial {
-    /// `boot within 4m, screenshot after 1m, run /usr/bin/health`
+    /// `boot a throwaway VM within 4m, screenshot after 1m, run /usr/bin/health`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut steps = Vec::new();
         if self.boot != Wait::Never {
-            steps.push(format!("boot within {}", self.boot_timeout));
+            steps.push(format!("boot a throwaway VM within {}", self.boot_timeout));
         }
         let picture = self
             .screenshot

@@ -479,6 +479,9 @@ pub enum Step {
         target: Target,
         /// Its file.
         head: Image,
+        /// What that lay on at first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        below: Option<Image>,
     },
     /// The content of a backup's disk is in a file, every byte of the chain having been checked.
     Fetch {

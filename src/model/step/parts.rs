@@ -55,8 +55,7 @@ impl BackupAt {
     /// Whether a file is one of its own, by whatever name its storage is known.
     #[must_use]
     pub fn holds(&self, file: &Utf8Path) -> bool {
-        let own = layout::backup_dir(Utf8Path::new(""), &self.vm, &self.backup);
-        file.parent().is_some_and(|dir| dir.ends_with(own))
+        layout::backup_of(file).is_some_and(|(vm, backup)| vm == self.vm && backup == self.backup)
     }
 }
 

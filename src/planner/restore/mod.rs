@@ -250,5 +250,5 @@ fn extension(format: &Format) -> &str {
 /// The VM as it is called now, or was when it was backed up.
 fn named(world: &World, backup: &Backup) -> VmRef {
     let guest = world.guests.get(&backup.vm.uuid);
-    guest.map_or_else(|| backup.vm.clone(), |guest| guest.vm.clone())
+    guest.map_or_else(|| VmRef::clone(&backup.vm), |guest| guest.vm.clone())
 }

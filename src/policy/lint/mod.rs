@@ -6,6 +6,7 @@ mod offerings;
 mod schedules;
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use jiff::Timestamp;
 
@@ -51,17 +52,23 @@ pub fn lint(policy: &Policy, sources: &Sources, now: Timestamp) -> Vec<Finding> 
     lints.list
 }
 
-/// KL008, from who sees the VMs.
+/// KL008, from who sees the VMs. Some are taken out by name or tag, by these policies.
 #[must_use]
-pub fn unprotected(vms: &[String]) -> Finding {
-    let text = match vms {
-        [one] => format!("VM {one} matches no policy"),
+pub fn unprotected(vms: &[String], excluding: &BTreeSet<String>) -> Finding {
+    let mut text = match vms {
+        [one] => format!("VM {one} is not protected: no policy selects it"),
         several => format!(
-            "{} VMs match no policy: {}",
+            "{} VMs are not protected, no policy selects them: {}",
             several.len(),
             several.join(", ")
         ),
     };
+    if !excluding.is_empty() {
+        let names: Vec<&str> = excluding.iter().map(String::as_str).collect();
+        let some = if vms.len() == 1 { "" } else { "some " };
+        let names = names.join(" and ");
+        let _ = write!(text, " ({some}excluded by {names})");
+    }
     let finding = Finding::new(Severity::Warning, "KL008", text);
     finding
         .hint("select it in a policy, or in one with `paused: true` to say that it needs no backup")

@@ -50,7 +50,7 @@ pub(super) fn said(action: &Action) -> Vec<String> {
             said.push("its delta is merged first, and the chain ends".to_owned());
         }
         Op::Validate(op) if op.trial.ends_chain => {
-            said.push("the chain ends if its guest fails".to_owned());
+            said.push("the next backup is full if its guest fails".to_owned());
         }
         Op::Abandon(op) => said.extend(op.stays.iter().map(|step| format!("stays: {step}"))),
         Op::RestoreVm(op) => said.extend(replacing(op, action)),

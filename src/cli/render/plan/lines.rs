@@ -1,5 +1,6 @@
 //! A plan as sections of lines, before it is known whether they are drawn for a terminal or a page.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use jiff::tz::TimeZone;
@@ -10,6 +11,7 @@ use crate::cli::render::plan::retention::Grouped;
 use crate::cli::render::plan::words;
 use crate::cli::render::text;
 use crate::model::bytes::Bytes;
+use crate::model::id::BackupId;
 use crate::model::op::BackupOp;
 use crate::model::op::Estate;
 use crate::model::op::Op;
@@ -95,13 +97,14 @@ pub(super) fn sections(plan: &Plan, zone: &TimeZone, whole: bool) -> Vec<Section
         "Waiting",
         "Blocked",
     ];
+    let new = planned(plan);
     let mut sections: Vec<Section> = Vec::new();
     for title in titles {
         let mut lines: Vec<Line> = plan
             .actions
             .iter()
             .filter(|action| section(action) == title && !grouped.holds(action))
-            .map(|action| line(action, plan, zone))
+            .map(|action| line(action, plan, &new, zone))
             .chain(grouped.lines(title))
             .collect();
         // A plan goes by uuid; people look for names. What of one VM comes first stays first.
@@ -113,6 +116,15 @@ pub(super) fn sections(plan: &Plan, zone: &TimeZone, whole: bool) -> Vec<Section
         }
     }
     sections
+}
+
+/// Backups that the plan makes: their ids say nothing yet to anybody.
+fn planned(plan: &Plan) -> BTreeSet<&BackupId> {
+    let made = plan.actions.iter().filter_map(|action| match &action.op {
+        Op::Backup(op) => Some(&op.id),
+        _ => None,
+    });
+    made.collect()
 }
 
 fn section(action: &Action) -> &'static str {
@@ -145,8 +157,8 @@ fn section(action: &Action) -> &'static str {
     }
 }
 
-fn line(action: &Action, plan: &Plan, zone: &TimeZone) -> Line {
-    let (subject, what) = described(action);
+fn line(action: &Action, plan: &Plan, new: &BTreeSet<&BackupId>, zone: &TimeZone) -> Line {
+    let (subject, what) = described(action, new);
     let mut line = Line {
         sign: sign(action),
         subject,
@@ -227,7 +239,14 @@ fn sign(action: &Action) -> Sign {
 }
 
 #[expect(clippy::too_many_lines, reason = "one arm a verb")]
-fn described(action: &Action) -> (String, String) {
+fn described(action: &Action, new: &BTreeSet<&BackupId>) -> (String, String) {
+    let made = |id: &BackupId| {
+        if new.contains(id) {
+            "its new backup".to_owned()
+        } else {
+            id.to_string()
+        }
+    };
     let vm = || action.vm.as_ref().map_or("?", |vm| &vm.name).to_owned();
     match &action.op {
         Op::StorageCreate(op) => {
@@ -308,10 +327,13 @@ fn described(action: &Action) -> (String, String) {
                 Phase::Start { how, .. } => format!("compress with {how}"),
                 Phase::Finalize => "put the compressed files in place".to_owned(),
             };
-            (vm(), format!("{}{}: {what}", op.of.backup, place(action)))
+            (
+                vm(),
+                format!("{}{}: {what}", made(&op.of.backup), place(action)),
+            )
         }
         Op::Validate(op) => {
-            let what = format!("{}{}: {}", op.of.backup, place(action), op.trial);
+            let what = format!("{}{}: {}", made(&op.of.backup), place(action), op.trial);
             (vm(), what)
         }
         Op::JobRetry(op) => (vm(), format!("{}: try again", op.id())),

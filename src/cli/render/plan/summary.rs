@@ -140,8 +140,8 @@ pub(super) fn first_backups(plan: &Plan) -> Option<String> {
         .map(|name| format!("policies.{name}"))
         .collect();
     Some(format!(
-        "First backups: {}, about {bytes}, about {}. To let them wait for a slot of their \
-         schedules: `first: nextSlot` in {}.",
+        "First backups: {}, as soon as this is applied, about {bytes}, about {}. To let them wait \
+         for a slot of their schedules: `first: nextSlot` in {}.",
         firsts.len(),
         text::length(seconds),
         text::and(&keys)
@@ -156,9 +156,15 @@ pub(super) fn next(plan: &Plan, zone: &TimeZone) -> Option<String> {
     }
     let mut soonest: Vec<_> = soonest.into_values().collect();
     soonest.sort();
+    // One more takes no more room than to say so.
+    let told = if soonest.len() > TOLD + 1 {
+        TOLD
+    } else {
+        soonest.len()
+    };
     let told: Vec<_> = soonest
         .iter()
-        .take(TOLD)
+        .take(told)
         .map(|next| {
             let at = text::day(next.due_at, zone);
             format!("{} {at} ({})", next.vm, next.schedule)

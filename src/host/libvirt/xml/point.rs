@@ -14,7 +14,7 @@ use crate::host::libvirt::xml::parse;
 use crate::sabotage;
 use crate::sabotage::Sabotage;
 
-/// The definition with other files for some disks.
+/// The definition with other files for some disks. What a job left at the others goes as well.
 pub(in crate::host::libvirt) fn point(xml: &str, heads: &[Head]) -> Result<String> {
     let tree = parse(xml)?;
     let mut edits = Edits::new(xml);
@@ -23,6 +23,11 @@ pub(in crate::host::libvirt) fn point(xml: &str, heads: &[Head]) -> Result<Strin
             .find(|(target, _)| *target == head.target.as_str())
             .ok_or_else(|| format!("it has no disk {}", head.target))?;
         lay(&mut edits, disk, head).map_err(|why| format!("{} {why}", head.target))?;
+    }
+    let others = disks(tree.root_element())
+        .filter(|(target, _)| heads.iter().all(|head| head.target.as_str() != *target));
+    for (_, disk) in others {
+        forget_end(&mut edits, disk);
     }
     Ok(edits.done())
 }
@@ -64,6 +69,13 @@ fn chain(files: &[Image]) -> String {
              <seclabel model='dac' relabel='no'/></source>{below}</backingStore>"
         )
     })
+}
+
+/// Takes away that a disk says there is nothing below: a pull leaves it, and it would be believed when the disk gets
+/// another file.
+fn forget_end(edits: &mut Edits<'_>, disk: Node<'_, '_>) {
+    let ends = children(disk, "backingStore").filter(|below| child(*below, "source").is_none());
+    ends.for_each(|end| edits.remove(end));
 }
 
 /// Takes away what a disk says of the files below and of jobs.

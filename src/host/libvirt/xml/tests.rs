@@ -215,6 +215,22 @@ fn pointing_refuses_what_is_not_there() {
 }
 
 #[test]
+fn pointing_forgets_what_a_pull_left_and_no_chain() {
+    let pulled = |xml: &str| {
+        xml.replace(
+            "<target dev='vda'",
+            "<backingStore/>\n      <target dev='vda'",
+        )
+    };
+    let log = head("vdb", "/var/lib/libvirt/images/log.raw", Format::Raw);
+    let pointed = point(&pulled(OFF), std::slice::from_ref(&log)).expect("pointed");
+    let lines = |xml: &str| xml.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(lines(&pointed), lines(OFF));
+    let pointed = point(CHAIN_INACTIVE, &[log]).expect("pointed");
+    assert_eq!(seen(&pointed).expect("read").disks[0].chain.len(), 3);
+}
+
+#[test]
 fn pointing_to_the_same_changes_nothing() {
     let same = head("vdb", "/var/lib/libvirt/images/log.raw", Format::Raw);
     assert_eq!(point(OFF, &[same]).as_deref(), Ok(OFF));
