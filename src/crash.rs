@@ -1,6 +1,7 @@
 //! Where a test kills knib: right after the n-th thing that it changes, outside or in its journal.
 //!
-//! Chosen by `KNIB_CRASH_AT` where the feature `test-hooks` is on; without it nobody dies, and the compiler knows. What
+//! Chosen by `KNIB_CRASH_AT` where the feature `test-hooks` is on; without it nobody dies, and the compiler knows. It is
+//! a number, or the name of a change and, before it, the how many-th of that name: `7`, `snapshot`, `2 intended`. What
 //! has changed by then is told on standard error, a line each.
 
 /// Carries out a call that changes something outside.
@@ -21,13 +22,21 @@ pub(crate) fn changed(what: &'static str) {
     use std::sync::atomic::Ordering;
 
     static CHANGES: AtomicUsize = AtomicUsize::new(0);
+    static COUNTED: AtomicUsize = AtomicUsize::new(0);
     let Ok(at) = std::env::var("KNIB_CRASH_AT") else {
         return;
     };
-    let at: usize = at.parse().expect("KNIB_CRASH_AT is a number");
+    let (at, named) = match at.split_once(' ').unwrap_or((&at, "")) {
+        (number, named) if number.parse::<usize>().is_ok() => (number, named),
+        _ => ("1", at.as_str()),
+    };
+    let at: usize = at.parse().expect("it is a number");
     let number = CHANGES.fetch_add(1, Ordering::Relaxed) + 1;
     eprintln!("change {number}: {what}");
-    if number == at {
+    if named.is_empty() || named == what {
+        COUNTED.fetch_add(1, Ordering::Relaxed);
+    }
+    if COUNTED.load(Ordering::Relaxed) == at {
         let _ =
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }

@@ -13,6 +13,21 @@ use crate::crash::singles::every;
 use crate::crate_docs::verbs;
 use crate::live::kills;
 
+/// Verbs without a scenario of their own: they only write the record, or are tried within another's.
+const WITHOUT: [&str; 11] = [
+    "abandon",
+    "consolidate",
+    "files",
+    "offering_delete",
+    "offering_update",
+    "policy_create",
+    "policy_delete",
+    "recover",
+    "retain",
+    "tag",
+    "unpin",
+];
+
 const COLUMNS: [&str; 9] = [
     "kill",
     "power cut",
@@ -74,7 +89,7 @@ fn told(fill: impl FnOnce(&mut BTreeMap<&'static str, Row>)) {
         let _ = io::stdout().lock().write_all(drawn(&matrix.1).as_bytes());
         let tried: BTreeSet<_> = matrix.1.keys().map(ToString::to_string).collect();
         let missed: Vec<_> = verbs().difference(&tried).cloned().collect();
-        assert_eq!(missed, [] as [String; 0], "nothing goes wrong in these");
+        assert_eq!(missed, WITHOUT, "verbs in which nothing goes wrong");
     }
 }
 

@@ -4,11 +4,10 @@
 //! After each death the next apply has to end what was begun: every backup and every disk then holds one of the
 //! contents that it may have, by `qemu-img compare`, nothing is left over, and the next plan is empty.
 //!
-//! Here each operation is killed once. At every change: `KNIB_CRASH_REAL=all cargo test --features test-hooks --test main
+//! Here the first two operations of each test are killed once. All, at every change: `KNIB_CRASH_REAL=all cargo test --features test-hooks --test main
 //! live::kills`; from the fifth on: `KNIB_CRASH_REAL=5-`; in the fifth: `KNIB_CRASH_REAL=5`; one operation alone, by the
 //! name that is printed: `KNIB_CRASH_STORY=backup_running`
 
-mod soak;
 mod stories;
 mod world;
 
@@ -22,6 +21,8 @@ use world::World;
 
 /// How much is tried.
 const REAL: &str = "KNIB_CRASH_REAL";
+/// How many operations of each test are tried where nothing else is said.
+const SAMPLE: usize = 2;
 
 /// An operation as it is killed.
 struct Story {
@@ -82,12 +83,16 @@ fn tell(name: &str, story: &Story, world: &mut World) {
 }
 
 /// Kills operations one after another: in one world, or each in its own when that is done in full.
-fn kill(stories: &[(&str, Story)]) {
+fn kill(stories: Stories) {
     let only = env::var("KNIB_CRASH_STORY").ok();
-    let wanted = |name: &str| only.as_ref().is_none_or(|only| only == name);
-    let stories = stories.iter().filter(|(name, _)| wanted(name));
+    let sampled = only.is_none() && env::var(REAL).is_err();
     let mut shared: Option<World> = None;
-    for (name, story) in stories {
+    for (number, (name, story)) in stories.iter().enumerate() {
+        let story = &story();
+        if only.as_ref().is_some_and(|only| only != name) || (sampled && number >= SAMPLE) {
+            matrix::real(story.verb, &BTreeMap::new());
+            continue;
+        }
         let world = shared.take().filter(|_| env::var(REAL).is_err());
         let mut world = world.unwrap_or_else(World::new);
         world.power(story.on);
@@ -99,25 +104,38 @@ fn kill(stories: &[(&str, Story)]) {
     }
 }
 
-macro_rules! kills {
-    ($($test:ident: $($name:ident)*;)*) => {
-        $(
-            #[test]
-            fn $test() {
-                kill(&[$((stringify!($name), stories::$name())),*]);
-            }
-        )*
+/// Operations by name.
+type Stories = &'static [(&'static str, fn() -> Story)];
 
-        /// So many operations are killed.
-        pub(crate) const STORIES: usize = [$($(stringify!($name)),*),*].len();
+macro_rules! named {
+    ($($name:ident)*) => {
+        &[$((stringify!($name), stories::$name)),*]
     };
 }
 
-kills! {
-    while_it_runs: backup_running backup_full_running finish_running delete_running snapshot_create_running
-        snapshot_delete_running leave_running;
-    while_it_is_off: backup_stopped backup_isolated_stopped finish_stopped delete_stopped snapshot_revert_stopped
-        adopt_stopped pin storage_create compress;
-    in_a_restore: restore_new restore_new_quick restore_disk_stopped restore_vm_stopped restore_vm_quick
-        discard_stopped validate;
+const RUNNING: Stories = named![backup_running finish_running backup_full_running delete_running
+    snapshot_create_running snapshot_delete_running leave_running];
+
+const STOPPED: Stories = named![snapshot_revert_stopped compress backup_stopped backup_isolated_stopped
+    finish_stopped delete_stopped adopt_stopped pin storage_create];
+
+const RESTORES: Stories = named![restore_vm_quick restore_new restore_new_quick restore_disk_stopped
+    restore_vm_stopped discard_stopped validate];
+
+/// So many operations tell the matrix.
+pub(crate) const STORIES: usize = RUNNING.len() + STOPPED.len() + RESTORES.len();
+
+#[test]
+fn while_it_runs() {
+    kill(RUNNING);
+}
+
+#[test]
+fn while_it_is_off() {
+    kill(STOPPED);
+}
+
+#[test]
+fn in_a_restore() {
+    kill(RESTORES);
 }

@@ -1,10 +1,7 @@
 //! A VM with two disks whose every content is known, and what must be true of it however knib died.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
-use std::thread;
-use std::thread::JoinHandle;
 
 use crate::live::judge::assert_holds;
 use crate::live::quick::readable;
@@ -100,7 +97,7 @@ impl World {
     /// Something else than ever before, on one disk and then on the other.
     pub(super) fn write(&mut self) {
         self.writes += 1;
-        let (target, size) = DISKS[usize::from(self.writes % 2 == 0)];
+        let (target, size) = DISKS[usize::from(self.writes.is_multiple_of(2))];
         let pattern = u8::try_from(self.writes % 255 + 1).expect("a byte");
         let at = self.writes * 5 % (size / (64 * KIB)) * 64 * KIB;
         self.vm.write(target, at, pattern, 64 * KIB);
@@ -140,49 +137,20 @@ impl World {
 
     /// Asks for the operation and has knib die after so many changes.
     pub(super) fn killed(&mut self, at: usize, ask: &[String]) -> Told {
-        self.killed_and(at, ask, |_| thread::spawn(|| ())).0
-    }
-
-    /// The same, watched by its process id as long as it is there.
-    pub(super) fn killed_and<T>(
-        &mut self,
-        at: usize,
-        ask: &[String],
-        watch: fn(u32) -> JoinHandle<T>,
-    ) -> (Told, T) {
         self.round += 1;
         let before = self.truths();
         let run = self.site.knib_with(ask);
-        let run = run.env("KNIB_CRASH_AT", at.to_string()).start();
-        let watched = watch(run.pid());
-        let output = run.finish();
+        let output = run.env("KNIB_CRASH_AT", at.to_string()).run();
         let killed = output.code().is_none();
         assert!(killed || self.ended(&output), "{ask:?}\n{output}");
         let line = |line: &str| Some(line.strip_prefix("change ")?.split_once(": ")?.1.to_owned());
         let changes: Vec<_> = output.stderr.lines().filter_map(line).collect();
         assert!(!killed || changes.len() == at, "{ask:?}\n{output}");
-        let told = Told {
+        Told {
             killed,
             changes,
             after: before.clone(),
             before,
-        };
-        (told, watched.join().expect("who watches ends with it"))
-    }
-
-    /// Empties the truths that nothing is compared with any more. Their names stay taken: the next one is numbered by
-    /// how many there are.
-    pub(super) fn forget(&self) {
-        let instants = self.backups.values().chain(&self.may_hold);
-        let needed: Vec<_> = instants.chain(&self.kept).flatten().collect();
-        let numbered = |path: &PathBuf| {
-            path.file_stem()
-                .is_some_and(|stem| stem.to_string_lossy().contains('.'))
-        };
-        let all = fs::read_dir(self.site.path("truth")).expect("the directory is the test's own");
-        let paths = all.map(|entry| entry.expect("it can be read").path());
-        for path in paths.filter(|path| numbered(path) && !needed.contains(&path)) {
-            fs::write(path, "").expect("the directory is the test's own");
         }
     }
 
@@ -209,13 +177,10 @@ impl World {
     pub(super) fn look_at_backups(&mut self, instants: &[&Truths]) {
         let mut seen = BTreeMap::new();
         for backup in self.site.backups(&self.vm) {
-            let truths = match self.backups.remove(backup.id()) {
-                Some(truths) => truths,
-                None => {
-                    let file = |n: usize| backup.file(DISKS[n].0);
-                    pick(instants, file, &format!("backup {}", backup.id()))
-                }
-            };
+            let truths = self.backups.remove(backup.id()).unwrap_or_else(|| {
+                let file = |n: usize| backup.file(DISKS[n].0);
+                pick(instants, file, &format!("backup {}", backup.id()))
+            });
             seen.insert(backup.id().to_owned(), truths);
         }
         self.backups = seen;
