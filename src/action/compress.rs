@@ -51,7 +51,8 @@ pub(super) fn program(op: &Compress, guest: &Guest) -> Result<Program, Refusal> 
         .record
         .jobs
         .get(&JobId::of(&backup.id, op.kind().as_str()));
-    let wanted = backup.is_whole() && job.is_some_and(Job::is_waiting);
+    let job = job.map(|job| job.clone().under(&op.retry));
+    let wanted = backup.is_whole() && job.is_some_and(|job| job.is_waiting());
     Ok(match (&op.phase, op.of.place().filter(|_| wanted)) {
         (Phase::Start { .. }, Some(of)) => start(op, &of, backup),
         (Phase::Finalize, Some(of)) => finalize(of, backup),

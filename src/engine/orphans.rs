@@ -208,6 +208,10 @@ async fn on_primary<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>,
                 let on_branch = disk.layer(&layer).is_some();
                 disk.uses(&path) || disk.uses(&layer) || on_branch
             });
+            if kind == OrphanKind::Throwaway {
+                found.extend(thrown_away(host, world, path, entry.size).await?);
+                continue;
+            }
             if used || is_worked_on(world, &layer) || is_kept(world, &path) {
                 continue;
             }
@@ -242,6 +246,31 @@ async fn on_primary<H: Host>(host: &Rc<H>, world: &World) -> Result<Vec<Orphan>,
     Ok(found)
 }
 
+/// A file of a throwaway VM that ended without knib. What its guest wrote is nobody's.
+async fn thrown_away<H: Host>(
+    host: &Rc<H>,
+    world: &World,
+    path: Utf8PathBuf,
+    size: Bytes,
+) -> Result<Option<Orphan>, HostError> {
+    let of = layout::thrown_away(&path).filter(|_| !is_worked_on(world, &path));
+    let Some(guest) = of.and_then(|vm| world.guests.get(&vm)) else {
+        return Ok(None);
+    };
+    let removable = match host.machine(&guest.vm.uuid.throwaway()).await {
+        Ok(_) => false,
+        Err(error) if error.fault == Fault::Gone => true,
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Orphan {
+        path,
+        kind: OrphanKind::Throwaway,
+        size,
+        vm: Some(guest.vm.clone()),
+        removable,
+    }))
+}
+
 /// What a file on primary is by its name, and the name that a chain would have it under.
 fn layer(path: &Utf8Path) -> Option<(OrphanKind, Utf8PathBuf)> {
     if let Some(finished) = layout::finished(path) {
@@ -252,6 +281,9 @@ fn layer(path: &Utf8Path) -> Option<(OrphanKind, Utf8PathBuf)> {
         .is_some()
     {
         return Some((OrphanKind::Replaced, path.to_owned()));
+    }
+    if layout::thrown_away(path).is_some() {
+        return Some((OrphanKind::Throwaway, path.to_owned()));
     }
     if layout::delta_of(path).is_some() {
         return Some((OrphanKind::Delta, path.to_owned()));

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,7 +15,9 @@ use crate::model::backup::Compressed;
 use crate::model::id::BackupId;
 use crate::model::id::JobId;
 use crate::model::id::Target;
+use crate::model::op::Retry;
 use crate::model::program::StepError;
+use crate::model::seconds::later;
 
 /// What is wished.
 #[derive(
@@ -116,10 +119,36 @@ impl Job {
         }
     }
 
+    /// As the settings in force see it: whether it was tried often enough, and when it is tried again, are
+    /// reckoned from what was tried, whatever the settings were then.
+    #[must_use]
+    pub fn under(mut self, retry: &Retry) -> Self {
+        let (Some(ended), 1..) = (self.ended, self.attempts) else {
+            return self;
+        };
+        if self.is_over() {
+            return self;
+        }
+        if retry.attempts.is_some_and(|most| self.attempts >= most) {
+            self.state = JobState::Failed;
+        } else {
+            let interval = i64::try_from(retry.interval.0).unwrap_or(i64::MAX);
+            self.state = JobState::Waiting;
+            self.not_before = later(ended, SignedDuration::from_secs(interval));
+        }
+        self
+    }
+
     /// To be tried.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.state == JobState::Waiting
+    }
+
+    /// It came true, or was ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, JobState::Done | JobState::Cancelled)
     }
 
     /// What people call it.

@@ -21,6 +21,8 @@ const BEFORE: &str = ".before-";
 const RESTORED: &str = ".restored-";
 /// What a restored disk's file ends with until it is whole.
 const UNFINISHED: &str = ".knib-unfinished";
+/// Begins the names of throwaway VMs and their files.
+const THROWAWAY: &str = "knib-validate-";
 
 /// A storage's marker: its absence means "not mounted", never "all backups are gone".
 #[must_use]
@@ -281,13 +283,20 @@ pub fn restored(path: &Utf8Path, restore: &BackupId) -> Utf8PathBuf {
 /// What a backup's throwaway VM is called.
 #[must_use]
 pub fn throwaway(vm: &str) -> String {
-    format!("knib-validate-{vm}")
+    format!("{THROWAWAY}{vm}")
 }
 
 /// A file of its own that the throwaway VM of a VM has for a while.
 #[must_use]
 pub fn throwaway_file(dir: &Utf8Path, vm: &VmId, what: &str) -> Utf8PathBuf {
     dir.join(format!("{}.{what}", throwaway(vm.as_str())))
+}
+
+/// The VM whose throwaway VM has a file of such a name.
+#[must_use]
+pub fn thrown_away(path: &Utf8Path) -> Option<VmId> {
+    let (vm, _) = path.file_name()?.strip_prefix(THROWAWAY)?.split_once('.')?;
+    Some(VmId::new(vm))
 }
 
 /// The name a file has until it is whole.

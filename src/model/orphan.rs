@@ -44,6 +44,8 @@ pub enum OrphanKind {
     Unfinished,
     /// A compressed file of a backup that no job is about.
     Compressed,
+    /// A file of a VM in which a backup was booted.
+    Throwaway,
     /// A note in a backup that a VM reads it, which none does here.
     Lease,
     /// What a restore replaced, or brought, and is not needed by anything knib knows.

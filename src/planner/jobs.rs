@@ -25,6 +25,7 @@ use crate::model::plan::Plan;
 use crate::model::policy::CompressionLibrary;
 use crate::model::policy::CompressionSettings;
 use crate::model::policy::Policy;
+use crate::model::policy::Settings;
 use crate::model::reason::Block;
 use crate::model::reason::Reason;
 use crate::model::world::Guest;
@@ -46,11 +47,15 @@ const RATES: [u32; 2] = [5, 2];
 
 /// Plans what waits, a swap before what takes long, the oldest first.
 pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy) {
-    let settings = &policy.settings.compression;
     for kind in [JobKind::Finalize, JobKind::Start] {
+        let retry = Retry::of(kind, &policy.settings);
         for vm in draft.now.guests.keys() {
-            for job in waiting(draft, vm, kind) {
-                try_once(draft, vm, &job, settings);
+            let known = at_rest(draft, vm, kind).into_iter();
+            let mut jobs: Vec<_> = known.map(|job| job.under(&retry)).collect();
+            jobs.retain(Job::is_waiting);
+            jobs.sort_by_key(|job| (job.not_before, job.id()));
+            for job in jobs {
+                try_once(draft, vm, &job, &policy.settings);
                 // What a start wishes for comes in the same plan.
                 if kind == JobKind::Start {
                     let next = JobId::of(&job.backup, JobKind::Finalize.as_str());
@@ -59,7 +64,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, policy: &Policy) {
                     if let Some(next) = wished.filter(|job| job.is_waiting()).cloned()
                         && !is_known(draft, vm, &next)
                     {
-                        try_once(draft, vm, &next, settings);
+                        try_once(draft, vm, &next, &policy.settings);
                     }
                 }
             }
@@ -74,8 +79,8 @@ fn is_known(draft: &Draft<'_>, vm: &VmId, job: &Job) -> bool {
     known.is_some_and(Job::is_waiting)
 }
 
-/// The jobs of a kind that wait, apart from those that somebody is at or that are taken up.
-pub(super) fn waiting(draft: &Draft<'_>, vm: &VmId, kind: JobKind) -> Vec<Job> {
+/// The jobs of a kind, apart from those that somebody is at or that are taken up.
+pub(super) fn at_rest(draft: &Draft<'_>, vm: &VmId, kind: JobKind) -> Vec<Job> {
     let Some(guest) = draft.ahead.guests.get(vm) else {
         return Vec::new();
     };
@@ -88,12 +93,13 @@ pub(super) fn waiting(draft: &Draft<'_>, vm: &VmId, kind: JobKind) -> Vec<Job> {
         .filter_map(|open| Some(open.op.attempt()?.job))
         .collect();
     let mut jobs: Vec<_> = guest.record.jobs.values().cloned().collect();
-    jobs.retain(|job| job.kind == kind && job.is_waiting() && !tried.contains(&job.id()));
-    jobs.sort_by_key(|job| (job.not_before, job.id()));
+    jobs.retain(|job| job.kind == kind && !tried.contains(&job.id()));
     jobs
 }
 
-fn try_once(draft: &mut Draft<'_>, vm: &VmId, job: &Job, settings: &CompressionSettings) {
+fn try_once(draft: &mut Draft<'_>, vm: &VmId, job: &Job, settings: &Settings) {
+    let retry = Retry::of(job.kind, settings);
+    let settings = &settings.compression;
     let Some(guest) = draft.ahead.guests.get(vm) else {
         return;
     };
@@ -109,10 +115,6 @@ fn try_once(draft: &mut Draft<'_>, vm: &VmId, job: &Job, settings: &CompressionS
         return;
     }
     let (phase, blocks) = phase(draft.now, backup, job.kind, settings);
-    let retry = Retry {
-        attempts: (job.kind == JobKind::Start).then_some(settings.attempts),
-        interval: settings.retry_interval,
-    };
     let op = |of| Op::Compress(Box::new(Compress { of, phase, retry }));
     let reason = Reason::JobWaits {
         job: job.id(),

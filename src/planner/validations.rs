@@ -73,8 +73,8 @@ fn of_policy(policy: &Policy, name: &str) -> Option<Validation> {
 
 /// What waits for another attempt and has been overtaken by a newer backup, or is wanted no more.
 fn end_others(draft: &mut Draft<'_>, vm: &VmId, wanted: Option<&BackupId>) {
-    let over = |job: &Job| job.kind == JobKind::Validate && Some(&job.backup) != wanted;
-    for job in jobs::waiting(draft, vm, JobKind::Validate) {
+    let over = |job: &Job| job.is_waiting() && Some(&job.backup) != wanted;
+    for job in jobs::at_rest(draft, vm, JobKind::Validate) {
         if over(&job)
             && let Some(guest) = draft.ahead.guests.get(vm)
         {
@@ -93,22 +93,20 @@ fn try_once(draft: &mut Draft<'_>, vm: &VmId, id: &BackupId, how: &Validation, p
         return;
     };
     let settings = &policy.settings.validation;
+    let retry = Retry::of(JobKind::Validate, &policy.settings);
     let job = record.jobs.get(&job_of(id));
+    let job = job.map(|job| job.clone().under(&retry));
     if backup.marks.validated.is_some()
-        || job.is_some_and(|job| !job.is_waiting())
+        || job.as_ref().is_some_and(|job| !job.is_waiting())
         || is_tried(draft, vm)
         || !is_due(draft, record, how.interval.unwrap_or(settings.interval).0)
         || policy.settings.compression.enabled && is_to_be_compressed(record, id)
     {
         return;
     }
-    let retry = Retry {
-        attempts: Some(settings.attempts),
-        interval: settings.retry_interval,
-    };
     let reason = Reason::JobWaits {
         job: job_of(id),
-        failed_attempts: job.map_or(0, |job| job.attempts.into()),
+        failed_attempts: job.as_ref().map_or(0, |job| job.attempts.into()),
     };
     let early = job.filter(|job| job.is_early(draft.now.now)).map(|job| {
         let until = job.not_before;

@@ -15,6 +15,7 @@ use crate::model::world::AppliedStorage;
 use crate::state::Result;
 use crate::state::State;
 use crate::state::error::Trouble;
+use crate::state::job;
 use crate::state::value::Word;
 use crate::state::value::json;
 use crate::state::value::parse;
@@ -50,7 +51,7 @@ impl State {
         })
     }
 
-    /// Keeps the policy for a command that finds no file.
+    /// Keeps the policy for a command that finds no file, and jobs follow its settings.
     ///
     /// # Errors
     /// As any writing call.
@@ -60,7 +61,7 @@ impl State {
                 "INSERT OR REPLACE INTO meta (key, value) VALUES ('policy', ?1)",
                 [json(policy)?],
             )?;
-            Ok(())
+            job::follow(db, &policy.settings)
         })
     }
 

@@ -1,6 +1,5 @@
 //! Jobs: wishes about backups, and what came of the attempts at them.
 
-use jiff::SignedDuration;
 use jiff::Timestamp;
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
@@ -23,7 +22,8 @@ use crate::model::op::Attempt;
 use crate::model::op::Lane;
 use crate::model::op::OneBackup;
 use crate::model::op::Op;
-use crate::model::seconds::later;
+use crate::model::op::Retry;
+use crate::model::policy::Settings;
 use crate::state::Result;
 use crate::state::State;
 use crate::state::StateError;
@@ -111,7 +111,11 @@ impl State {
                 continue;
             };
             let swap = JobId::of(backup, JobKind::Finalize.as_str());
-            let swap = one(db, &compress.of.vm.uuid, &swap)?;
+            let retry = Retry {
+                attempts: None,
+                ..compress.retry
+            };
+            let swap = one(db, &compress.of.vm.uuid, &swap)?.map(|swap| swap.under(&retry));
             if !swap.is_some_and(|swap| swap.is_waiting() && !swap.is_early(now)) {
                 continue;
             }
@@ -170,8 +174,17 @@ fn one(db: &Connection, vm: &VmId, job: &JobId) -> Result<Option<Job>, Trouble> 
     Ok(row.map(|(_, job)| job))
 }
 
-/// What nobody wished for is wished for when it is tried; what a person asks for is wished for anew.
+/// What nobody wished for is wished for when it is tried; what a person asks for is wished for anew. What
+/// waits is seen as the settings that it is tried by see it.
 pub(super) fn wish(db: &Connection, op: &Op) -> Result<(), Trouble> {
+    if let Some(attempt) = op.attempt()
+        && let Some(known) = one(db, &attempt.vm.uuid, &attempt.job)?
+    {
+        let job = known.clone().under(&attempt.retry);
+        if job != known {
+            wished(db, attempt.vm, &job)?;
+        }
+    }
     let Op::Validate(validate) = op else {
         return Ok(());
     };
@@ -185,6 +198,10 @@ pub(super) fn wish(db: &Connection, op: &Op) -> Result<(), Trouble> {
 
 /// Something is wished; it takes the place of one of its kind.
 pub(super) fn wished(db: &Connection, vm: &VmRef, job: &Job) -> Result<(), Trouble> {
+    put(db, &vm.uuid, job)
+}
+
+fn put(db: &Connection, vm: &VmId, job: &Job) -> Result<(), Trouble> {
     let error = job.error.as_ref().map(json).transpose()?;
     let files = (!job.files.is_empty())
         .then(|| json(&job.files))
@@ -193,7 +210,7 @@ pub(super) fn wished(db: &Connection, vm: &VmRef, job: &Job) -> Result<(), Troub
         "INSERT OR REPLACE INTO job ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
     );
     db.prepare_cached(&sql)?.execute(params![
-        vm.uuid.as_str(),
+        vm.as_str(),
         job.backup.as_str(),
         job.kind.as_str(),
         word(job.state),
@@ -235,29 +252,39 @@ pub(super) fn tried(
     let Some(known) = one(db, vm, job)? else {
         return Ok(());
     };
-    let (started, error): (String, Option<String>) = db
+    let (started, error): (Word<Timestamp>, Option<String>) = db
         .prepare_cached("SELECT started, error FROM action WHERE id = ?1")?
         .query_row([action.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?
         .ok_or_else(|| StateError::Unknown(format!("action {action}")))?;
-    set(
-        db,
-        vm,
-        job,
-        "attempts = attempts + 1, started = ?4",
-        &started,
-    )?;
-    set(db, vm, job, "ended = ?4", &time(now))?;
-    set(db, vm, job, "error = ?4", &error.filter(|_| !done))?;
-    if !done && known.is_waiting() {
-        let tried = known.attempts.saturating_add(1);
-        if attempt.retry.attempts.is_some_and(|most| tried >= most) {
-            set(db, vm, job, "state = ?4", &word(JobState::Failed))?;
-        } else {
-            let interval = i64::try_from(attempt.retry.interval.0).unwrap_or(i64::MAX);
-            let again = later(now, SignedDuration::from_secs(interval));
-            set(db, vm, job, "not_before = ?4", &time(again))?;
+    let error = error.filter(|_| !done);
+    let error = error.map(|error| parse(format_args!("the error of action {action}"), &error));
+    let tried = Job {
+        attempts: known.attempts.saturating_add(1),
+        started: Some(started.0),
+        ended: Some(now),
+        error: error.transpose()?,
+        ..known
+    };
+    wished(db, attempt.vm, &tried.under(&attempt.retry))
+}
+
+/// What was tried is tried again, or not, as a policy says from now on. One that a person asked for and
+/// that failed is for whoever asked, so that a boot that failed stays so until it is wanted.
+pub(super) fn follow(db: &Connection, settings: &Settings) -> Result<(), Trouble> {
+    let mut statement = db.prepare_cached(&format!("SELECT {COLUMNS} FROM job"))?;
+    let mut rows = statement.query([])?;
+    let mut changed = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (vm, known) = read(row)?;
+        let job = known.clone().under(&Retry::of(known.kind, settings));
+        let revives = known.state == JobState::Failed && known.kind == JobKind::Validate;
+        if job != known && !revives {
+            changed.push((vm, job));
         }
+    }
+    for (vm, job) in &changed {
+        put(db, vm, job)?;
     }
     Ok(())
 }

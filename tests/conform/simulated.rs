@@ -47,6 +47,7 @@ impl Simulated {
             note: None,
             disks,
             networks: Vec::new(),
+            channel: false,
         });
         for disk in &vm.stored.disks {
             vm.wrote.insert(disk.target.clone(), vec![0; CELLS]);

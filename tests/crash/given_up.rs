@@ -69,8 +69,8 @@ fn is_stopped_by_a_job(rest: &Rest) -> bool {
     blocks.any(|block| matches!(block, Block::Blocked(why) if why.code == "block_job"))
 }
 
-/// What is wrong after a kill at a tick; none where nothing was begun by then.
-fn given_up_at(scenario: &Scenario, desk: &Desk, tick: usize) -> Option<Vec<String>> {
+/// What is wrong after a kill at a tick; none where nothing was begun by then. `before` is asked before all goes on.
+fn given_up_at(scenario: &Scenario, desk: &Desk, tick: usize, before: &Ask) -> Option<Vec<String>> {
     tell(async {
         let bench = Bench::from(&scenario.kept, desk, vec![(tick, Trouble::Kill)]);
         let policy = std::rc::Rc::clone(&bench.policy);
@@ -81,7 +81,7 @@ fn given_up_at(scenario: &Scenario, desk: &Desk, tick: usize) -> Option<Vec<Stri
             return None;
         }
         let mut wrong = Vec::new();
-        let mut rest = until_rest(&bench, &Ask::Apply, &mut wrong).await;
+        let mut rest = until_rest(&bench, before, &mut wrong).await;
         if rest.as_ref().is_some_and(is_stopped_by_a_job) {
             bench.sim.site.borrow_mut().lose_jobs();
             rest = until_rest(&bench, &Ask::Apply, &mut wrong).await;
@@ -109,6 +109,10 @@ fn given_up_at(scenario: &Scenario, desk: &Desk, tick: usize) -> Option<Vec<Stri
 }
 
 fn everywhere(scenario: &Scenario) {
+    before(scenario, &Ask::Apply);
+}
+
+fn before(scenario: &Scenario, ask: &Ask) {
     let desk = Desk::new();
     let ticks = play(scenario, &desk, Vec::new()).ticks;
     let kills = ticks.iter().enumerate();
@@ -116,7 +120,7 @@ fn everywhere(scenario: &Scenario) {
     let mut tried = 0;
     let mut lost = Vec::new();
     for (at, tick) in kills.step_by(if is_full() { 1 } else { 4 }) {
-        let Some(wrong) = given_up_at(scenario, &desk, at) else {
+        let Some(wrong) = given_up_at(scenario, &desk, at, ask) else {
             continue;
         };
         tried += 1;
@@ -162,6 +166,15 @@ fn snapshot_delete_on() {
 #[test]
 fn compress_chain() {
     everywhere(&stories::compress_chain());
+}
+
+/// Files of a swap that was given up are not taken for damaged ones.
+#[test]
+fn compress_verified_before_it_is_tried_again() {
+    let scenario = stories::compress_one();
+    let backups = scenario.kept.site.moments.keys();
+    let backup = backups.max().expect("there is one").clone();
+    before(&scenario, &Ask::Verify(backup));
 }
 
 #[test]

@@ -194,6 +194,16 @@ pub(crate) fn compressed(mode: &str, jobs: bool) -> Rc<Policy> {
     ))
 }
 
+/// The same, and the newest backup is booted: its agent is waited for, a picture is taken, and a program is run.
+pub(crate) fn validating() -> Rc<Policy> {
+    let offering = "plain: { backupChainSize: 3, validate: { command: /usr/bin/health } }";
+    load(&format!(
+        "version: 1\nstorage: {{ nas: {{ path: /backup }} }}\nofferings: {{ {offering} }}\n\
+         policies:\n  all:\n    select: {{ names: [\"db-*\"] }}\n    offering: plain\n    storage: nas\n    {}\n",
+        schedule("none")
+    ))
+}
+
 /// The same, and what a storage holds is read again after twelve hours.
 pub(crate) fn verifying() -> Rc<Policy> {
     let mut policy = nightly("none").as_ref().clone();
@@ -255,6 +265,7 @@ pub(crate) fn site() -> Site {
             cdrom,
         ],
         networks: Vec::new(),
+        channel: false,
     };
     let mut vm = Vm::off(definition);
     for disk in &vm.stored.disks[..2] {

@@ -103,6 +103,7 @@ singles! {
     compress_inline_off: stories::compress_inline(Power::Off);
     validate_on: stories::validate(Power::On);
     validate_off: stories::validate(Power::Off);
+    validate_as_planned: stories::validate_as_planned();
     job_cancel: stories::job_cancel();
     job_retry: stories::job_retry();
     verify_asked: verified::asked();

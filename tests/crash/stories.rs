@@ -20,6 +20,7 @@ use crate::crash::scenario::nightly;
 use crate::crash::scenario::nobody;
 use crate::crash::scenario::rotating;
 use crate::crash::scenario::target;
+use crate::crash::scenario::validating;
 use crate::sim::STORAGE;
 use crate::sim::Trouble;
 
@@ -460,6 +461,18 @@ pub(crate) fn validate(power: Power) -> Scenario {
     let story = power.set(backed_up().apply("2026-11-23T02:30:00Z"));
     let last = story.latest();
     story.asks(format!("validate, {power:?}"), Ask::Validate(last), 0)
+}
+
+/// A policy wants it, with all its steps.
+pub(crate) fn validate_as_planned() -> Scenario {
+    let story = Story::new(&nightly("none")).site(|site| {
+        let vm = site.vms.get_mut(&VmId::new(DB)).expect("it is there");
+        vm.stored.channel = true;
+        vm.agent = Agent::Connected;
+    });
+    let story = story.time_passes().apply("2026-11-22T12:00:01Z");
+    let story = story.policy(&validating());
+    story.asks("validate as planned", Ask::Apply, 0)
 }
 
 /// A job that waits is ended.

@@ -68,7 +68,12 @@ fn attempts_wait_for_room_and_end() {
     site.set_clock("2026-11-23T10:29:00Z");
     let held = site.knib(JOBS).exits(0);
     assert!(said(&held).contains("waits until"), "{held}");
+    // What is counted from is the attempt, whatever the interval was then.
+    site.change_policy("retry.interval: 30m", "retry.interval: 40m");
     site.set_clock("2026-11-23T10:31:00Z");
+    site.knib(JOBS).exits(0);
+    assert_eq!(jobs(&site, &[])[0]["scheduled_at"], "2026-11-23T10:40:00Z");
+    site.change_policy("retry.interval: 40m", "retry.interval: 20m");
     site.knib(JOBS).exits(5);
     let job = jobs(&site, &[]).remove(0);
     assert_eq!(
@@ -86,13 +91,13 @@ fn attempts_wait_for_room_and_end() {
     site.knib(["plan", "--detailed-exitcode"]).exits(0);
     assert_holds(&backup.file("vda"), &vm.truth("vda"));
 
-    // A setting that changed takes effect at the next apply, once somebody wants it tried again.
-    site.change_policy("minimum.free.storage: 3", "minimum.free.storage: 1");
-    let id = job["id"].as_str().expect("an id");
-    site.knib(["job", "retry", id]).exits(0);
+    // It was tried often enough for as long as that is so.
+    let more = "minimum.free.storage: 1, backup.compression.max.job.retries: 3";
+    site.change_policy("minimum.free.storage: 3", more);
     site.knib(JOBS).exits(0);
     assert_eq!(site.newest(&vm).0["compression"], "compressed");
     assert_holds(&backup.file("vda"), &vm.truth("vda"));
+    let id = job["id"].as_str().expect("an id");
     site.knib(["job", "retry", id]).exits(3);
 }
 

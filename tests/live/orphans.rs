@@ -83,6 +83,9 @@ fn what_nothing_refers_to_is_listed_and_only_what_holds_nothing_goes() {
     let blank = overlay(&vm, &ids[0]);
     let written = overlay(&vm, &ids[1]);
     write_into(&written);
+    let name = format!("knib-validate-{}.vda.qcow2", vm.uuid());
+    let throwaway = blank.with_file_name(name);
+    fs::write(&throwaway, "x").expect("it is the test's own");
     // Another state's, for all that is known, and what only looks like ours.
     let foreign = overlay(&vm, "20260101-010101-0d0d0d0d");
     fs::write(format!("{}.knib-notes", vm.disks["vda"].display()), "x")
@@ -113,6 +116,7 @@ fn what_nothing_refers_to_is_listed_and_only_what_holds_nothing_goes() {
         (blank.clone(), "delta".to_owned(), true),
         (written.clone(), "delta".to_owned(), false),
         (foreign.clone(), "delta".to_owned(), false),
+        (throwaway.clone(), "throwaway".to_owned(), true),
     ];
     wanted.sort();
     let before = site.picture(&vm);
@@ -130,7 +134,9 @@ fn what_nothing_refers_to_is_listed_and_only_what_holds_nothing_goes() {
             said.stdout.contains("kept: it may hold what a guest wrote"),
             "{said}"
         );
-        [&stage, &going, &blank].iter().all(|gone| !gone.exists())
+        [&stage, &going, &blank, &throwaway]
+            .iter()
+            .all(|gone| !gone.exists())
     });
     wanted.retain(|(_, _, goes)| !goes);
     assert_eq!(ours(&site.knib(CHECK).exits(3).json()), wanted);

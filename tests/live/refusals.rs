@@ -139,6 +139,25 @@ fn a_block_device_until_it_is_excluded() {
 }
 
 #[test]
+fn one_file_that_is_two_disks_until_one_is_detached() {
+    let site = Site::new();
+    let twin = "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>\
+                <source file='$DIR/primary/twin.qcow2'/><target dev='vdb' bus='virtio'/></disk>";
+    let disk = Disk::qcow2("vda", MIB).at(site.primary().join("twin.qcow2"));
+    let vm = site.vm("a").disk(disk).device(twin).define();
+    site.knib(["apply", "--auto-approve", "--only", "config"])
+        .exits(0);
+    vm.write("vda", 0, 0x11, 64 * KIB);
+    let mend = format!("virsh detach-disk {} vdb", vm.name);
+    let words = ["vda and vdb are the same file", &mend];
+    site.refuses(&vm, &["plan", "--detailed-exitcode"], 3, &words);
+    site.refuses(&vm, &APPLY, 3, &words);
+
+    virsh(["detach-disk", &vm.name, "vdb", "--config"]).must();
+    assert_holds(&site.first(&vm).file("vda"), &vm.truth("vda"));
+}
+
+#[test]
 fn a_vm_that_is_gone_when_the_saved_plan_is_applied() {
     let (site, vm) = with_a_backup();
     let other = site.vm("b").disk(Disk::qcow2("vda", MIB)).define();

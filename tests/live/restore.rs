@@ -1,6 +1,7 @@
 //! `knib restore new`: a VM of its own from a backup, and nothing at all where something is wrong with it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use crate::support::Vm;
 use crate::support::guest::Guest;
 use crate::support::oracle;
 use crate::support::tool::qemu_img;
+use crate::support::tool::run;
 use crate::support::tool::virsh;
 use crate::support::vm::Builder;
 
@@ -277,4 +279,43 @@ fn a_new_vm_keeps_and_changes_what_it_is_told_to() {
     site.knib(start).exits(0);
     assert_eq!(virsh(["domstate", &started]).must().trim(), "running");
     assert_holds(&site.primary().join(format!("{kept}-vda.qcow2")), &truth);
+}
+
+/// A definition may hold a password. It is in the backup, for its owner alone, and in nothing else that knib keeps.
+#[test]
+fn a_password_stays_in_the_definitions() {
+    const PASSWORD: &str = "hunter-2";
+    let site = Site::new();
+    let screen = format!("<graphics type='vnc' autoport='yes' passwd='{PASSWORD}'/>");
+    let disk = Disk::qcow2("vda", MIB);
+    let vm = site.vm("a").device(&screen).disk(disk).define();
+    let backup = site.first(&vm);
+    let name = format!("{}-new", site.run);
+    site.knib(["restore", "new", backup.id(), "--name", &name])
+        .exits(0);
+    let secret = ["dumpxml", "--security-info", &name];
+    assert!(virsh(secret).must().contains(PASSWORD));
+
+    let [plan, world] = ["plan.json", "world.json"].map(|name| site.path(name));
+    let flags = [Path::new("-o"), &plan, Path::new("--world-out"), &world];
+    site.knib([Path::new("plan")].iter().chain(&flags)).exits(0);
+    for file in [&plan, &world, &site.path("state.db")] {
+        assert!(file.is_file(), "{}", file.display());
+    }
+    let found = run(
+        "grep",
+        ["-rlF", PASSWORD, &site.root().display().to_string()],
+    )
+    .must();
+    let mut found: Vec<_> = found.lines().collect();
+    found.sort_unstable();
+    let given = site.path(&format!("{}.xml", vm.name));
+    let kept = ["domain.inactive.xml", "domain.xml"].map(|name| backup.dir().join(name));
+    let mut holders = vec![given.display().to_string()];
+    holders.extend(kept.iter().map(|file| file.display().to_string()));
+    assert_eq!(found, holders);
+    for file in kept {
+        let found = fs::metadata(&file).expect("it is there");
+        assert_eq!(found.permissions().mode() & 0o777, 0o600);
+    }
 }

@@ -148,7 +148,7 @@ fn an_attempt_is_held_until_its_time() {
     let first = backups(&world)[0].clone();
     let job = job(&mut world, &first);
     job.attempts = 1;
-    job.not_before = make::at("2026-11-22T13:30:00Z");
+    job.ended = Some(make::at("2026-11-22T12:30:00Z"));
     let plan = told(&make::plan(&policy, &world));
     assert!(
         plan.contains("attempt 1 failed, tried again at 2026-11-22T13:30:00Z"),
@@ -157,6 +157,44 @@ fn an_attempt_is_held_until_its_time() {
     world.now = make::at("2026-11-22T13:30:00Z");
     let plan = told(&make::plan(&policy, &world));
     assert!(!plan.contains("attempt 1"), "{plan}");
+}
+
+#[test]
+fn what_failed_before_goes_by_the_settings_in_force() {
+    let first = |settings: &str, attempts, state| {
+        let (mut world, policy) = waiting(settings);
+        let first = backups(&world)[0].clone();
+        let job = job(&mut world, &first);
+        job.attempts = attempts;
+        job.state = state;
+        job.ended = Some(make::at("2026-11-22T12:30:00Z"));
+        job.not_before = make::at("2026-11-22T13:30:00Z");
+        let plan = make::plan(&policy, &world);
+        let of_first = plan.actions.iter().find(|action| match &action.op {
+            Op::Compress(op) => op.of.backup == first,
+            _ => false,
+        });
+        match of_first {
+            None => "not tried".to_owned(),
+            Some(action) if action.is_free() => "tried".to_owned(),
+            Some(action) => format!("{:?}", action.blocked_by),
+        }
+    };
+    let interval = |minutes| format!("backup.compression.retry.interval: {minutes}");
+    assert_eq!(first(&interval(10), 1, JobState::Waiting), "tried");
+    let held = first(&interval(90), 1, JobState::Waiting);
+    assert!(held.contains("2026-11-22T14:00:00Z"), "{held}");
+
+    let attempts = |most| {
+        format!(
+            "{}, backup.compression.max.job.retries: {most}",
+            interval(10)
+        )
+    };
+    assert_eq!(first(&attempts(2), 2, JobState::Failed), "not tried");
+    assert_eq!(first(&attempts(3), 2, JobState::Failed), "tried");
+    assert_eq!(first(&attempts(2), 2, JobState::Waiting), "not tried");
+    assert_eq!(first(&attempts(3), 2, JobState::Cancelled), "not tried");
 }
 
 #[test]

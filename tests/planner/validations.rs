@@ -122,6 +122,7 @@ fn an_attempt_is_made_up_for_until_it_was_tried_often_enough_or_a_newer_one_is_t
     let (mut world, policy, [first, second]) = world("validate: true", "");
     let mut job = Job::new(second, JobKind::Validate, make::at("2026-11-22T14:00:00Z"));
     job.attempts = 1;
+    job.ended = Some(make::at("2026-11-22T13:00:00Z"));
     guest(&mut world).record.jobs.insert(job.id(), job.clone());
     let held = make::plan(&policy, &world);
     let said = format!("{:?}", held.actions);
@@ -130,8 +131,13 @@ fn an_attempt_is_made_up_for_until_it_was_tried_often_enough_or_a_newer_one_is_t
         "{said}"
     );
     job.state = JobState::Failed;
+    job.attempts = 2;
     guest(&mut world).record.jobs.insert(job.id(), job);
     assert_eq!(make::plan(&policy, &world).actions, []);
+    let mut patient = policy.clone();
+    patient.settings.validation.attempts = 3;
+    let held = format!("{:?}", make::plan(&patient, &world).actions);
+    assert!(held.contains("attempt 2 failed"), "{held}");
 
     let old = Job::new(first, JobKind::Validate, make::at("2026-11-22T14:00:00Z"));
     guest(&mut world).record.jobs.insert(old.id(), old.clone());

@@ -11,7 +11,6 @@ use knib::host::Entry;
 use knib::host::Exchange;
 use knib::host::Head;
 use knib::host::Host;
-use knib::host::HostError;
 use knib::host::Neighbour;
 use knib::host::NewOverlay;
 use knib::host::ReadFrom;
@@ -219,11 +218,8 @@ impl Host for Sim {
             .await
     }
 
-    async fn ask(&self, _vm: &VmId, _order: &Value, _limit: Duration) -> Result<Value> {
-        self.look("ask", |_| {
-            Err(HostError::new(Fault::Agent, "ask", "nobody answers"))
-        })
-        .await
+    async fn ask(&self, vm: &VmId, order: &Value, _limit: Duration) -> Result<Value> {
+        self.look("ask", |site| site.answer(vm, order)).await
     }
 
     async fn screenshot(&self, vm: &VmId) -> Result<Vec<u8>> {

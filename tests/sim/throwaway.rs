@@ -10,6 +10,8 @@ use knib::model::fault::Fault;
 use knib::model::id::Target;
 use knib::model::id::VmId;
 use knib::model::machine::Machine;
+use serde_json::Value;
+use serde_json::json;
 
 use crate::sim::site::STORAGE;
 use crate::sim::site::Site;
@@ -75,6 +77,19 @@ impl Site {
         let gone = || HostError::new(Fault::Gone, "take a picture", "no such domain");
         let running = self.throwaways.get(id).ok_or_else(gone);
         running.map(|_| SCREEN.to_vec())
+    }
+
+    /// Of a guest that does well.
+    pub(crate) fn answer(&self, id: &VmId, order: &Value) -> Result<Value> {
+        let answers = self.throwaways.get(id);
+        if answers.is_none_or(|running| !running.definition.channel) {
+            return Err(HostError::new(Fault::Agent, "ask", "nobody answers"));
+        }
+        Ok(match order["execute"].as_str() {
+            Some("guest-exec") => json!({ "pid": 1 }),
+            Some("guest-exec-status") => json!({ "exited": true, "exitcode": 0 }),
+            _ => json!({}),
+        })
     }
 
     /// A log of what runs belongs to it.

@@ -32,6 +32,8 @@ pub(crate) struct Definition {
     pub(crate) disks: Vec<DiskDef>,
     /// Those it wants to be in. There are none here, so it cannot be started.
     pub(crate) networks: Vec<String>,
+    /// It has a channel for a guest agent.
+    pub(crate) channel: bool,
 }
 
 /// A disk of a definition.
@@ -132,12 +134,17 @@ impl DiskDef {
 impl Vm {
     /// A VM that is off.
     pub(crate) fn off(stored: Definition) -> Self {
+        let agent = if stored.channel {
+            Agent::Silent
+        } else {
+            Agent::None
+        };
         Self {
             stored,
             running: None,
             managed_save: false,
             snapshots: Vec::new(),
-            agent: Agent::None,
+            agent,
             slow_freeze: None,
             frozen: false,
             frozen_by_others: false,

@@ -9,14 +9,7 @@ use knib::model::lease::Holder;
 use knib::model::lease::Lease;
 use knib::model::lease::Mode;
 use knib::model::lease::Subject;
-use knib::model::op::Compress;
-use knib::model::op::Compression;
-use knib::model::op::OneBackup;
 use knib::model::op::Op;
-use knib::model::op::Phase;
-use knib::model::op::Retry;
-use knib::model::policy::CompressionLibrary;
-use knib::model::seconds::Seconds;
 use knib::state::StateError;
 
 use super::Place;
@@ -229,30 +222,7 @@ fn what_begins_to_compress_gives_way_to_a_swap_that_waits_for_others_that_do() {
         begun.map(|()| action)
     };
     let read = |n| (1..=n).map(|n| Lease::shared(Subject::Backup(backup_id(n))));
-    let compress = |n| {
-        let phase = Phase::Start {
-            how: Compression {
-                library: CompressionLibrary::Zstd,
-                coroutines: 1,
-                rate: None,
-            },
-            room: 1000,
-            timeout: Seconds(60),
-            at_once: None,
-        };
-        let of = OneBackup {
-            vm: vm(1),
-            backup: backup_id(n),
-            storage: None,
-            at: at(0),
-        };
-        let retry = Retry {
-            attempts: Some(2),
-            interval: Seconds(60),
-        };
-        let op = Op::Compress(Box::new(Compress { of, phase, retry }));
-        (op, read(n).collect::<Vec<_>>())
-    };
+    let compress = |n| (super::jobs::start(n, 2), read(n).collect::<Vec<_>>());
     let held = |begun: Result<ActionId, StateError>| match begun {
         Err(StateError::Held(holder)) => assert_eq!(holder.operation, "compress"),
         other => panic!("{other:?}"),

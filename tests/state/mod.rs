@@ -7,6 +7,7 @@ mod evolve;
 mod file;
 mod history;
 mod index;
+mod jobs;
 mod journal;
 mod lease;
 mod look;

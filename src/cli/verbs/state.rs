@@ -103,6 +103,7 @@ fn kind(kind: OrphanKind) -> &'static str {
         OrphanKind::Lease => "a note that a VM reads a backup, which none here does",
         OrphanKind::Replaced => "what a restore replaced, or what somebody went back from",
         OrphanKind::Unfinished => "a disk that a restore did not complete",
+        OrphanKind::Throwaway => "a file of a VM in which a backup was booted",
         OrphanKind::Compressed => "a compressed file that no job is about",
     }
 }

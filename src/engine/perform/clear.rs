@@ -40,6 +40,18 @@ pub(super) async fn clear<H: Host>(
             ));
         }
     }
+    if let Some(vm) = layout::thrown_away(path)
+        && !engine
+            .host
+            .machine(&vm.throwaway())
+            .await
+            .is_err_and(|error| error.fault == Fault::Gone)
+    {
+        return Err(conflict(
+            format!("{path} is in use: a backup is being booted"),
+            "knib state check, once more",
+        ));
+    }
     if kind == OrphanKind::Delta {
         match engine.host.is_blank(&Image::new(path, Format::Qcow2)).await {
             Ok(true) => {}

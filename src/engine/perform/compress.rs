@@ -18,7 +18,6 @@ use crate::host::Task;
 use crate::model::bytes::Bytes;
 use crate::model::fault::Fault;
 use crate::model::id::Target;
-use crate::model::job::Job;
 use crate::model::machine::Format;
 use crate::model::op::Compression;
 use crate::model::program::StepError;
@@ -155,7 +154,7 @@ pub(super) fn still_wished<H: Host>(
         return Ok(());
     };
     let job = engine.state.job(&attempt.vm.uuid, &attempt.job)?;
-    if job.as_ref().is_some_and(Job::is_waiting) {
+    if job.as_ref().is_some_and(|job| !job.is_over()) {
         return Ok(());
     }
     let hint = format!("knib job retry {}", attempt.job);

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use camino::Utf8Path;
 use camino::Utf8PathBuf;
 
 use crate::engine::Engine;
@@ -12,12 +13,15 @@ use crate::engine::perform::conflict;
 use crate::engine::perform::stage;
 use crate::host::Host;
 use crate::host::ReadFrom;
-use crate::host::Result;
 use crate::host::Task;
+use crate::model::backup::Compressed;
 use crate::model::bytes::Bytes;
 use crate::model::digest::Digest;
 use crate::model::event::Event;
 use crate::model::fault::Fault;
+use crate::model::id::JobId;
+use crate::model::job::Job;
+use crate::model::job::JobKind;
 use crate::model::layout;
 use crate::model::program::StepError;
 use crate::model::receipt::Receipt;
@@ -58,34 +62,11 @@ pub(super) async fn verify<H: Host>(
     };
     let mut wrong: Vec<(String, bool, String)> = Vec::new();
     for ((file, path), length) in files.iter().zip(&paths).zip(lengths) {
-        let found = match (length, file) {
-            (None, _) => Some((true, format!("{path} is not there"))),
-            (
-                Some(length),
-                Written {
-                    size: Some(size), ..
-                },
-            ) if length != *size => Some((
-                false,
-                format!("{path} is damaged: it is {length} long, it was written as {size}"),
-            )),
-            (Some(_), Written { digest: None, .. }) => None,
-            (
-                Some(_),
-                Written {
-                    digest: Some(digest),
-                    ..
-                },
-            ) => {
-                let from = ReadFrom::Storage { rate };
-                let read: Result<(Digest, Bytes)> = engine.host.digest(path, from, &task).await;
-                let (found, _) = read?;
-                (found != *digest).then(|| {
-                    let text = format!(
-                        "{path} is damaged: its digest is {found}, it was written as {digest}"
-                    );
-                    (false, text)
-                })
+        let found = match length {
+            None => Some((true, format!("{path} is not there"))),
+            Some(length) => {
+                let wrong = difference(engine, (of, path), length, file, rate, &task).await?;
+                wrong.map(|text| (false, text))
             }
         };
         before.set(before.get() + length.unwrap_or_default());
@@ -109,6 +90,42 @@ pub(super) async fn verify<H: Host>(
         text,
         missing,
     })
+}
+
+/// What is wrong with a file that is there, if anything is.
+async fn difference<H: Host>(
+    engine: &Engine<H>,
+    (of, path): (&BackupAt, &Utf8Path),
+    length: Bytes,
+    file: &Written,
+    rate: Option<Bytes>,
+    task: &Task<'_>,
+) -> Result<Option<String>, StepError> {
+    let swapped = swapped(engine, of)?;
+    let is_swapped = |found| swapped.iter().any(|file| found == (file.size, file.digest));
+    if let Some(size) = file.size
+        && length != size
+        && !swapped.iter().any(|file| file.size == length)
+    {
+        let text = format!("{path} is damaged: it is {length} long, it was written as {size}");
+        return Ok(Some(text));
+    }
+    let Some(digest) = file.digest else {
+        return Ok(None);
+    };
+    let from = ReadFrom::Storage { rate };
+    let (found, _) = engine.host.digest(path, from, task).await?;
+    let whole = found == digest || is_swapped((length, found));
+    Ok((!whole)
+        .then(|| format!("{path} is damaged: its digest is {found}, it was written as {digest}")))
+}
+
+/// What a swap that waits makes of the backup's files. One that was given up may have made some of it.
+fn swapped<H: Host>(engine: &Engine<H>, of: &BackupAt) -> Result<Vec<Compressed>, StepError> {
+    let swap = JobId::of(&of.backup, JobKind::Finalize.as_str());
+    let swap = engine.state.job(&of.vm, &swap)?;
+    let files = swap.filter(Job::is_waiting).map(|swap| swap.files);
+    Ok(files.unwrap_or_default().into_values().collect())
 }
 
 /// What is on record is what restores go by; without it the backup's own record would be.

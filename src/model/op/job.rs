@@ -11,6 +11,7 @@ use crate::model::id::JobId;
 use crate::model::job::JobKind;
 use crate::model::op::OneBackup;
 use crate::model::policy::CompressionLibrary;
+use crate::model::policy::Settings;
 use crate::model::seconds::Seconds;
 
 /// One attempt at a phase of compressing a backup.
@@ -83,6 +84,20 @@ pub struct OneJob {
     pub of: OneBackup,
     /// Which job of it.
     pub kind: JobKind,
+}
+
+impl Retry {
+    /// As the settings say of a kind of job.
+    #[must_use]
+    pub fn of(kind: JobKind, settings: &Settings) -> Self {
+        let (compression, validation) = (&settings.compression, &settings.validation);
+        let (attempts, interval) = match kind {
+            JobKind::Start => (Some(compression.attempts), compression.retry_interval),
+            JobKind::Finalize => (None, compression.retry_interval),
+            JobKind::Validate => (Some(validation.attempts), validation.retry_interval),
+        };
+        Self { attempts, interval }
+    }
 }
 
 impl Compress {
