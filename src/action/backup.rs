@@ -177,8 +177,8 @@ fn deltas_of_the_chain(
         .map(|disk| {
             let snapshots = guest.snapshots();
             let laid = deltas::overlay_path(machine, disk, |file| layout::delta(file, &op.id))?;
-            let laid = Some(Image::new(laid, Format::Qcow2));
-            deltas::merges(machine, &guest.record, snapshots, disk, claim, laid)
+            let laid = Image::new(laid, Format::Qcow2);
+            deltas::merges(machine, &guest.record, snapshots, disk, claim, Some(&laid))
         })
         .collect();
     Ok(deltas::side_by_side(merges?))

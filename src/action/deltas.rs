@@ -28,7 +28,7 @@ pub(super) fn merges(
     snapshots: &Snapshots,
     disk: &Disk,
     claim: u64,
-    laid: Option<Image>,
+    laid: Option<&Image>,
 ) -> Result<Vec<Step>, Refusal> {
     vm::readable(machine, disk)?;
     let mut steps = Vec::new();
@@ -48,7 +48,7 @@ pub(super) fn merges(
                 base: image(base),
                 above: at
                     .checked_sub(1)
-                    .map_or_else(|| laid.clone(), |above| Some(image(&disk.layers[above]))),
+                    .map_or_else(|| laid.cloned(), |above| Some(image(&disk.layers[above]))),
                 branches: disk.branches(&layer.path).into_iter().map(image).collect(),
             });
             below = Some((base, layer.virtual_size));
