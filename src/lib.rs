@@ -100,6 +100,7 @@
 
 pub mod action;
 pub mod cli;
+mod crash;
 pub mod engine;
 pub mod host;
 pub mod model;

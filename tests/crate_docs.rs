@@ -79,7 +79,7 @@ pub(crate) fn table() -> BTreeMap<String, [String; 3]> {
 }
 
 /// Every verb, as the schema of plans has them.
-fn verbs() -> BTreeSet<String> {
+pub(crate) fn verbs() -> BTreeSet<String> {
     let schema = schema_for!(Verb).to_value();
     let names = schema["enum"].as_array().expect("verbs are names");
     names

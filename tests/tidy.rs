@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 /// A module may import modules of a lower layer, its own, and the siblings its line names.
 const LAYERS: &[(&str, u32, &[&str])] = &[
+    ("crash", 0, &[]),
     ("sabotage", 0, &[]),
     ("model", 0, &["sabotage"]),
     ("policy", 1, &[]),

@@ -21,6 +21,7 @@ use crate::model::lease::Lease;
 use crate::model::lease::Subject;
 use crate::model::machine::Agent;
 use crate::model::machine::Disk;
+use crate::model::machine::Format;
 use crate::model::machine::Layer;
 use crate::model::machine::Machine;
 use crate::model::op::BackupOp;
@@ -173,7 +174,12 @@ fn deltas_of_the_chain(
             usize::MAX
         });
     let merges: Result<Vec<_>, _> = disks
-        .map(|disk| deltas::merges(machine, &guest.record, guest.snapshots(), disk, claim))
+        .map(|disk| {
+            let snapshots = guest.snapshots();
+            let laid = deltas::overlay_path(machine, disk, |file| layout::delta(file, &op.id))?;
+            let laid = Image::new(laid, Format::Qcow2);
+            deltas::merges(machine, &guest.record, snapshots, disk, claim, Some(&laid))
+        })
         .collect();
     Ok(deltas::side_by_side(merges?))
 }
@@ -203,6 +209,7 @@ fn new_overlays(op: &BackupOp, ahead: &Machine, claim: u64) -> Vec<Step> {
             target: disk.target.clone(),
             top: deltas::image(top),
             base: deltas::image(base),
+            above: None,
             branches: Vec::new(),
         }),
         _ => None,

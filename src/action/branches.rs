@@ -114,12 +114,15 @@ impl Ahead<'_> {
         }
         vm::steady(machine, disk)?;
         deltas::not_shrunk(machine, disk, top, base.virtual_size)?;
+        let at = disk.layers.iter().position(|layer| layer.path == top.path);
+        let above = at.and_then(|at| disk.layers.get(at.checked_sub(1)?));
         Ok(vec![Step::Merge {
             vm,
             claim,
             target,
             top: top_image,
             base: base_image,
+            above: above.map(deltas::image),
             branches,
         }])
     }

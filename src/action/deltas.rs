@@ -20,20 +20,21 @@ use crate::model::step::Step;
 pub(super) const LONGEST_NAME: usize = 255;
 
 /// The merges that take every delta knib left out of a disk's chain, lowest first. `claim` is the
-/// serial that the program claims. What other branches read is never written: a delta that lies on
-/// such a file stays.
+/// serial that the program claims, `laid` what it lays on the disk first. What other branches read is
+/// never written: a delta that lies on such a file stays.
 pub(super) fn merges(
     machine: &Machine,
     record: &Record,
     snapshots: &Snapshots,
     disk: &Disk,
     claim: u64,
+    laid: Option<&Image>,
 ) -> Result<Vec<Step>, Refusal> {
     vm::readable(machine, disk)?;
     let mut steps = Vec::new();
     // The file that takes the next delta, as large as it will be by then.
     let mut below: Option<(&Layer, Bytes)> = None;
-    for layer in disk.layers.iter().rev() {
+    for (at, layer) in disk.layers.iter().enumerate().rev() {
         let ours = layout::delta_of(&layer.path)
             .is_some_and(|id| left(record, machine, &id) || is_where_laid(disk, layer, &id));
         let base = below.filter(|(base, _)| ours && is_own(snapshots, disk, &base.path));
@@ -45,6 +46,9 @@ pub(super) fn merges(
                 target: disk.target.clone(),
                 top: image(layer),
                 base: image(base),
+                above: at
+                    .checked_sub(1)
+                    .map_or_else(|| laid.cloned(), |above| Some(image(&disk.layers[above]))),
                 branches: disk.branches(&layer.path).into_iter().map(image).collect(),
             });
             below = Some((base, layer.virtual_size));

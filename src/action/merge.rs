@@ -15,7 +15,7 @@ pub(super) fn program(op: &Merge, guest: &Guest) -> Result<Program, Refusal> {
     let mut stages = vec![claims];
     let mut disks = Vec::new();
     for disk in machine.disks.iter().filter(|disk| disk.holds_data()) {
-        let steps = deltas::merges(machine, &guest.record, &snapshots, disk, claim)?;
+        let steps = deltas::merges(machine, &guest.record, &snapshots, disk, claim, None)?;
         if !steps.is_empty() {
             vm::steady(machine, disk)?;
         }

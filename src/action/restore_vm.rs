@@ -257,7 +257,14 @@ fn others(
         .filter(|disk| disk.holds_data() && !op.disks.contains_key(&disk.target));
     let mut disks = Vec::new();
     for disk in others {
-        let steps = deltas::merges(machine, &guest.record, &Snapshots::default(), disk, claim)?;
+        let steps = deltas::merges(
+            machine,
+            &guest.record,
+            &Snapshots::default(),
+            disk,
+            claim,
+            None,
+        )?;
         if !steps.is_empty() {
             vm::steady(machine, disk)?;
         }

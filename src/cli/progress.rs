@@ -14,6 +14,7 @@ use crate::cli::io::Io;
 use crate::cli::render::report;
 use crate::cli::render::text;
 use crate::cli::times;
+use crate::crash;
 use crate::model::bytes::Bytes;
 use crate::model::event::Event;
 use crate::model::id::ActionId;
@@ -208,29 +209,17 @@ fn on(what: &str, target: Option<&Target>) -> String {
     }
 }
 
-/// Dies at an event, as `kill -9` would make it.
-#[cfg(feature = "test-hooks")]
+/// Tells where a test may have knib die that the journal was written, or is about to be.
 pub(super) fn crash_at(event: &Event) {
-    use std::sync::atomic::AtomicUsize;
-    use std::sync::atomic::Ordering;
-
-    static HEARD: AtomicUsize = AtomicUsize::new(0);
-    // How often progress is reported differs from run to run.
-    if matches!(
-        event,
-        Event::Added { .. } | Event::Progress { .. } | Event::Said { .. }
-    ) {
-        return;
-    }
-    let Ok(at) = std::env::var("KNIB_CRASH_AT") else {
-        return;
+    let what = match event {
+        Event::Began { .. } => "begun",
+        Event::Intended { .. } => "intended",
+        Event::Performed { .. } => "performed",
+        Event::Marked { .. } => "marked",
+        Event::TurnedBack { .. } => "turned back",
+        Event::Closed { .. } => "closed",
+        // How often that is said differs from run to run.
+        Event::Added { .. } | Event::Progress { .. } | Event::Said { .. } => return,
     };
-    let at: usize = at.parse().expect("KNIB_CRASH_AT is a number");
-    if HEARD.fetch_add(1, Ordering::Relaxed) + 1 == at {
-        let _ =
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-    }
+    crash::changed(what);
 }
-
-#[cfg(not(feature = "test-hooks"))]
-pub(super) fn crash_at(_: &Event) {}

@@ -7,6 +7,7 @@ use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use serde_json::Value;
 
+use crate::crash;
 use crate::host::Convert;
 use crate::host::Definition;
 use crate::host::Entry;
@@ -85,7 +86,11 @@ impl Host for Local {
         others: &[Target],
         freeze: Option<Duration>,
     ) -> Result<()> {
-        self.libvirt.snapshot(vm, overlays, others, freeze).await
+        crash::after(
+            "snapshot",
+            self.libvirt.snapshot(vm, overlays, others, freeze),
+        )
+        .await
     }
 
     async fn is_frozen(&self, vm: &VmId) -> Result<bool> {
@@ -93,19 +98,19 @@ impl Host for Local {
     }
 
     async fn thaw(&self, vm: &VmId) -> Result<()> {
-        self.libvirt.thaw(vm).await
+        crash::after("thaw", self.libvirt.thaw(vm)).await
     }
 
     async fn note(&self, vm: &VmId, note: Option<&Note>) -> Result<()> {
-        self.libvirt.note(vm, note).await
+        crash::after("note", self.libvirt.note(vm, note)).await
     }
 
     async fn tag(&self, vm: &VmId, tags: &BTreeMap<String, String>) -> Result<()> {
-        self.libvirt.tag(vm, tags).await
+        crash::after("tag", self.libvirt.tag(vm, tags)).await
     }
 
     async fn point(&self, vm: &VmId, heads: &[Head]) -> Result<()> {
-        self.libvirt.point(vm, heads).await
+        crash::after("point", self.libvirt.point(vm, heads)).await
     }
 
     async fn described(&self, vm: &VmId, heads: &[Head]) -> Result<String> {
@@ -121,27 +126,27 @@ impl Host for Local {
     }
 
     async fn attach(&self, vm: &VmId, definition: &str, from: &Target, head: &Head) -> Result<()> {
-        self.libvirt.attach(vm, definition, from, head).await
+        crash::after("attach", self.libvirt.attach(vm, definition, from, head)).await
     }
 
     async fn swap(&self, vm: &VmId, exchange: &Exchange) -> Result<()> {
-        self.libvirt.swap(vm, exchange).await
+        crash::after("swap", self.libvirt.swap(vm, exchange)).await
     }
 
     async fn start(&self, vm: &VmId) -> Result<()> {
-        self.libvirt.start(vm).await
+        crash::after("start", self.libvirt.start(vm)).await
     }
 
     async fn shutdown(&self, vm: &VmId) -> Result<()> {
-        self.libvirt.shutdown(vm).await
+        crash::after("shutdown", self.libvirt.shutdown(vm)).await
     }
 
     async fn destroy(&self, vm: &VmId) -> Result<()> {
-        self.libvirt.destroy(vm).await
+        crash::after("destroy", self.libvirt.destroy(vm)).await
     }
 
     async fn pull(&self, vm: &VmId, target: &Target) -> Result<()> {
-        self.libvirt.pull(vm, target).await
+        crash::after("pull", self.libvirt.pull(vm, target)).await
     }
 
     async fn flush(&self, vm: &VmId, target: &Target) -> Result<()> {
@@ -155,7 +160,7 @@ impl Host for Local {
         top: &Utf8Path,
         base: &Utf8Path,
     ) -> Result<()> {
-        self.libvirt.commit(vm, target, top, base).await
+        crash::after("commit", self.libvirt.commit(vm, target, top, base)).await
     }
 
     async fn job(&self, vm: &VmId, target: &Target) -> Result<Option<Job>> {
@@ -163,11 +168,11 @@ impl Host for Local {
     }
 
     async fn end_job(&self, vm: &VmId, target: &Target, pivot: bool) -> Result<()> {
-        self.libvirt.end_job(vm, target, pivot).await
+        crash::after("end job", self.libvirt.end_job(vm, target, pivot)).await
     }
 
     async fn boot(&self, definition: &str, throwaway: &Throwaway) -> Result<Vec<String>> {
-        self.libvirt.boot(definition, throwaway).await
+        crash::after("boot", self.libvirt.boot(definition, throwaway)).await
     }
 
     async fn ask(&self, vm: &VmId, order: &Value, limit: Duration) -> Result<Value> {
@@ -183,15 +188,15 @@ impl Host for Local {
     }
 
     async fn forget(&self, name: &str) -> Result<()> {
-        self.libvirt.forget(name).await
+        crash::after("forget", self.libvirt.forget(name)).await
     }
 
     async fn define(&self, definition: &str, renewal: &Renewal) -> Result<()> {
-        self.libvirt.define(definition, renewal).await
+        crash::after("define", self.libvirt.define(definition, renewal)).await
     }
 
     async fn undefine(&self, vm: &VmId) -> Result<()> {
-        self.libvirt.undefine(vm).await
+        crash::after("undefine", self.libvirt.undefine(vm)).await
     }
 
     async fn layers(&self, image: &Image) -> Result<Vec<Layer>> {
@@ -203,7 +208,7 @@ impl Host for Local {
     }
 
     async fn create(&self, path: &Utf8Path, on: &Image) -> Result<()> {
-        self.qemu_img.create(path, on).await
+        crash::after("create", self.qemu_img.create(path, on)).await
     }
 
     async fn idle(&self, image: &Image) -> Result<()> {
@@ -211,7 +216,7 @@ impl Host for Local {
     }
 
     async fn convert(&self, convert: &Convert, task: &Task<'_>) -> Result<()> {
-        self.qemu_img.convert(convert, task).await
+        crash::after("convert", self.qemu_img.convert(convert, task)).await
     }
 
     async fn compare(&self, one: &Image, other: &Image, task: &Task<'_>) -> Result<bool> {
@@ -219,15 +224,15 @@ impl Host for Local {
     }
 
     async fn commit_offline(&self, top: &Image, base: &Image, task: &Task<'_>) -> Result<()> {
-        self.qemu_img.commit(top, base, task).await
+        crash::after("commit offline", self.qemu_img.commit(top, base, task)).await
     }
 
     async fn rebase(&self, image: &Image, backing: &Image) -> Result<()> {
-        self.qemu_img.rebase(image, backing).await
+        crash::after("rebase", self.qemu_img.rebase(image, backing)).await
     }
 
     async fn flatten(&self, image: &Image, task: &Task<'_>) -> Result<()> {
-        self.qemu_img.flatten(image, task).await
+        crash::after("flatten", self.qemu_img.flatten(image, task)).await
     }
 
     async fn readable(&self, image: &Image) -> Result<()> {
@@ -242,7 +247,7 @@ impl Host for Local {
     }
 
     async fn shrink(&self, image: &Image, size: Bytes) -> Result<()> {
-        self.qemu_img.shrink(image, size).await
+        crash::after("shrink", self.qemu_img.shrink(image, size)).await
     }
 
     async fn digest(
@@ -267,43 +272,43 @@ impl Host for Local {
     }
 
     async fn write(&self, path: &Utf8Path, content: &[u8]) -> Result<()> {
-        files::write(path, content).await
+        crash::after("write", files::write(path, content)).await
     }
 
     async fn copy(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
-        files::copy(from, to).await
+        crash::after("copy file", files::copy(from, to)).await
     }
 
     async fn archive(&self, dir: &Utf8Path, to: &Utf8Path) -> Result<()> {
-        files::archive(dir, to).await
+        crash::after("archive", files::archive(dir, to)).await
     }
 
     async fn unpack(&self, archive: &Utf8Path, to: &Utf8Path) -> Result<()> {
-        files::unpack(archive, to).await
+        crash::after("unpack", files::unpack(archive, to)).await
     }
 
     async fn sync(&self, path: &Utf8Path) -> Result<()> {
-        files::sync(path).await
+        crash::after("sync", files::sync(path)).await
     }
 
     async fn make_dir(&self, dir: &Utf8Path) -> Result<()> {
-        files::make_dir(dir).await
+        crash::after("make dir", files::make_dir(dir)).await
     }
 
     async fn make_dirs(&self, dir: &Utf8Path) -> Result<()> {
-        files::make_dirs(dir).await
+        crash::after("make dirs", files::make_dirs(dir)).await
     }
 
     async fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
-        files::rename(from, to).await
+        crash::after("rename", files::rename(from, to)).await
     }
 
     async fn replace(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
-        files::replace(from, to).await
+        crash::after("replace", files::replace(from, to)).await
     }
 
     async fn remove(&self, path: &Utf8Path) -> Result<()> {
-        files::remove(path).await
+        crash::after("remove", files::remove(path)).await
     }
 
     async fn space(&self, dir: &Utf8Path) -> Result<Space> {

@@ -188,12 +188,13 @@ impl<'a> Draft<'a> {
     pub(super) fn allot(&mut self, guest: &Guest) -> BackupId {
         let record = &guest.record;
         let failed = record.failures.iter().map(|failed| &failed.backup);
-        // A restore keeps what it replaced under such an id.
-        let kept = guest
-            .machine
-            .iter()
-            .flat_map(|machine| machine.replaced().into_keys());
-        let kept: Vec<_> = kept.collect();
+        // A restore keeps what it replaced under such an id, and names its own files by it.
+        let mut kept = Vec::new();
+        if let Some(machine) = &guest.machine {
+            let layers = machine.disks.iter().flat_map(|disk| &disk.layers);
+            kept.extend(layers.filter_map(|layer| layout::restored_by(&layer.path)));
+            kept.extend(machine.replaced().into_keys());
+        }
         let made = record.backups.keys().chain(&record.current).chain(&kept);
         let newest = made.clone().chain(failed).max().cloned();
         let mut attempt = 0;

@@ -351,7 +351,7 @@ fn a_crash_is_carried_on() {
     live.knib(["apply", "--auto-approve"]).exits(0);
     let died = live
         .knib_with(["backup", "run", &vm.name])
-        .env("KNIB_CRASH_AT", "9")
+        .env("KNIB_CRASH_AT", "make dir")
         .run();
     assert!(died.to_string().contains("signal: 9"), "{died}");
     let plan = live.knib(["plan", "--detailed-exitcode"]).exits(2);

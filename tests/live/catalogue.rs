@@ -26,6 +26,11 @@ fn in_sources() -> BTreeSet<String> {
         let path = entry.expect("it can be read").path();
         let module = path.file_stem().expect("a file has a name");
         let module = module.to_string_lossy().into_owned();
+        let path = if path.is_dir() {
+            path.join("mod.rs")
+        } else {
+            path
+        };
         let names = in_file(&path).into_iter();
         found.extend(names.map(|name| format!("{module}::{name}")));
     }

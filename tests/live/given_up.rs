@@ -26,7 +26,7 @@ fn what_an_undefined_vm_keeps_from_ending_is_given_up_by_hand() {
     let truth = vm.truth("vda");
     // Killed where the overlay is made and the stage is there; then the VM is gone.
     let run = site.knib_with(["backup", "run", &vm.name]);
-    let _killed = run.env("KNIB_CRASH_AT", "9").run();
+    let _killed = run.env("KNIB_CRASH_AT", "snapshot").run();
     let xml = site.path("vm.xml");
     fs::write(&xml, vm.xml(Xml::Inactive)).expect("it can be written");
     virsh(["undefine", &vm.name]).must();

@@ -224,8 +224,8 @@ fn killed_at_every_step_the_vm_starts_with_what_it_had_or_with_the_backup() {
     vm.write("vda", 0, 0x22, 256 * KIB);
     let had = vm.truth("vda");
     let mut ends = 0;
-    // Every mark is tried on the simulated host.
-    for at in (1..).step_by(9) {
+    // Every change: `live::kills`.
+    for at in (1..).step_by(14) {
         let known = replaced(&site);
         let restore = site.knib_with(["restore", "vm", first.id()]);
         let output = restore.env("KNIB_CRASH_AT", at.to_string()).run();
@@ -266,7 +266,10 @@ fn a_disk_that_is_full_half_way_leaves_the_vm_what_it_had() {
     let dir = small.display().to_string();
     // Killed where the copy begins; then somebody else takes the room.
     let restore = ["restore", "vm", first.id(), "--disk-dir", &dir];
-    let killed = site.knib_with(restore).env("KNIB_CRASH_AT", "5").run();
+    let killed = site
+        .knib_with(restore)
+        .env("KNIB_CRASH_AT", "2 intended")
+        .run();
     assert_ne!(killed.code(), Some(0), "{killed}");
     fs::write(small.join("theirs"), vec![1; 6 << 20]).expect("there is room");
     let failed = site.knib(["apply", "--auto-approve", "--only", "backup"]);

@@ -19,6 +19,7 @@ use crate::support::Vm;
 use crate::support::deadline::wait_for;
 use crate::support::deadline::wait_until;
 use crate::support::oracle;
+use crate::support::tool::qemu_img;
 use crate::support::tool::run;
 use crate::support::tool::virsh;
 
@@ -187,4 +188,38 @@ fn killed_twenty_times_in_a_copy_every_backup_is_good_and_nothing_is_left() {
     });
     vm.destroy();
     assert_holds(&vm.source("vda"), &vm.truth("vda"));
+}
+
+/// QEMU ends a merge below the active layer in this order: the header above, then the tables of the base. Killed in
+/// between, the chain looks merged and the base has nothing yet.
+#[test]
+fn a_merge_whose_qemu_is_killed_before_the_base_is_written_down_is_made_again() {
+    let site = Site::new();
+    let vm = site
+        .vm("a")
+        .disk(Disk::qcow2("vda", 4 * MIB))
+        .start_paused();
+    vm.write("vda", 0, 0x11, 192 * KIB);
+    site.first(&vm);
+    vm.write("vda", 64 * KIB, 0x22, 192 * KIB);
+    let base = vm.disks["vda"].clone();
+    // The backup is published, and the older delta where it was.
+    let backup = site.knib_with(["backup", "run", &vm.name]);
+    let killed = backup.env("KNIB_CRASH_AT", "rename").run();
+    assert_eq!(killed.code(), None, "{killed}");
+    assert_eq!(oracle::deltas(&site.primary()).len(), 2);
+    assert_eq!(site.leftovers(), [] as [String; 0]);
+    let head = vm.source("vda");
+    vm.write("vda", 256 * KIB, 0x33, 64 * KIB);
+    let truth = vm.truth("vda");
+    vm.kill();
+    let below = ["rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b"].map(Path::new);
+    qemu_img(below.into_iter().chain([base.as_path(), &head])).must();
+
+    site.apply().exits(0);
+    assert_holds(&head, &truth);
+    assert_eq!(oracle::deltas(&site.primary()), [head]);
+    let next = site.backup(&vm, &[]);
+    assert_eq!(next.kind(), "incremental");
+    assert_holds(&next.file("vda"), &truth);
 }

@@ -19,6 +19,7 @@ mod in_place;
 mod jobs;
 mod judge;
 mod killed;
+pub(crate) mod kills;
 mod layers;
 mod leaving;
 mod lost;

@@ -200,7 +200,7 @@ fn what_an_interrupted_action_has_in_hand_is_no_orphan() {
     let truth = vm.truth("vda");
     // Killed where the overlay is made and the stage is there.
     let run = site.knib_with(["backup", "run", &vm.name]);
-    let _killed = run.env("KNIB_CRASH_AT", "9").run();
+    let _killed = run.env("KNIB_CRASH_AT", "snapshot").run();
     assert_eq!(site.leftovers().len(), 1, "{:?}", site.leftovers());
     assert_eq!(oracle::deltas(&site.primary()).len(), 2);
     let before = site.picture(&vm);

@@ -292,8 +292,8 @@ fn killed_at_every_step_it_is_carried_on() {
     let (site, _vm, taken) = with_a_chain(4 * MIB);
     let (backup, truth) = &taken[1];
     let mut runs = 0;
-    // Every mark is tried on the simulated host.
-    for at in (1..60).step_by(8) {
+    // Every change: `live::kills`.
+    for at in (1..).step_by(13) {
         let name = format!("{}-at{at}", site.run);
         let killed = site
             .knib_with(quick(backup, &name, &[]))

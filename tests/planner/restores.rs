@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use camino::Utf8Path;
 use insta::assert_snapshot;
 use knib::model::bytes::Bytes;
 use knib::model::digest::Digest;
 use knib::model::ground::Ground;
 use knib::model::id::BackupId;
 use knib::model::id::Target;
+use knib::model::layout;
 use knib::model::machine::Format;
+use knib::model::op::Op;
 use knib::model::op::Stopping;
 use knib::model::reason::Block;
 use knib::model::world::Guest;
@@ -20,6 +23,8 @@ use knib::planner::restore::InPlace;
 use knib::planner::restore::NewVm;
 
 use super::make;
+
+const NIGHTLY: &str = "schedules: { nightly: { cron: \"0 2 * * *\" } }";
 
 /// Restores the second of two backups after something was changed in the record.
 fn restored(change: impl FnOnce(&mut Guest, &BackupId, &BackupId)) -> String {
@@ -154,4 +159,25 @@ fn room_is_reckoned_uncompressed_and_for_all_that_one_command_restores() {
         panic!("it is blocked");
     };
     assert_snapshot!(refusal.text, @"/images has 12 GiB free, and the VMs restored before it take 6 GiB; the disks may take 6 GiB");
+}
+
+/// Two restores in one second would otherwise want the same file.
+#[test]
+fn an_id_that_a_disk_in_use_is_named_after_is_not_given_again() {
+    let id = |disk: &Utf8Path| {
+        let mut guest = make::vm("db-01", &["vda"]);
+        make::cover(&mut guest, "vda", disk.as_str(), 1 << 20);
+        let mut world = make::world("2026-11-23T12:00:00Z");
+        make::add(&mut world, guest);
+        let plan = make::plan(&make::one_policy(NIGHTLY), &world);
+        let backup = plan.actions.iter().find_map(|action| match &action.op {
+            Op::Backup(backup) => Some(backup.id.clone()),
+            _ => None,
+        });
+        backup.expect("the first backup is due")
+    };
+    let disk = Utf8Path::new("/images/other.qcow2");
+    let given = id(disk);
+    assert_eq!(id(disk), given);
+    assert_ne!(id(&layout::restored(disk, &given)), given);
 }

@@ -379,6 +379,7 @@ fn a_program_from_before_another_action_of_the_vm_is_not_begun() {
             target: target("vda"),
             top: Image::new("/images/top", Format::Qcow2),
             base: Image::new("/images/base", Format::Qcow2),
+            above: None,
             branches: Vec::new(),
         };
         let program = Program {

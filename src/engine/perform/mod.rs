@@ -197,9 +197,21 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
             target,
             top,
             base,
+            above,
             branches,
+        } => {
+            let merge = merge::Merge {
+                vm,
+                claim: *claim,
+                target,
+                top,
+                base,
+                above: above.as_ref(),
+                branches,
+            };
+            merge.perform(engine, scene).await
         }
-        | Step::Fold {
+        Step::Fold {
             vm,
             claim,
             target,
@@ -213,13 +225,10 @@ pub(super) async fn perform<H: Host>(engine: &Engine<H>, scene: &Scene, step: &S
                 target,
                 top,
                 base,
+                above: None,
                 branches,
             };
-            if matches!(step, Step::Fold { .. }) {
-                branch::fold(engine, scene, &merge).await
-            } else {
-                merge.perform(engine, scene).await
-            }
+            branch::fold(engine, scene, &merge).await
         }
         Step::Create { path, on, .. } => branch::create(engine, path, on).await,
         Step::Point {

@@ -29,6 +29,7 @@ impl Step {
                     target: target.clone(),
                     top: Image::new(at.path.clone(), Format::Qcow2),
                     base: at.base.clone(),
+                    above: None,
                     branches: Vec::new(),
                 })
                 .collect(),

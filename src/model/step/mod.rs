@@ -137,6 +137,9 @@ pub enum Step {
         top: Image,
         /// The file that takes its content.
         base: Image,
+        /// What lies on the layer in the chain that the VM uses, if anything does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        above: Option<Image>,
         /// What else lies on the layer, in branches that the VM does not use.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         branches: Vec<Image>,
