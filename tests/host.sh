@@ -66,9 +66,7 @@ install_packages() {
   # shellcheck disable=SC2046  # one word a package
   add_packages $(missing <<'END'
 command -v libvirtd && command -v virtlogd | libvirt-daemon-system libvirt-daemon-driver-qemu | libvirt-daemon libvirt-daemon-log libvirt-daemon-driver-qemu
-has_driver network                         | libvirt-daemon-driver-network                    | libvirt-daemon-driver-network
 command -v swtpm && command -v swtpm_setup | swtpm swtpm-tools                               | swtpm swtpm-tools
-has_driver storage                         | libvirt-daemon-driver-storage                    | libvirt-daemon-driver-storage-core
 command -v virsh                           | libvirt-clients                                  | libvirt-client
 command -v qemu-system-x86_64              | qemu-system-x86                                  | qemu-system-x86-core
 pkg-config --exists libvirt                | libvirt-dev pkg-config                           | libvirt-devel pkgconf-pkg-config
@@ -76,7 +74,6 @@ command -v cc && [ -e /usr/include/stdio.h ] | gcc libc6-dev                    
 command -v strings                         | binutils                                         | binutils
 command -v mkfs.ext4                       | e2fsprogs                                        | e2fsprogs
 command -v cpio                            | cpio                                             | cpio
-command -v guestfish                       | guestfish libguestfs-xfs                         | libguestfs libguestfs-xfs
 command -v mkfs.xfs                        | xfsprogs                                         | xfsprogs
 command -v setfattr                        | attr                                             | attr
 command -v cryptsetup                      | cryptsetup-bin                                   | cryptsetup
@@ -98,10 +95,16 @@ END
     # shellcheck disable=SC2086
     add_packages $names
   fi
-  # A machine that already has a newer qemu-img than its hypervisor packages would refuse both in one command.
-  names=$(missing <<<'command -v qemu-img && command -v qemu-io | qemu-utils | qemu-img')
-  # shellcheck disable=SC2086
-  add_packages $names
+  # What a machine already has of a newer qemu-img goes for its hypervisor's packages, but not in one command with what
+  # needs a qemu-img. Debian 12 has these drivers in the daemon's own package and none of these names.
+  # shellcheck disable=SC2046
+  add_packages $(missing <<'END'
+command -v qemu-img && command -v qemu-io | qemu-utils | qemu-img
+command -v guestfish | guestfish libguestfs-xfs | libguestfs libguestfs-xfs
+has_driver network | libvirt-daemon-driver-network | libvirt-daemon-driver-network
+has_driver storage | libvirt-daemon-driver-storage | libvirt-daemon-driver-storage-core
+END
+  )
 }
 
 # build_guest: makes the tests' guest under target/guest, where the tests look for it.
