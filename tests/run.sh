@@ -51,6 +51,16 @@ stdbuf -oL virsh -q -c qemu:///system event --loop --event lifecycle >"$scratch/
 listener=$!
 qemu_starts() { grep -c "^event 'lifecycle' for domain 'knib-.*: Started" "$scratch/events"; }
 
+# lints: everything that only reads the code; names what failed in a file of its own.
+lints() {
+  local failed=()
+  check "lints" cargo clippy --all-targets -- -D warnings
+  check "lints with test hooks" cargo clippy --all-targets --features test-hooks -- -D warnings
+  check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+  : >"$scratch/lints-failed"
+  [ "${#failed[@]}" -eq 0 ] || printf '%s\n' "${failed[@]}" >"$scratch/lints-failed"
+}
+
 suite() {
   # No snapshot is accepted by the way, and nothing goes on after a failure unseen.
   # Most tests wait for libvirt, for QEMU and for the disk: several for each processor keep it busy.
@@ -91,10 +101,14 @@ break_is_noticed() {
 }
 
 check "format" cargo fmt --check
-check "lints" cargo clippy --all-targets -- -D warnings
-check "lints with test hooks" cargo clippy --all-targets --features test-hooks -- -D warnings
-check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+check "build" cargo test --no-run --features test-hooks
+# Tests that wait leave the processors to the lints, which make no program that a test runs.
+{ renice -n 10 $BASHPID && lints; } >"$scratch/lints" 2>&1 &
+linting=$!
 check "tests" suite
+wait "$linting"
+cat "$scratch/lints" >&2
+mapfile -t -O "${#failed[@]}" failed <"$scratch/lints-failed"
 check "every test ran" everything_ran
 cp "$target/debug/knib" "$scratch/hooked" || true # quickstart builds the one without them
 check "quickstart" examples/quickstart.sh
