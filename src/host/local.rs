@@ -137,6 +137,10 @@ impl Host for Local {
         crash::after("start", self.libvirt.start(vm)).await
     }
 
+    async fn run(&self, vm: &VmId) -> Result<Option<u32>> {
+        self.libvirt.run(vm).await
+    }
+
     async fn shutdown(&self, vm: &VmId) -> Result<()> {
         crash::after("shutdown", self.libvirt.shutdown(vm)).await
     }
@@ -205,6 +209,10 @@ impl Host for Local {
 
     async fn is_blank(&self, image: &Image) -> Result<bool> {
         self.qemu_img.is_blank(image).await
+    }
+
+    async fn lacks(&self, image: &Image, from: &Image) -> Result<Bytes> {
+        self.qemu_img.lacks(image, from).await
     }
 
     async fn create(&self, path: &Utf8Path, on: &Image) -> Result<()> {

@@ -244,6 +244,8 @@ pub trait Host: 'static {
     async fn swap(&self, vm: &VmId, exchange: &Exchange) -> Result<()>;
     /// Starts a VM.
     async fn start(&self, vm: &VmId) -> Result<()>;
+    /// libvirt's number of a VM's run, another one with each start; none of a VM that is off.
+    async fn run(&self, vm: &VmId) -> Result<Option<u32>>;
     /// Asks the guest to shut down, and does not wait for it.
     async fn shutdown(&self, vm: &VmId) -> Result<()>;
     /// Pulls the plug of a VM that is on.
@@ -289,6 +291,9 @@ pub trait Host: 'static {
     async fn layers(&self, image: &Image) -> Result<Vec<Layer>>;
     /// Whether nothing was ever written into an overlay: all it shows comes from below.
     async fn is_blank(&self, image: &Image) -> Result<bool>;
+    /// How much of what `from` shows as data an image that lies on nothing has nothing of. Looks without
+    /// taking a lock.
+    async fn lacks(&self, image: &Image, from: &Image) -> Result<Bytes>;
     /// Makes an empty overlay on an image, of its size. A file that is there is overwritten.
     async fn create(&self, path: &Utf8Path, on: &Image) -> Result<()>;
     /// `Busy` when a process has the image open for writing, here or on another host.

@@ -22,6 +22,7 @@ pub(crate) const TROUBLES: &[Trouble] = &[
     Trouble::Kill,
     Trouble::KillAlone,
     Trouble::PowerCut,
+    Trouble::KillQemu,
     Trouble::Fail,
     Trouble::FailForGood,
     Trouble::Off,
@@ -160,6 +161,7 @@ pub(crate) fn name(trouble: Trouble) -> &'static str {
     match trouble {
         Trouble::Kill | Trouble::KillAlone => "kill",
         Trouble::PowerCut => "power cut",
+        Trouble::KillQemu => "qemu",
         Trouble::Fail => "fail",
         Trouble::FailForGood => "for good",
         Trouble::Off => "guest off",

@@ -28,9 +28,10 @@ const WITHOUT: [&str; 11] = [
     "unpin",
 ];
 
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 10] = [
     "kill",
     "power cut",
+    "qemu",
     "fail",
     "for good",
     "guest off",

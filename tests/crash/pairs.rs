@@ -7,12 +7,17 @@ use std::env;
 
 use crate::crash::explore::Keep;
 use crate::crash::explore::explore;
+use crate::crash::restores;
 use crate::crash::singles::every;
+use crate::crash::stories;
+use crate::crash::stories::Power;
 use crate::sim::Dice;
 use crate::sim::Trouble;
 
 /// So many ways to go on are tried from each schedule.
 const SAMPLE: usize = 1;
+/// So many of the ways in which QEMU is killed, and of those in which the VM is started then.
+const FEW: usize = 12;
 
 #[test]
 #[expect(clippy::print_stdout, reason = "a test says how much it tried")]
@@ -47,4 +52,28 @@ fn sample() {
     }
     let some = lost[..lost.len().min(20)].join("\n");
     assert!(lost.is_empty(), "{} lost\n{some}", lost.len());
+}
+
+/// QEMU dies before it has written down what a job brought, and its owner starts the VM again, wherever knib is by then.
+#[test]
+fn a_start_after_qemu_was_killed() {
+    let scenarios = [
+        stories::incremental(Power::On),
+        stories::three_layers(Power::On),
+        stories::delete_in_line("s2", Power::On),
+        restores::quick(),
+        restores::quick_in_place(Power::On),
+        restores::quick_disk(Power::On),
+    ];
+    for mut scenario in scenarios {
+        scenario.troubles = vec![Trouble::KillQemu, Trouble::On];
+        let keep = match env::var("KNIB_CRASH_PAIRS") {
+            Err(_) => Keep::Few(FEW),
+            Ok(_) => Keep::All,
+        };
+        let tally = explore(&scenario, 2, keep, Dice::new(0));
+        assert_eq!(tally.lost, [] as [String; 0]);
+        let killed = |(_, trouble): &(_, &str)| *trouble == "qemu";
+        assert!(tally.struck.keys().any(killed), "{}", scenario.name);
+    }
 }

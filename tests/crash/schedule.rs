@@ -24,7 +24,6 @@ use crate::crash::bench::From;
 use crate::crash::bench::Ran;
 use crate::crash::bench::tell;
 use crate::crash::scenario::Ask;
-use crate::crash::scenario::DB;
 use crate::crash::scenario::Scenario;
 use crate::crash::verdict;
 use crate::sim::Tick;
@@ -157,7 +156,7 @@ fn go_on(bench: &Bench<'_>) -> &'static Ask {
     }
 }
 
-/// Does what a person would, where only a person can: stops a VM whose disk was made smaller.
+/// Does what a person would, where only a person can: stops a VM whose disk was made smaller, or lacks something.
 fn take_the_hint(bench: &Bench<'_>, report: &Report) -> bool {
     let blocks = report
         .plan
@@ -169,10 +168,19 @@ fn take_the_hint(bench: &Bench<'_>, report: &Report) -> bool {
         _ => None,
     });
     let failed = report.hints.values().map(String::as_str);
-    let stop = blocked
+    let mut site = bench.sim.site.borrow_mut();
+    let mut named = blocked
         .chain(failed)
-        .any(|hint| hint.starts_with("stop db-01 once"));
-    stop && bench.sim.site.borrow_mut().stop(&VmId::new(DB))
+        .filter_map(|hint| hint.strip_prefix("stop ")?.split([' ', ',']).next())
+        .filter_map(|name| {
+            let vms = site.vms.values();
+            let mut ids = vms.filter(|vm| vm.stored.name == name);
+            ids.next().map(|vm| vm.stored.id.clone())
+        });
+    match named.next() {
+        Some(vm) => site.stop(&vm),
+        None => false,
+    }
 }
 
 /// The instant at which the first held action may be tried again.

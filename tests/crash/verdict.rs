@@ -92,6 +92,8 @@ fn still(site: &Site) -> Vec<String> {
     if !site.throwaways.is_empty() || !site.logs.is_empty() {
         wrong.push("a throwaway VM is left, or its log".to_owned());
     }
+    let lacking = site.lacking.iter();
+    wrong.extend(lacking.map(|(_, target)| format!("{target} lacks what QEMU had not written")));
     for vm in site.vms.values() {
         let name = &vm.stored.name;
         if vm.frozen && !vm.frozen_by_others {

@@ -63,7 +63,7 @@ fn path(site: &Site, name: &str) -> String {
 
 /// Defines the VM from another text.
 #[track_caller]
-fn define(site: &Site, xml: &str) {
+pub(super) fn define(site: &Site, xml: &str) {
     let file = site.path("defined.xml");
     fs::write(&file, xml).expect("the directory is the test's own");
     virsh([Path::new("define"), &file]).must();
@@ -200,7 +200,7 @@ fn a_disk_that_was_committed_by_hand_is_copied_whole() {
 }
 
 /// Without what it says about files below.
-fn without_chains(xml: &str) -> String {
+pub(super) fn without_chains(xml: &str) -> String {
     let mut kept = String::new();
     let mut depth = 0;
     for line in xml.lines() {

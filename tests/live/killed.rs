@@ -22,8 +22,15 @@ use crate::support::oracle;
 use crate::support::tool::qemu_img;
 use crate::support::tool::run;
 use crate::support::tool::virsh;
+use crate::support::vm::Xml;
 
+use super::drift::define;
+use super::drift::without_chains;
 use super::judge::assert_holds;
+use super::quick::assert_consolidated;
+use super::quick::half_way;
+use super::quick::in_the_middle;
+use super::quick::with_a_chain;
 use super::site::Site;
 
 const KILLS: u64 = 20;
@@ -194,6 +201,25 @@ fn killed_twenty_times_in_a_copy_every_backup_is_good_and_nothing_is_left() {
 /// between, the chain looks merged and the base has nothing yet.
 #[test]
 fn a_merge_whose_qemu_is_killed_before_the_base_is_written_down_is_made_again() {
+    a_merge_that_qemu_did_not_write_down(|_, _| {});
+}
+
+#[test]
+fn a_vm_that_was_started_without_what_was_merged_is_told_and_gets_it() {
+    // Its definition still names the layer, and gives it back to the guest.
+    a_merge_that_qemu_did_not_write_down(|_, vm| vm.start_paused());
+    a_merge_that_qemu_did_not_write_down(|site, vm| {
+        define(site, &without_chains(&vm.xml(Xml::Inactive)));
+        vm.start_paused();
+        let told = site.apply().exits(5);
+        assert!(told.stdout.contains("runs without"), "{told}");
+        assert_eq!(oracle::deltas(&site.primary()).len(), 2);
+        vm.destroy();
+    });
+}
+
+/// `meanwhile` begins with the VM off.
+fn a_merge_that_qemu_did_not_write_down(meanwhile: impl Fn(&Site, &Vm)) {
     let site = Site::new();
     let vm = site
         .vm("a")
@@ -216,10 +242,37 @@ fn a_merge_whose_qemu_is_killed_before_the_base_is_written_down_is_made_again() 
     let below = ["rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b"].map(Path::new);
     qemu_img(below.into_iter().chain([base.as_path(), &head])).must();
 
+    meanwhile(&site, &vm);
     site.apply().exits(0);
+    if vm.state() != "shut off" {
+        vm.destroy();
+    }
     assert_holds(&head, &truth);
     assert_eq!(oracle::deltas(&site.primary()), [head]);
     let next = site.backup(&vm, &[]);
     assert_eq!(next.kind(), "incremental");
     assert_holds(&next.file("vda"), &truth);
+}
+
+/// The same of a pull: the header names no backup any more, and not all of it is in the file.
+#[test]
+fn a_vm_that_was_started_without_what_was_pulled_is_told_and_gets_it() {
+    let (site, _vm, taken) = with_a_chain(4 * MIB);
+    let (backup, truth) = &taken[1];
+    let new = half_way(&site, backup, truth);
+    in_the_middle(&new);
+    new.destroy();
+    let head = new.source("vda");
+    let alone = ["rebase", "-u", "-f", "qcow2", "-b", ""].map(Path::new);
+    qemu_img(alone.into_iter().chain([head.as_path()])).must();
+    define(&site, &without_chains(&new.xml(Xml::Inactive)));
+    new.start_paused();
+
+    let resume = || site.knib(["restore", "resume", &new.name]);
+    let told = resume().exits(5);
+    assert!(told.stdout.contains("runs without"), "{told}");
+    new.write("vda", 3 * MIB, 0x44, 64 * KIB);
+    new.destroy();
+    resume().exits(0);
+    assert_consolidated(&site, &new);
 }

@@ -93,7 +93,7 @@ pub(super) fn assert_alone(vm: &Vm) {
 
 /// How far a pull is, while it is neither at its beginning nor at its end.
 #[track_caller]
-fn in_the_middle(vm: &Vm) -> (u64, u64) {
+pub(super) fn in_the_middle(vm: &Vm) -> (u64, u64) {
     in_the_middle_of(vm, "vda")
 }
 
@@ -143,7 +143,7 @@ pub(super) fn slowly(site: &Site, args: &[&str]) -> Knib {
 }
 
 /// A VM that was restored quickly and slowly, with QEMU at it, and what its disk must hold.
-fn half_way(site: &Site, backup: &Backup, truth: &Path) -> Vm {
+pub(super) fn half_way(site: &Site, backup: &Backup, truth: &Path) -> Vm {
     let name = format!("{}-new", site.run);
     let left = slowly(site, &quick(backup, &name, &["--detach"]))
         .run()

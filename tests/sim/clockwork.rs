@@ -205,6 +205,7 @@ impl Sim {
             on: running().next().is_some(),
             off: site.vms.values().any(|vm| vm.running.is_none()),
             jobs: running().any(|running| !running.jobs.is_empty()),
+            unwritten: running().any(|running| !running.unwritten.is_empty()),
             begun: self.begun.get(),
         };
         self.ticks.borrow_mut().push(tick);
@@ -247,6 +248,7 @@ impl Sim {
                 self.broken.set(Some(what));
                 return Fate::Fail(failure(site, what));
             }
+            Trouble::KillQemu => site.kill_qemu(),
             Trouble::Off => {
                 for id in &ids {
                     site.stop(id);

@@ -5,6 +5,7 @@ use knib::host::Result;
 use knib::model::fault::Fault;
 use knib::model::id::Target;
 use knib::model::id::VmId;
+use knib::model::machine::JobKind;
 
 use crate::sim::image::Image;
 use crate::sim::image::ZERO;
@@ -55,6 +56,9 @@ impl Site {
         if let Some(job) = running.jobs.get_mut(target) {
             job.written(at);
         }
+        if let Some((JobKind::Pull, (_, brought))) = running.unwritten.get_mut(target) {
+            brought.remove(&at);
+        }
         vm.wrote.get_mut(target).expect("it has a size")[at] = value;
     }
 
@@ -100,10 +104,13 @@ impl Site {
             }
         }
         let vm = self.vms.get_mut(id).expect("it is there");
+        vm.starts += 1;
         vm.running = Some(Running {
             definition,
+            number: vm.starts,
             open,
             jobs: std::collections::BTreeMap::new(),
+            unwritten: std::collections::BTreeMap::new(),
             renamed: std::collections::BTreeMap::new(),
             freezes_in: None,
         });
@@ -125,11 +132,20 @@ impl Site {
     pub(crate) fn cut_power(&mut self) {
         self.programs.clear();
         self.files.cut_power();
+        self.kill_qemu();
+        self.watch();
+    }
+
+    /// Every QEMU is killed. What it loses by that is nobody's fault, and to be brought again.
+    pub(crate) fn kill_qemu(&mut self) {
         let ids: Vec<VmId> = self.vms.keys().cloned().collect();
         for id in ids {
+            let vm = self.vms.get_mut(&id).expect("it was just listed");
+            let lacking = vm.die(&mut self.files);
             self.stop(&id);
+            let lacking = lacking.into_iter().map(|target| (id.clone(), target));
+            self.lacking.extend(lacking);
         }
-        self.watch();
     }
 
     /// Every block job ends where it stands, as after a write error in its base.

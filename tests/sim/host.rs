@@ -168,6 +168,13 @@ impl Host for Sim {
         self.act("start", |site| site.started(vm)).await
     }
 
+    async fn run(&self, vm: &VmId) -> Result<Option<u32>> {
+        self.look("run", |site| {
+            Ok(site.vm(vm)?.running.as_ref().map(|running| running.number))
+        })
+        .await
+    }
+
     async fn shutdown(&self, vm: &VmId) -> Result<()> {
         self.act("shutdown", |site| site.shut_down(vm)).await
     }
@@ -184,8 +191,8 @@ impl Host for Sim {
         self.act("pull", |site| site.pull(vm, target)).await
     }
 
-    async fn flush(&self, vm: &VmId, _target: &Target) -> Result<()> {
-        self.act("flush", |site| site.vm(vm).map(drop)).await
+    async fn flush(&self, vm: &VmId, target: &Target) -> Result<()> {
+        self.act("flush", |site| site.flush(vm, target)).await
     }
 
     async fn commit(
@@ -254,6 +261,10 @@ impl Host for Sim {
 
     async fn is_blank(&self, image: &Image) -> Result<bool> {
         self.look("is blank", |site| site.is_blank(image)).await
+    }
+
+    async fn lacks(&self, image: &Image, from: &Image) -> Result<Bytes> {
+        self.look("lacks", |site| site.lacks(image, from)).await
     }
 
     async fn create(&self, path: &Utf8Path, on: &Image) -> Result<()> {

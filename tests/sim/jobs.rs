@@ -3,7 +3,11 @@
 //! A commit below the active layer ends by itself and takes the layer out of the chain. One of the
 //! active layer gets ready and waits for its pivot; until then the base lacks the newest writes.
 //! Both die with QEMU, and what they wrote to the base stays half written.
+//!
+//! QEMU changes the headers before it writes down where a file has what the job brought: until then that goes with
+//! it. Of a commit below the active layer it does so right after, of a pull when it is told to (QEMU 7.2).
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use camino::Utf8PathBuf;
@@ -35,7 +39,11 @@ pub(crate) struct BlockJob {
     cells: usize,
     /// Written by the guest after they were copied.
     dirty: BTreeSet<usize>,
+    brought: Brought,
 }
+
+/// Cells that a job wrote, with what they were before.
+pub(crate) type Brought = BTreeMap<usize, Option<u64>>;
 
 impl BlockJob {
     pub(crate) fn commit(open: &[Utf8PathBuf], top: usize, base: usize, cells: usize) -> Self {
@@ -50,6 +58,7 @@ impl BlockJob {
             next: 0,
             cells,
             dirty: BTreeSet::new(),
+            brought: Brought::new(),
         }
     }
 
@@ -62,6 +71,7 @@ impl BlockJob {
             next: 0,
             cells,
             dirty: BTreeSet::new(),
+            brought: Brought::new(),
         }
     }
 
@@ -87,6 +97,9 @@ impl BlockJob {
         if self.kind == JobKind::ActiveCommit && cell < self.next {
             self.dirty.insert(cell);
         }
+        if self.kind == JobKind::Pull {
+            self.brought.remove(&cell);
+        }
     }
 
     fn copy(&mut self, files: &mut Files, cells: impl Iterator<Item = usize>) {
@@ -101,7 +114,8 @@ impl BlockJob {
         };
         for at in cells {
             if let Some(cell) = brought(&above, at) {
-                base.cells[at] = Some(cell);
+                let before = base.cells[at].replace(cell);
+                self.brought.entry(at).or_insert(before);
             }
         }
     }
@@ -112,8 +126,10 @@ impl BlockJob {
         let below = files.seen(&self.above).unwrap_or_default();
         if let Some(top) = files.image_mut(&self.base) {
             for at in self.next..until {
-                let shows = below.get(at).copied().unwrap_or(ZERO);
-                top.cells[at].get_or_insert(shows);
+                if top.cells[at].is_none() {
+                    top.cells[at] = Some(below.get(at).copied().unwrap_or(ZERO));
+                    self.brought.insert(at, None);
+                }
             }
         }
         self.next = until;
@@ -137,19 +153,41 @@ impl Vm {
         let Some(running) = &mut self.running else {
             return;
         };
+        running
+            .unwritten
+            .retain(|_, (kind, _)| *kind == JobKind::Pull);
         let targets: Vec<Target> = running.jobs.keys().cloned().collect();
         for target in targets {
             let job = running.jobs.get_mut(&target).expect("it was just listed");
             job.advance(files);
-            let ended = job.next == job.cells;
-            if job.kind == JobKind::Commit && ended {
-                let job = running.jobs.remove(&target).expect("it is there");
+            if job.kind == JobKind::ActiveCommit || job.next < job.cells {
+                continue;
+            }
+            let job = running.jobs.remove(&target).expect("it is there");
+            if job.kind == JobKind::Commit {
                 leave_chain(running, &mut self.stored, files, &target, &job);
-            } else if job.kind == JobKind::Pull && ended {
-                running.jobs.remove(&target);
+            } else {
                 stand_alone(running, &mut self.stored, files, &target);
             }
+            running
+                .unwritten
+                .insert(target, (job.kind, (job.base, job.brought)));
         }
+    }
+
+    /// QEMU is gone at once, and with it what it had not written down. The disks that lack something now.
+    pub(crate) fn die(&mut self, files: &mut Files) -> Vec<Target> {
+        let unwritten = self.running.take().map(|running| running.unwritten);
+        let mut lacking = Vec::new();
+        for (target, (_, (path, brought))) in unwritten.into_iter().flatten() {
+            if let Some(image) = files.image_mut(&path) {
+                for (at, before) in brought {
+                    image.cells[at] = before;
+                }
+                lacking.push(target);
+            }
+        }
+        lacking
     }
 
     /// The VM goes on with the base.

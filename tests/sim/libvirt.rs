@@ -353,7 +353,9 @@ impl Site {
             let mut shown = shown.iter();
             shown.all(|(target, seen)| with.get(target) == Some(seen))
         };
-        if agrees(&vm.wrote) {
+        let lacks = |target: &Target| self.lacking.contains(&(id.clone(), target.clone()));
+        let mut as_it_was = shown.iter();
+        if as_it_was.all(|(target, seen)| vm.wrote.get(target) == Some(seen) || lacks(target)) {
             return;
         }
         let snapshots = self
@@ -434,6 +436,17 @@ impl Site {
         let cells = self.files.image(&open[0]).map_or(0, |top| top.cells.len());
         let job = BlockJob::pull(open, cells);
         running.jobs.insert(target.clone(), job);
+        Ok(())
+    }
+
+    /// What a pull brought is written down.
+    pub(crate) fn flush(&mut self, id: &VmId, target: &Target) -> Result<()> {
+        let vm = self.vms.get_mut(id).ok_or_else(|| no_domain(id))?;
+        let Some(running) = &mut vm.running else {
+            let cause = "domain is not running";
+            return Err(HostError::new(Fault::Conflict, "flush", cause));
+        };
+        running.unwritten.remove(target);
         Ok(())
     }
 

@@ -61,6 +61,14 @@ impl Site {
         Ok(image.is_blank())
     }
 
+    pub(crate) fn lacks(&self, image: &step::Image, from: &step::Image) -> Result<Bytes> {
+        let image = self.files.open(&image.path, "look into")?;
+        let shown = self.files.seen(&self.files.chain(&from.path)?)?;
+        let cells = image.cells.iter().zip(shown);
+        let lacking = cells.filter(|(has, shows)| has.is_none() && *shows != ZERO);
+        Ok(Bytes(lacking.count() as u64 * super::image::CELL))
+    }
+
     pub(crate) fn create(&mut self, path: &Utf8Path, on: &step::Image) -> Result<()> {
         self.readable(&on.path, "make an overlay on")?;
         let below = self.files.image(&on.path).map(|image| image.cells.len());
@@ -266,7 +274,8 @@ impl Site {
         header.expect("it was just opened").backing = Some(backing.path.to_string());
         let after = self.files.chain(&image.path);
         let after = after.and_then(|chain| self.files.seen(&chain)).ok();
-        if after.is_none() || (before.is_some() && after != before) {
+        let another = before.is_some() && after != before && !self.is_lacking(&image.path);
+        if after.is_none() || another {
             self.complain(format!("{} was put on something else", image.path));
         }
         Ok(())

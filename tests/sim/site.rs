@@ -50,6 +50,8 @@ pub(crate) struct Site {
     pub(crate) instant: Moment,
     /// Files of backups, as they were when they got their final name.
     pub(crate) published: BTreeMap<Utf8PathBuf, Digest>,
+    /// Disks that lack what QEMU had not written down when it was killed.
+    pub(crate) lacking: BTreeSet<(VmId, Target)>,
     /// What must never happen and did.
     pub(crate) complaints: BTreeSet<String>,
     pub(crate) dice: Dice,
@@ -84,6 +86,7 @@ impl Site {
     /// Each guest finds what it wrote, now or at its next start, at every single instant.
     pub(crate) fn watch(&mut self) {
         let mut found = Vec::new();
+        let mut lacking = std::mem::take(&mut self.lacking);
         for vm in self.vms.values().filter(|vm| vm.watched) {
             for disk in vm.stored.disks.iter().filter(|disk| is_written(disk)) {
                 let (target, name) = (&disk.target, &vm.stored.name);
@@ -92,13 +95,26 @@ impl Site {
                     None => self.chain_at_start(disk),
                 };
                 match chain.and_then(|chain| self.files.seen(&chain)) {
-                    Ok(seen) if Some(&seen) == vm.wrote.get(target) => {}
+                    Ok(seen) if Some(&seen) == vm.wrote.get(target) => {
+                        lacking.remove(&(vm.stored.id.clone(), target.clone()));
+                    }
+                    Ok(_) if lacking.contains(&(vm.stored.id.clone(), target.clone())) => {}
                     Ok(_) => found.push(format!("{target} of {name} shows something else")),
                     Err(error) => found.push(format!("{target} of {name} cannot be read: {error}")),
                 }
             }
         }
+        self.lacking = lacking;
         self.complaints.extend(found);
+    }
+
+    /// Whether a disk with this head lacks what QEMU had not written down.
+    pub(crate) fn is_lacking(&self, head: &Utf8Path) -> bool {
+        self.lacking.iter().any(|(vm, target)| {
+            let disk = self.vms.get(vm).and_then(|vm| vm.stored.disk(target));
+            disk.and_then(DiskDef::path)
+                .is_some_and(|path| path == head)
+        })
     }
 
     /// The files a start would open. Of a head that was put away, those it would once it is back.

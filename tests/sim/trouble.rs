@@ -29,6 +29,8 @@ pub(crate) enum Trouble {
     KillAlone,
     /// The host dies.
     PowerCut,
+    /// QEMU dies, with something that it has not written down.
+    KillQemu,
     /// The call reports a failure, whatever it did.
     Fail,
     /// From here on every such call reports a failure, until it is mended.
@@ -62,6 +64,8 @@ pub(crate) struct Tick {
     pub(crate) on: bool,
     pub(crate) off: bool,
     pub(crate) jobs: bool,
+    /// QEMU has something that it has not written down.
+    pub(crate) unwritten: bool,
     /// An action is under way.
     pub(crate) begun: bool,
 }
@@ -79,6 +83,7 @@ impl Tick {
                 matches!(self.place, Place::Look | Place::Before)
                     && !["is frozen", "thaw"].contains(&self.what)
             }
+            Trouble::KillQemu => self.comes_next() && self.unwritten,
             Trouble::Off => self.comes_next() && self.on,
             Trouble::On => self.comes_next() && self.off,
             Trouble::LoseJobs | Trouble::LoseJobsForGood => self.comes_next() && self.jobs,

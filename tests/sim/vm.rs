@@ -12,6 +12,7 @@ use knib::model::machine::Device;
 use knib::model::machine::Disk;
 use knib::model::machine::Firmware;
 use knib::model::machine::Format;
+use knib::model::machine::JobKind;
 use knib::model::machine::Machine;
 use knib::model::machine::Note;
 use knib::model::machine::Power;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::sim::jobs::BlockJob;
+use crate::sim::jobs::Brought;
 use crate::sim::site::Moment;
 
 /// A definition. Its text is its JSON.
@@ -52,6 +54,8 @@ pub(crate) struct DiskDef {
 pub(crate) struct Vm {
     pub(crate) stored: Definition,
     pub(crate) running: Option<Running>,
+    /// How often it was started.
+    pub(crate) starts: u32,
     pub(crate) managed_save: bool,
     pub(crate) snapshots: Vec<String>,
     pub(crate) agent: Agent,
@@ -74,9 +78,13 @@ pub(crate) struct Vm {
 #[derive(Clone, Debug)]
 pub(crate) struct Running {
     pub(crate) definition: Definition,
+    /// Another one with each start.
+    pub(crate) number: u32,
     /// What it has open, top first.
     pub(crate) open: BTreeMap<Target, Vec<Utf8PathBuf>>,
     pub(crate) jobs: BTreeMap<Target, BlockJob>,
+    /// What jobs that ended brought into which file, and QEMU has not written down.
+    pub(crate) unwritten: BTreeMap<Target, (JobKind, (Utf8PathBuf, Brought))>,
     /// Where a file is now that was renamed while it was open.
     pub(crate) renamed: BTreeMap<Utf8PathBuf, Utf8PathBuf>,
     /// A freeze that is still to come.
@@ -142,6 +150,7 @@ impl Vm {
         Self {
             stored,
             running: None,
+            starts: 0,
             managed_save: false,
             snapshots: Vec::new(),
             agent,

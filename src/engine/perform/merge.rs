@@ -119,6 +119,7 @@ impl Merge<'_> {
         done: &mut Done,
     ) -> Result<Looked, StepError> {
         let Some(at) = disk.live.iter().position(|path| *path == self.top.path) else {
+            self.written_down(engine, scene, machine, done).await?;
             return self.absent(engine, scene, disk, done).await;
         };
         if disk.live.get(at + 1) != Some(&self.base.path) {
@@ -133,8 +134,9 @@ impl Merge<'_> {
         if done.commits == COMMITS {
             return Err(self.given_up(machine));
         }
-        self.not_cut(engine, machine, disk).await?;
+        self.not_cut(engine, machine).await?;
         let (top, base) = (&self.top.path, &self.base.path);
+        done.run = engine.host.run(self.vm).await?;
         engine.host.commit(self.vm, self.target, top, base).await?;
         done.commits += 1;
         Ok(Looked::Changed)
@@ -145,9 +147,8 @@ impl Merge<'_> {
         &self,
         engine: &Engine<H>,
         machine: &Machine,
-        disk: &Disk,
     ) -> Result<(), StepError> {
-        let layers = engine.host.layers(&self.head(disk)?).await?;
+        let layers = engine.host.layers(self.top).await?;
         let size = |image: &Image| {
             let layer = layers.iter().find(|layer| layer.path == image.path);
             layer.map(|layer| layer.virtual_size)
@@ -196,7 +197,7 @@ impl Merge<'_> {
             return self.absent(engine, scene, disk, done).await;
         };
         self.commit_offline(engine, scene, &layers[at..]).await?;
-        done.offline = true;
+        done.in_base = true;
         if at == 0 && !self.put_away(engine).await? {
             return Ok(Looked::Changed);
         }
@@ -221,7 +222,7 @@ impl Merge<'_> {
         layers: &[Layer],
         done: &mut Done,
     ) -> Result<(), StepError> {
-        let Some(above) = self.above.filter(|_| !done.offline) else {
+        let Some(above) = self.above.filter(|_| !done.in_base) else {
             return Ok(());
         };
         let lies = |pair: &[Layer]| pair[0].path == above.path && pair[1].path == self.base.path;
@@ -230,8 +231,47 @@ impl Merge<'_> {
         }
         let layers = engine.host.layers(self.top).await?;
         self.commit_offline(engine, scene, &layers).await?;
-        done.offline = true;
+        done.in_base = true;
         Ok(())
+    }
+
+    /// Fails where a layer that left the chain of a VM that is on is not in the base: QEMU was killed as
+    /// `commit_again` says, and the VM started again before anybody looked. The QEMU that this run had begin the
+    /// commit has written all down, if it is still the one that runs; of any other the content tells.
+    async fn written_down<H: Host>(
+        &self,
+        engine: &Engine<H>,
+        scene: &Scene,
+        machine: &Machine,
+        done: &mut Done,
+    ) -> Result<(), StepError> {
+        if self.above.is_none() || done.in_base {
+            return Ok(());
+        }
+        let same_run = done.run.is_some() && done.run == engine.host.run(self.vm).await?;
+        if same_run || !self.lies_on_base(engine, &self.top.path).await? {
+            return Ok(());
+        }
+        let report = engine.reporter(scene, "compare", self.target);
+        let task = Task {
+            report: &report,
+            stop: &engine.stop,
+            limit: None,
+        };
+        done.in_base = engine.host.compare(self.top, self.base, &task).await?;
+        if done.in_base {
+            return Ok(());
+        }
+        let name = &machine.name;
+        Err(conflict(
+            format!(
+                "{name} runs without what {} holds: QEMU had not written its merge down when it was ended; that file is kept",
+                self.top.path
+            ),
+            format!(
+                "stop {name}, then apply merges it again and keeps what the guest wrote; check the guest's file systems afterwards"
+            ),
+        ))
     }
 
     /// The layer's content into the file below it, and no more of that file than the layer shows. `layers`
@@ -386,8 +426,10 @@ pub(super) fn apart(top: &Image, base: &Image) -> StepError {
 struct Done {
     /// Jobs it started.
     commits: u32,
-    /// The content is in the base, by `qemu-img`.
-    offline: bool,
+    /// The run of QEMU that was asked for the last of them.
+    run: Option<u32>,
+    /// The content is in the base: `qemu-img` put it there, or found it there.
+    in_base: bool,
     /// The definition names the head alone.
     pointed: bool,
 }

@@ -16,6 +16,7 @@ use crate::host::Head;
 use crate::host::Host;
 use crate::host::StopLevel;
 use crate::host::Task;
+use crate::model::bytes::Bytes;
 use crate::model::event::Event;
 use crate::model::fault::Fault;
 use crate::model::id::Target;
@@ -48,6 +49,8 @@ pub(super) struct Pull<'a> {
 struct Done {
     /// So many pulls were begun.
     pulls: u32,
+    /// The run of QEMU that was asked for the last of them.
+    run: Option<u32>,
     /// Everything was written by a program that ended well.
     flat: bool,
 }
@@ -143,6 +146,7 @@ impl Pull<'_> {
             if done.pulls == PULLS {
                 return Err(given_up(machine, self.target));
             }
+            done.run = engine.host.run(self.vm).await?;
             engine.host.pull(self.vm, self.target).await?;
             done.pulls += 1;
             return Ok(Looked::Changed);
@@ -162,6 +166,11 @@ impl Pull<'_> {
         }
         engine.host.flush(self.vm, self.target).await?;
         engine.host.sync(&self.head.path).await?;
+        // The QEMU that this run had pull has it all, if it is still the one that runs; of any other the content tells.
+        let same_run = done.run.is_some() && done.run == engine.host.run(self.vm).await?;
+        if !same_run && self.lacks(engine).await? > Bytes(0) {
+            return Err(self.started_too_early(machine));
+        }
         self.forget_chain(engine).await
     }
 
@@ -184,6 +193,16 @@ impl Pull<'_> {
                 return self.forget_chain(engine).await;
             };
             engine.host.layers(below).await?;
+            let lacking = self.lacks(engine).await?;
+            if lacking > Bytes(0) {
+                let (target, name) = (self.target, &machine.name);
+                let text = format!(
+                    "{target} lacks {lacking} that QEMU had not written down when it was ended, and gets them now; if {name} was started since, check the guest's file systems"
+                );
+                engine.tell(scene, text);
+            }
+            // First the definition, which may say that nothing is below: a start would believe it.
+            self.forget_chain(engine).await?;
             engine.host.rebase(self.head, below).await?;
         }
         let report = engine.reporter(scene, "consolidate", self.target);
@@ -196,6 +215,29 @@ impl Pull<'_> {
         engine.host.sync(&self.head.path).await?;
         done.flat = true;
         Ok(Looked::Changed)
+    }
+
+    /// What QEMU brought and did not come to write down in the file, which lies on nothing by now. Nothing that is
+    /// still needed lacks in a pull that came to its end: it brings all that is data below, zeroes that a guest
+    /// writes over it take its place, and a copy that knib made has no data that is all zeroes.
+    async fn lacks<H: Host>(&self, engine: &Engine<H>) -> Result<Bytes, StepError> {
+        match self.below {
+            Some(below) => Ok(engine.host.lacks(self.head, below).await?),
+            None => Ok(Bytes(0)),
+        }
+    }
+
+    /// QEMU was ended in the moment between header and tables, and the VM started again before anybody looked.
+    fn started_too_early(&self, machine: &Machine) -> StepError {
+        let (name, target) = (&machine.name, self.target);
+        conflict(
+            format!(
+                "{name} runs without a part of {target}: QEMU had not written down all that it had brought when it was ended; the backup is whole"
+            ),
+            format!(
+                "stop {name}, then knib restore resume {name} brings it and keeps what the guest wrote; check the guest's file systems afterwards"
+            ),
+        )
     }
 
     /// Whether the header names a file below.

@@ -68,6 +68,14 @@ impl Libvirt {
         self.on(vm, "look at the disks".to_owned(), |_, vm, _| observe(vm))
             .await
     }
+
+    /// The number of its run.
+    pub(in crate::host) async fn run(&self, vm: &VmId) -> Result<Option<u32>> {
+        self.on(vm, "look which run it is".to_owned(), |_, vm, _| {
+            Ok(vm.domain.id())
+        })
+        .await
+    }
 }
 
 impl Libvirt {

@@ -94,25 +94,3 @@ pub(super) fn layers(
     }
     Ok(layers)
 }
-
-/// One extent, as `qemu-img map` prints it.
-#[derive(Deserialize)]
-struct Extent {
-    depth: u32,
-    /// Something is allocated there; older programs do not say, and then it is taken to be.
-    #[serde(default = "taken")]
-    present: bool,
-}
-
-fn taken() -> bool {
-    true
-}
-
-/// Whether no extent comes from the top layer.
-pub(super) fn is_blank(json: &[u8], tried: &str) -> Result<bool> {
-    let extents: Vec<Extent> = serde_json::from_slice(json)
-        .map_err(|error| HostError::new(Fault::Unsupported, tried, error))?;
-    Ok(!extents
-        .iter()
-        .any(|extent| extent.depth == 0 && extent.present))
-}

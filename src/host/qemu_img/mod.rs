@@ -7,6 +7,7 @@
 mod compare;
 mod convert;
 mod info;
+mod map;
 mod progress;
 
 use camino::Utf8Path;
@@ -17,6 +18,7 @@ use crate::host::Result;
 use crate::host::Task;
 use crate::host::command::Program;
 use crate::host::files;
+use crate::host::qemu_img::map::Extent;
 use crate::host::qemu_img::progress::Progress;
 use crate::model::bytes::Bytes;
 use crate::model::fault::Fault;
@@ -81,17 +83,24 @@ impl QemuImg {
     /// Whether nothing was ever written into an overlay, not even zeroes.
     pub(super) async fn is_blank(&self, image: &Image) -> Result<bool> {
         let tried = format!("see whether {} is empty", image.path);
-        let path = absolute(&image.path, &tried)?;
-        let args = [
-            "map",
-            "-U",
-            "--output=json",
-            "-f",
-            image.format.as_str(),
-            path,
-        ];
-        let json = self.program.output(&args, &tried).await?;
-        info::is_blank(&json, &tried)
+        let extents = self.map(image, &tried).await?;
+        Ok(!extents.iter().any(Extent::is_of_top))
+    }
+
+    /// How much of what `from` shows as data an image that lies on nothing has nothing of.
+    pub(super) async fn lacks(&self, image: &Image, from: &Image) -> Result<Bytes> {
+        let tried = format!("see what {} lacks of {}", image.path, from.path);
+        let (has, shows) = (
+            self.map(image, &tried).await?,
+            self.map(from, &tried).await?,
+        );
+        Ok(map::lacks(&has, &shows))
+    }
+
+    async fn map(&self, image: &Image, tried: &str) -> Result<Vec<Extent>> {
+        let (format, path) = (image.format.as_str(), absolute(&image.path, tried)?);
+        let args = ["map", "-U", "--output=json", "-f", format, path];
+        map::extents(&self.program.output(&args, tried).await?, tried)
     }
 
     /// Makes an empty overlay.
