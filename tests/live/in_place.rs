@@ -13,6 +13,7 @@ use crate::support::tool::run;
 use crate::support::tool::virsh;
 use crate::support::vm::Builder;
 
+use super::compression;
 use super::judge::assert_holds;
 use super::site::Site;
 use super::site::assert_unchanged;
@@ -280,6 +281,48 @@ fn a_disk_that_is_full_half_way_leaves_the_vm_what_it_had() {
     assert_holds(&vm.source("vda"), &had);
     vm.start_paused();
     site.assert_one_delta_each(&vm);
+}
+
+#[test]
+fn a_write_that_fails_half_way_leaves_the_vm_what_it_had() {
+    let site = Site::new();
+    let vm = site.vm("a").disk(Disk::qcow2("vda", 4 * MIB));
+    let vm = vm.disk(Disk::raw("vdb", MIB)).define();
+    vm.write("vda", 0, 0x11, 3 * MIB);
+    vm.write("vdb", 0, 0x12, MIB);
+    let first = site.first(&vm);
+    vm.write("vda", 0, 0x22, 64 * KIB);
+    vm.write("vdb", 0, 0x23, 64 * KIB);
+    let had = ["vda", "vdb"].map(|target| vm.truth(target));
+    // Without the directory, whose time is another one.
+    let files = || {
+        let listing = oracle::listing(&site.primary());
+        listing
+            .lines()
+            .skip(1)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let before = files();
+    // The system takes 1 MiB of each of its files, and answers the next write with an error.
+    compression::told(
+        &site,
+        "[ \"$1\" = convert ] && trap '' XFSZ && ulimit -f 2048",
+    );
+    let failed = compression::knib(&site, &["restore", "vm", first.id()]).run();
+    assert_eq!(failed.code(), Some(5), "{failed}");
+    let text = failed.stdout.split_whitespace().collect::<Vec<_>>();
+    assert!(text.join(" ").contains("File too large"), "{failed}");
+    assert_eq!(files(), before);
+    assert!(site.leftovers().is_empty() && replaced(&site).is_empty());
+    for (target, had) in ["vda", "vdb"].iter().zip(&had) {
+        assert_holds(&vm.source(target), had);
+    }
+    vm.start_paused();
+    site.assert_one_delta_each(&vm);
+    vm.destroy();
+    site.knib(["restore", "vm", first.id()]).exits(0);
+    assert_ne!(oracle::difference(&vm.source("vda"), &had[0]), None);
 }
 
 #[test]
