@@ -219,7 +219,7 @@ fn kl008_and_kl009_are_told_by_who_sees_more() {
     let one_vm = lint::unprotected(&["ci-runner".into()], &["everything".to_owned()].into());
     let two = lint::unprotected(&["ci-runner".into(), "web-02".into()], &[].into());
     insta::assert_snapshot!([&one_vm.text, &two.text].map(String::as_str).join("\n"), @r"
-    VM ci-runner is not protected: no policy selects it (excluded by everything)
+    VM ci-runner is not protected: no policy selects it (excluded by policy everything)
     2 VMs are not protected, no policy selects them: ci-runner, web-02
     ");
     let policy = sound(&one(with_top("state: /mnt/nas1/state.db\n")));

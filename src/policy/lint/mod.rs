@@ -66,8 +66,13 @@ pub fn unprotected(vms: &[String], excluding: &BTreeSet<String>) -> Finding {
     if !excluding.is_empty() {
         let names: Vec<&str> = excluding.iter().map(String::as_str).collect();
         let some = if vms.len() == 1 { "" } else { "some " };
+        let policies = if names.len() == 1 {
+            "policy"
+        } else {
+            "policies"
+        };
         let names = names.join(" and ");
-        let _ = write!(text, " ({some}excluded by {names})");
+        let _ = write!(text, " ({some}excluded by {policies} {names})");
     }
     let finding = Finding::new(Severity::Warning, "KL008", text);
     finding
