@@ -40,6 +40,7 @@ mod since;
 mod site;
 mod snapshot_edges;
 mod snapshots;
+mod soak;
 mod storages;
 mod validation;
 mod verify;
