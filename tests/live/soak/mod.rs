@@ -1,8 +1,8 @@
 //! A soak: a guest that writes all the time, an operation every few seconds, and knib and QEMU killed at random moments.
 //! Every backup holds one instant of both disks that was not over when it was asked for, whatever was killed.
 //!
-//! So many minutes: `KNIB_SOAK_MINUTES=60 cargo test --features test-hooks --test main live::soak`. Each is a line in
-//! `target/tmp/soak.txt`.
+//! A few seconds where nothing else is said. So many minutes: `KNIB_SOAK_MINUTES=60 cargo test --features test-hooks
+//! --test main live::soak`. Each is a line in `target/tmp/soak.txt`.
 
 mod guest;
 mod watch;
@@ -37,6 +37,8 @@ use super::site::Site;
 use watch::Watch;
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// How long it takes, without its end, where no minutes are asked for.
+const SHORT: Duration = Duration::from_secs(15);
 const TARGETS: [&str; 2] = ["vda", "vdb"];
 /// So many backups are kept.
 const LIVING: usize = 10;
@@ -50,7 +52,7 @@ enum Trouble {
     Both,
 }
 
-/// What happened in a minute.
+/// What happened since the last line.
 #[derive(Clone, Debug, Default)]
 struct Counts {
     operations: usize,
@@ -280,7 +282,9 @@ impl Soak {
 
     /// Every backup comes back, and nothing of knib's is left on primary.
     fn end(&mut self) {
-        self.vm.destroy();
+        if self.vm.state() != "shut off" {
+            self.vm.destroy();
+        }
         self.look_at_disks();
         for backup in self.site.backups(&self.vm) {
             assert_eq!(holds(&backup), self.backups[backup.id()]);
@@ -324,11 +328,12 @@ fn holds(backup: &Backup) -> u32 {
     instant(|target| backup.file(target), backup.id())
 }
 
-/// A line for a minute.
-fn line(minute: usize, counts: &Counts, living: usize) -> String {
+/// A line for what happened since the one before.
+fn line(since: Instant, counts: &Counts, living: usize) -> String {
     format!(
-        "minute {minute}: {} operations, {} kills of knib, {} of QEMU, {} backups compared, {} restored, {living} live, \
+        "after {} s: {} operations, {} kills of knib, {} of QEMU, {} backups compared, {} restored, {living} live, \
          knib at most {} KiB and {} descriptors\n",
+        since.elapsed().as_secs(),
         counts.operations,
         counts.knib_kills,
         counts.qemu_kills,
@@ -342,23 +347,25 @@ fn line(minute: usize, counts: &Counts, living: usize) -> String {
 #[test]
 #[expect(clippy::print_stdout, reason = "a test says how much it tried")]
 fn a_guest_writes_and_whatever_is_killed_every_backup_comes_back() {
-    let minutes = env::var("KNIB_SOAK_MINUTES").map_or(1, |text| text.parse().expect("a number"));
+    let minutes = env::var("KNIB_SOAK_MINUTES").map(|text| text.parse().expect("a number"));
+    let (lines, each) = minutes.map_or((1, SHORT), |minutes: usize| (minutes, MINUTE));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let seed = now.expect("it is after 1970").as_secs();
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("soak.txt");
     let mut file = File::create(&path).expect("it is the tests' own");
     let mut soak = Soak::new(seed);
     let mut most = Vec::new();
-    for minute in 1..=minutes {
-        let end = Instant::now() + MINUTE;
+    let began = Instant::now();
+    for n in 1..=lines {
+        let end = Instant::now() + each;
         while Instant::now() < end {
             soak.turn();
         }
-        if minute == minutes {
+        if n == lines {
             soak.end();
         }
         let counts = std::mem::take(&mut soak.counts);
-        let line = line(minute, &counts, soak.backups.len());
+        let line = line(began, &counts, soak.backups.len());
         print!("{line}");
         file.write_all(line.as_bytes()).expect("there is room");
         most.push(counts.most);
