@@ -36,6 +36,7 @@ mod rebuild;
 mod refusals;
 mod restore;
 mod retention;
+mod signals;
 mod since;
 mod site;
 mod snapshot_edges;
