@@ -32,7 +32,7 @@ pub(super) fn assert_sums_to(image: &Path, sha256: &str) {
 
 /// The disk as `qemu-img` alone writes it out.
 #[track_caller]
-fn restored(image: &Path) -> tempfile::NamedTempFile {
+pub(super) fn restored(image: &Path) -> tempfile::NamedTempFile {
     let raw = tempfile::Builder::new().prefix("knib-judge-").tempfile();
     let raw = raw.expect("the temporary directory can be written");
     let convert = ["convert", "-O", "raw"].map(Path::new);

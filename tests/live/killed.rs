@@ -1,5 +1,7 @@
 //! knib killed while it copies: the next plan says so, the next apply carries on, and nothing is left over.
 
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::fs::Permissions;
 use std::os::unix::fs::MetadataExt;
@@ -62,7 +64,7 @@ fn killed_at(site: &Site, vm: &Vm, flag: &str, bytes: u64) -> bool {
 }
 
 /// What the plan says that knib was doing when it was interrupted.
-fn interrupted(site: &Site, vm: &Vm) -> Option<String> {
+pub(super) fn interrupted(site: &Site, vm: &Vm) -> Option<String> {
     let plan = site.knib(["plan", "--format", "json"]).exits(0).json();
     let actions = plan["actions"].as_array().expect("a plan has actions");
     let of_vm = |action: &&Value| action["verb"] == "recover" && action["vm"]["name"] == vm.name;
@@ -85,23 +87,26 @@ fn processes(site: &Site) -> Vec<PathBuf> {
         .collect()
 }
 
-/// A `qemu-img` that never comes to the end of this command, as on a storage that hangs. Returns where it is.
-fn endless(site: &Site, command: &str) -> PathBuf {
+/// A `PATH` with a `qemu-img` that does this first when it is given that command: `exec sleep 600`, and it never comes
+/// to the end of it, as on a storage that hangs.
+pub(super) fn path_with(site: &Site, command: &str, first: &str) -> OsString {
     let real = run("which", ["qemu-img"]).must();
     let script = format!(
-        "#!/bin/sh\n[ \"$1\" = {command} ] && exec sleep 600\nexec {} \"$@\"\n",
+        "#!/bin/sh\nif [ \"$1\" = {command} ]; then {first}; fi\nexec {} \"$@\"\n",
         real.trim()
     );
-    let dir = site.path("bin");
     site.make_dir("bin");
-    let file = dir.join("qemu-img");
+    let file = site.path("bin/qemu-img");
     fs::write(&file, script).expect("the directory is the test's own");
     fs::set_permissions(&file, Permissions::from_mode(0o755)).expect("so is the file");
-    dir
+    let path = env::var_os("PATH").expect("there is a PATH");
+    let before = std::iter::once(site.path("bin"));
+    let path = env::join_paths(before.chain(env::split_paths(&path)));
+    path.expect("no name has a colon")
 }
 
 /// The processes that a process has started and that are at work.
-fn children(of: u32) -> Vec<u32> {
+pub(super) fn children(of: u32) -> Vec<u32> {
     let at_work = |pid: &u32| {
         let line = fs::read_to_string(format!("/proc/{pid}/cmdline"));
         line.is_ok_and(|line| line.starts_with("sleep"))
@@ -109,6 +114,12 @@ fn children(of: u32) -> Vec<u32> {
     let all = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
     let pids = all.split_whitespace().filter_map(|pid| pid.parse().ok());
     pids.filter(at_work).collect()
+}
+
+/// One that has ended may wait for somebody to ask how: it has no command line then.
+pub(super) fn is_over(process: u32) -> bool {
+    let line = fs::read(format!("/proc/{process}/cmdline"));
+    line.map_or(true, |line| line.is_empty())
 }
 
 /// What knib starts ends when it is killed, and does not stand in the way of the next run.
@@ -121,21 +132,14 @@ fn ends_with_knib(command: &str, running: bool) {
     }
     vm.write("vda", 0, 0x11, 64 * KIB);
     let truth = vm.truth("vda");
-    let path = std::env::var_os("PATH").expect("there is a PATH");
-    let before = std::iter::once(endless(&site, command));
-    let path = std::env::join_paths(before.chain(std::env::split_paths(&path)));
     let backup = site.knib_with(["backup", "run", &vm.name]);
     let mut knib = backup
-        .env("PATH", path.expect("no name has a colon"))
+        .env("PATH", path_with(&site, command, "exec sleep 600"))
         .start();
     let started = wait_for("the program", 60, || children(knib.pid()).first().copied());
     knib.kill();
     let _killed = knib.finish();
-    // One that has ended may wait for somebody to ask how: it has no command line then.
-    wait_until("the end of what knib had started", 10, || {
-        let line = fs::read(format!("/proc/{started}/cmdline"));
-        line.is_ok_and(|line| line.is_empty()) || !Path::new(&format!("/proc/{started}")).exists()
-    });
+    wait_until("the end of what knib had started", 10, || is_over(started));
     vm.write("vda", 64 * KIB, 0x22, 64 * KIB);
     site.apply().exits(0);
     assert_holds(&site.newest(&vm).file("vda"), &truth);

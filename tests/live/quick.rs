@@ -139,7 +139,7 @@ fn quick<'a>(backup: &'a Backup, name: &'a str, more: &[&'a str]) -> Vec<&'a str
 }
 
 pub(super) fn slowly(site: &Site, args: &[&str]) -> Knib {
-    site.knib_with(args).env("KNIB_PULL_RATE", SLOW)
+    site.knib_with(args).env("KNIB_JOB_RATE", SLOW)
 }
 
 /// A VM that was restored quickly and slowly, with QEMU at it, and what its disk must hold.

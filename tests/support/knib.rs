@@ -8,10 +8,14 @@ use std::process::Child;
 use std::process::Command;
 use std::process::ExitStatus;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::Mutex;
 use std::thread;
+use std::thread::JoinHandle;
 
 use super::appliance;
 use super::deadline::wait_for;
+use super::deadline::wait_until;
 use super::tool;
 
 /// How long one run of knib may take before it counts as hanging.
@@ -62,11 +66,13 @@ impl Knib {
     /// Starts it, to be killed or finished by the test.
     #[track_caller]
     pub(crate) fn start(mut self) -> Running {
-        let child = self
+        let mut child = self
             .command
             .spawn()
             .unwrap_or_else(|error| panic!("{:?}: {error}", self.command));
         Running {
+            stdout: Heard::begin(child.stdout.take()),
+            stderr: Heard::begin(child.stderr.take()),
             child: Some(child),
             what: format!("{:?}", self.command),
             root: self.root,
@@ -85,20 +91,49 @@ impl Knib {
 /// A knib that was started. It is killed when the value goes.
 pub(crate) struct Running {
     child: Option<Child>,
+    stdout: Heard,
+    stderr: Heard,
     what: String,
     root: PathBuf,
     run: String,
 }
 
-/// Reads a pipe to its end on a thread, so that a talkative child never waits for its reader.
-fn collect(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            let _ = pipe.read_to_end(&mut bytes);
+/// What comes out of a pipe. A thread reads it, so that a talkative child never waits for its reader.
+struct Heard {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Heard {
+    fn begin(pipe: Option<impl Read + Send + 'static>) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&bytes);
+        let reader = thread::spawn(move || {
+            let Some(mut pipe) = pipe else { return };
+            let mut piece = [0; 8192];
+            while let Ok(length @ 1..) = pipe.read(&mut piece) {
+                let mut heard = heard.lock().expect("no reader panics");
+                heard.extend_from_slice(&piece[..length]);
+            }
+        });
+        Self {
+            bytes,
+            reader: Some(reader),
         }
+    }
+
+    fn so_far(&self) -> String {
+        let bytes = self.bytes.lock().expect("no reader panics");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn end(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("it ends with the pipe");
+        }
+        let bytes = std::mem::take(&mut *self.bytes.lock().expect("no reader panics"));
         String::from_utf8(bytes).expect("knib prints UTF-8")
-    })
+    }
 }
 
 impl Running {
@@ -123,6 +158,18 @@ impl Running {
             .expect("the child is this process's own");
     }
 
+    /// Sends a signal, such as `-INT`.
+    #[track_caller]
+    pub(crate) fn signal(&self, signal: &str) {
+        tool::run("kill", [signal, &self.pid().to_string()]).must();
+    }
+
+    /// Waits until it has said this on stderr.
+    #[track_caller]
+    pub(crate) fn says(&self, words: &str) {
+        wait_until(words, 60, || self.stderr.so_far().contains(words));
+    }
+
     /// Waits for its end.
     ///
     /// # Panics
@@ -130,8 +177,6 @@ impl Running {
     #[must_use = "assert the exit code, or take a snapshot of the whole"]
     #[track_caller]
     pub(crate) fn finish(mut self) -> Output {
-        let stdout = collect(self.child().stdout.take());
-        let stderr = collect(self.child().stderr.take());
         let what = self.what.clone();
         let status = wait_for(&what, LIMIT_SECONDS, || {
             self.child()
@@ -140,8 +185,8 @@ impl Running {
         });
         self.child = None;
         Output {
-            stdout: stdout.join().expect("the reader ends with the pipe"),
-            stderr: stderr.join().expect("the reader ends with the pipe"),
+            stdout: self.stdout.end(),
+            stderr: self.stderr.end(),
             status,
             root: self.root.display().to_string(),
             run: self.run.clone(),

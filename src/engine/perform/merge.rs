@@ -25,6 +25,7 @@ use crate::model::id::Target;
 use crate::model::id::VmId;
 use crate::model::layout;
 use crate::model::machine::Disk;
+use crate::model::machine::Job;
 use crate::model::machine::JobKind;
 use crate::model::machine::Layer;
 use crate::model::machine::Machine;
@@ -69,7 +70,7 @@ impl Merge<'_> {
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = engine.stop.reached(StopLevel::Now) => return Err(stopped()),
+                () = engine.stop.reached(StopLevel::Now) => return Err(self.stopped(engine).await),
             }
             wait = LONGEST_WAIT.min(wait * 2);
         }
@@ -388,6 +389,25 @@ impl Merge<'_> {
         Ok(())
     }
 
+    /// Ends the job where it stands, which leaves the layer in its chain: nobody is there to follow a job to its end, and
+    /// while it lasts the VM can neither be migrated nor its disk be changed. One that is over by now needs no end, and
+    /// what could not be ended is found by the next run.
+    async fn stopped<H: Host>(&self, engine: &Engine<H>) -> StepError {
+        let job = engine.host.job(self.vm, self.target).await;
+        let ours = |job: &Job| matches!(job.kind, JobKind::Commit | JobKind::ActiveCommit);
+        let ended = match job {
+            Ok(Some(job)) if ours(&job) => engine.host.end_job(self.vm, self.target, false).await,
+            other => other.map(|_| ()),
+        };
+        let cause = match ended {
+            Err(error) if error.fault != Fault::Conflict => {
+                format!("asked to stop; QEMU may go on with it: {error}")
+            }
+            _ => "asked to stop; the VM goes on with its delta".to_owned(),
+        };
+        HostError::new(Fault::Stopped, "wait for the merge", cause).into()
+    }
+
     /// A job that ends early leaves the layer in its chain and says nothing.
     fn given_up(&self, machine: &Machine) -> StepError {
         let name = &machine.name;
@@ -442,13 +462,4 @@ enum Looked {
     Changed,
     /// A job is at it.
     Working,
-}
-
-fn stopped() -> StepError {
-    HostError::new(
-        Fault::Stopped,
-        "wait for the merge",
-        "asked to stop; QEMU goes on with it",
-    )
-    .into()
 }

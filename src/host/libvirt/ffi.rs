@@ -35,14 +35,16 @@ pub(super) fn state(domain: &Domain) -> Result<State, Error> {
     })
 }
 
-/// `virDomainBlockCommit`, at full speed.
+/// `virDomainBlockCommit`, at so many bytes a second; at full speed where that is 0.
 pub(super) fn block_commit(
     domain: &Domain,
     disk: &CStr,
     base: &CStr,
     top: &CStr,
+    pace: c_ulong,
     flags: sys::virDomainBlockCommitFlags,
 ) -> Result<(), Error> {
+    let flags = flags | sys::VIR_DOMAIN_BLOCK_COMMIT_BANDWIDTH_BYTES;
     // SAFETY: `domain` holds a reference on its pointer, the texts outlive the call.
     let code = unsafe {
         sys::virDomainBlockCommit(
@@ -50,7 +52,7 @@ pub(super) fn block_commit(
             disk.as_ptr(),
             base.as_ptr(),
             top.as_ptr(),
-            0,
+            pace,
             flags,
         )
     };

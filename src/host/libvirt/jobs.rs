@@ -49,7 +49,7 @@ impl Libvirt {
             };
             let start = || {
                 let (top, base) = (name(&disk, top)?, name(&disk, base)?);
-                ffi::block_commit(&vm.domain, &text(&target)?, &base, &top, flags)
+                ffi::block_commit(&vm.domain, &text(&target)?, &base, &top, pace(), flags)
             };
             start().map_err(|error| faults::error(tried, &error))
         })
@@ -157,10 +157,10 @@ pub(super) fn job(vm: &Vm, target: &Target, ready: bool) -> Result<Option<Job>> 
     }))
 }
 
-/// Bytes a second that a pull may bring; 0: as many as it can. Tests want time to interrupt it.
+/// Bytes a second that a job may bring; 0: as many as it can. Tests want time to interrupt it.
 fn pace() -> std::ffi::c_ulong {
     if cfg!(feature = "test-hooks") {
-        let given = std::env::var("KNIB_PULL_RATE").ok();
+        let given = std::env::var("KNIB_JOB_RATE").ok();
         given.and_then(|given| given.parse().ok()).unwrap_or(0)
     } else {
         0

@@ -1,8 +1,8 @@
 //! knib killed on the real host, right after each thing that it changes, outside or in its journal, in each operation.
 //!
 //! An operation is done again and again in one world, and dies one change later each time, until it comes to its end.
-//! After each death the next apply has to end what was begun: every backup and every disk then holds one of the
-//! contents that it may have, by `qemu-img compare`, nothing is left over, and the next plan is empty.
+//! After each death, and after that end, the next apply has to end what was begun: every backup and every disk then
+//! holds one of the contents that it may have, by `qemu-img compare`, nothing is left over, and the next plan is empty.
 //!
 //! Here the first two operations of each test are killed once. All, at every change: `KNIB_CRASH_REAL=all cargo test --features test-hooks --test main
 //! live::kills`; from the fifth on: `KNIB_CRASH_REAL=5-`; in the fifth: `KNIB_CRASH_REAL=5`; one operation alone, by the
@@ -67,17 +67,20 @@ fn tell(name: &str, story: &Story, world: &mut World) {
         (story.prepare)(world);
         let mut told = world.killed(at, &(story.ask)(world));
         println!("{name}: killed at {at}, after {}", told.last());
-        if !told.killed {
+        if told.killed {
+            *kills.entry(told.last().to_owned()).or_default() += 1;
+        } else {
             assert!(told.changes.len() >= story.changes, "{told:?}");
-            break;
         }
-        *kills.entry(told.last().to_owned()).or_default() += 1;
         if story.writes {
             world.write_since(&mut told);
         }
         world.recover();
         (story.check)(world, &told);
         world.assert_sound();
+        if !told.killed {
+            break;
+        }
     }
     matrix::real(story.verb, &kills);
 }
